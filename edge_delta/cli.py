@@ -1,0 +1,126 @@
+"""The command line. stdout is for results, stderr for the log."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from edge_delta import __version__
+from edge_delta.errors import EdgeDeltaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from threading import Event as Flag
+
+    from edge_delta.config import Settings
+
+_EXIT_CODES = (
+    "exit codes: 0 done, 1 failed or something left undelivered, 2 wrong settings or usage, 3 a person has to decide"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help", "--version")):
+        arguments.insert(0, "run")
+    options = parser.parse_args(arguments)
+    try:
+        return COMMANDS[options.command][1](options)
+    except EdgeDeltaError as error:
+        print(f"edge-delta: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="edge-delta",
+        description="SQLite on the edge to Delta Lake, exactly once. Without a command: run.",
+        epilog=_EXIT_CODES,
+    )
+    parser.add_argument("--version", action="version", version=f"edge-delta {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    shared = _settings_flags()
+    run = commands.add_parser("run", parents=[shared], help=COMMANDS["run"][0], epilog=_EXIT_CODES)
+    run.add_argument("--once", action="store_true", default=None, help="deliver what is there, then exit")
+    run.add_argument("--new-node", action="store_true", help="this device really is new: make it an id")
+    demo = commands.add_parser("demo", help=COMMANDS["demo"][0])
+    demo.add_argument("--folder", help="where to put it (default: a temporary folder that is kept)")
+    demo.add_argument("--rows", type=int, default=20_000, help="readings that are there at the start")
+    return parser
+
+
+def _settings_flags() -> argparse.ArgumentParser:
+    """The flags that every command takes to say which source and tables it is about."""
+    flags = argparse.ArgumentParser(add_help=False)
+    add = flags.add_argument_group("settings").add_argument
+    add("--config", metavar="FILE", help="TOML file (default: config.toml if it is there)")
+    add("--sqlite", metavar="FILE", help="the SQLite database")
+    add("--table", dest="sqlite_table_name", metavar="NAME", help="the table to read (default: the only one)")
+    add("--timestamp-field", dest="timestamp_col", metavar="NAME", help="the column with the time (default: detected)")
+    add("--table-path", metavar="ADDRESS", help="base of the tables: a folder, s3://… or abfss://…")
+    add("--processing-mode", metavar="MODE", help="raw or schematized (default: schematized)")
+    add("--state-dir", metavar="DIR", help="node id, lock and last_upload.json (default: ./state)")
+    add("--interval", metavar="SECONDS", help="between cycles (default: 300)")
+    add("--fuzz-factor", metavar="SHARE", help="by which the interval varies (default: 0.1)")
+    add("--max-batch-size", metavar="ROWS", help="in one commit (default: 131072)")
+    add("--node-id", metavar="NAME", help="this device (default: kept in the state directory)")
+    add("--retry-for", metavar="SECONDS", help="that --once keeps trying (default: 60)")
+    add("--verbose", action="store_true", help="show debug events")
+    return flags
+
+
+def _load(options: argparse.Namespace) -> Settings:
+    from edge_delta.config import load  # noqa: PLC0415 - not for --help
+
+    return load(vars(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = _load(options)
+    from edge_delta import app, runner, telemetry  # noqa: PLC0415
+
+    log = telemetry.configure(verbose=options.verbose)
+    log.info(telemetry.Event.STARTED, version=__version__, settings=_shown(settings))
+    finished: list[bool] = []
+
+    def work(stop: Flag) -> None:
+        finished.append(app.run(settings, log, stop, new_node=options.new_node))
+
+    def on_signal(name: str) -> None:
+        log.info(telemetry.Event.STOPPING, signal=name)
+
+    try:
+        runner.run_until_signal(work, on_signal=on_signal)
+    except EdgeDeltaError as error:
+        log.error(telemetry.Event.FAILED, error=str(error), exit_code=error.exit_code)  # noqa: TRY400
+        return error.exit_code
+    log.info(telemetry.Event.STOPPED)
+    return 1 if settings.once and not all(finished) else 0
+
+
+def _shown(settings: Settings) -> dict[str, Any]:
+    """The settings for the log; secrets are masked by their type."""
+    return settings.model_dump(mode="json", exclude_defaults=True)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from edge_delta.demo import demo  # noqa: PLC0415
+
+    return demo(options.folder, rows=options.rows)
+
+
+COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
+    "run": ("deliver new rows, once or again and again (the default)", _run),
+    "demo": ("show the main job on sample data in a folder", _demo),
+}
+"""Each command's help and function."""

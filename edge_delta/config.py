@@ -1,0 +1,238 @@
+"""The settings: one frozen value, read once from flags, environment and TOML, in that order of precedence.
+
+Every problem is reported at once, with the place it came from. A key that nothing reads is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from edge_delta.errors import ConfigurationError, Problem
+from edge_delta.modes import SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_FILE = Path("config.toml")
+_SECRET_WORDS = ("secret", "password", "token", "account_key", "access_key", "sas")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Limits(_Section):
+    """Lower and upper limit of a column, in the source's unit; what lies outside is an anomaly."""
+
+    min: float | None = Field(default=None, description="values below it are anomalies")
+    max: float | None = Field(default=None, description="values above it are anomalies")
+
+
+class SchematizeSettings(_Section):
+    """How the standard columns are found and filled."""
+
+    rename: dict[str, str] = Field(default_factory=dict, description="standard column by source column")
+    defaults: dict[str, str] = Field(default_factory=dict, description="text for standard columns the source lacks")
+    thresholds: dict[str, Limits] = Field(
+        default_factory=dict, description="limits that set anomaly_flag where the source has none"
+    )
+
+
+class GpsSettings(_Section):
+    """Coordinates of devices that report none."""
+
+    base_lat: float | None = Field(
+        default=None, ge=-90, le=90, description="degrees north, where the source has no latitude"
+    )
+    base_lon: float | None = Field(
+        default=None, ge=-180, le=180, description="degrees east, where the source has no longitude"
+    )
+
+
+class StorageSettings(_Section):
+    """Where the object store is. Credentials come from the environment or the SDK's own chain, never from here."""
+
+    endpoint_url: str | None = Field(
+        default=None, description="an S3-compatible server, for example http://127.0.0.1:8333"
+    )
+    region: str | None = Field(default=None, description="the bucket's region")
+    virtual_hosted_style: bool = Field(default=False, description="bucket in the host name instead of the path")
+    request_timeout: float = Field(30.0, gt=0, description="seconds that one request may take")
+    connect_timeout: float = Field(5.0, gt=0, description="seconds to connect")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secrets(cls, values: Any) -> Any:
+        for key in values if isinstance(values, dict) else ():
+            if any(word in str(key).lower() for word in _SECRET_WORDS):
+                msg = f"{key} is a secret: set it in the environment, never in the file"
+                raise ValueError(msg)
+        return values
+
+
+def _path(value: object) -> object:
+    return Path(value).expanduser() if isinstance(value, str) else value
+
+
+LocalPath = Annotated[Path, BeforeValidator(_path)]
+ModeName = Literal["raw", "schematized"]
+
+
+class Settings(_Section):
+    """All settings of one process."""
+
+    sqlite: LocalPath = Field(description="the SQLite database file")
+    sqlite_table_name: str | None = Field(default=None, description="the table to read; default: the only one")
+    timestamp_col: str | None = Field(default=None, description="the column with the reading's time; default: detected")
+    table_path: str = Field(
+        min_length=1, description="base of the tables: a folder, s3://, abfss://; {node_id} allowed"
+    )
+    processing_mode: ModeName = Field("schematized", description="which table is written")
+    state_dir: LocalPath = Field(Path("state"), description="node id, lock and last_upload.json")
+    interval: float = Field(300.0, gt=0, description="seconds between cycles")
+    fuzz_factor: float = Field(0.1, ge=0, le=1, description="share of the interval by which it varies")
+    max_batch_size: int = Field(131_072, ge=1, description="rows a commit")
+    node_id: str | None = Field(
+        None, min_length=1, description="this device's name; default: kept in the state directory"
+    )
+    once: bool = Field(default=False, description="deliver what is there, then exit")
+    retry_for: float = Field(60.0, ge=0, description="seconds that --once keeps trying when something is unavailable")
+    on_source_reset: Literal["new_generation", "stop"] = Field(
+        "new_generation", description="what to do when the source was replaced"
+    )
+    schematize: SchematizeSettings = SchematizeSettings()
+    gps_fuzzing: GpsSettings = GpsSettings()
+    storage: StorageSettings = StorageSettings()
+
+
+ENVIRONMENT = {
+    "SQLITE_PATH": "sqlite",
+    "SQLITE_TABLE_NAME": "sqlite_table_name",
+    "TIMESTAMP_COL": "timestamp_col",
+    "TABLE_PATH": "table_path",
+    "PROCESSING_MODE": "processing_mode",
+    "STATE_DIR": "state_dir",
+    "UPLOAD_INTERVAL": "interval",
+    "FUZZ_FACTOR": "fuzz_factor",
+    "MAX_BATCH_SIZE": "max_batch_size",
+    "NODE_ID": "node_id",
+    "ONCE": "once",
+    "RETRY_FOR": "retry_for",
+    "ON_SOURCE_RESET": "on_source_reset",
+}
+"""The setting that each environment variable stands for."""
+
+ENVIRONMENT_JSON = {"GPS_FUZZING_CONFIG": "gps_fuzzing"}
+"""Variables that hold a whole section as JSON."""
+
+FLAGS = {
+    "sqlite": "--sqlite",
+    "sqlite_table_name": "--table",
+    "timestamp_col": "--timestamp-field",
+    "table_path": "--table-path",
+    "processing_mode": "--processing-mode",
+    "state_dir": "--state-dir",
+    "interval": "--interval",
+    "fuzz_factor": "--fuzz-factor",
+    "max_batch_size": "--max-batch-size",
+    "node_id": "--node-id",
+    "once": "--once",
+    "retry_for": "--retry-for",
+}
+"""The flag of each setting that has one."""
+
+
+def load(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process.
+
+    Args:
+        flags: settings given on the command line, by name; ``config`` is the file's path. None means not given.
+        environment: the environment variables, by default the process's own.
+
+    Raises:
+        ConfigurationError: with every problem found.
+    """
+    environment = os.environ if environment is None else environment
+    problems: list[Problem] = []
+    file = _file(flags.get("config") or environment.get("EDGE_DELTA_CONFIG"))
+    values: dict[str, Any] = _toml(file) if file is not None else {}
+    places = dict.fromkeys(values, str(file))
+    for variable, key in ENVIRONMENT.items():
+        if environment.get(variable):
+            values[key] = environment[variable]
+            places[key] = f"environment variable {variable}"
+    for variable, key in ENVIRONMENT_JSON.items():
+        if environment.get(variable):
+            places[key] = f"environment variable {variable}"
+            try:
+                values[key] = json.loads(environment[variable])
+            except json.JSONDecodeError as error:
+                problems.append(Problem(places[key], key, "", f"is not JSON: {error}"))
+    for key, flag in FLAGS.items():
+        if flags.get(key) is not None:
+            values[key] = flags[key]
+            places[key] = f"flag {flag}"
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        problems += [_problem(details, values, places, file) for details in error.errors()]
+        raise ConfigurationError.of(problems) from None
+    if problems:
+        raise ConfigurationError.of(problems)
+    return settings
+
+
+def _file(path: str | Path | None) -> Path | None:
+    if path is None:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    return Path(path)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    import tomli  # noqa: PLC0415 - only where there is a file
+
+    try:
+        return tomli.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"there is no settings file at {path}", "Check --config") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the settings file {path} cannot be read: {error}", "Check --config") from None
+    except tomli.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}", "Mend that line") from None
+
+
+def _problem(details: Any, values: Mapping[str, Any], places: Mapping[str, str], file: Path | None) -> Problem:
+    path = [str(part) for part in details["loc"]]
+    key = ".".join(path)
+    place = places.get(path[0], "settings") if path else str(file or "settings")
+    if details["type"] == "missing" and len(path) == 1:
+        variable = next((v for v, k in ENVIRONMENT.items() if k == path[0]), None)
+        ways = [FLAGS.get(path[0]), variable, f"{path[0]} in {file or DEFAULT_FILE}"]
+        return Problem("settings", key, "", "is required: set " + ", ".join(w for w in ways if w))
+    if details["type"] == "extra_forbidden":
+        return Problem(place, key, "", "no such setting" + _nearest(path))
+    if details["type"] == "value_error":
+        return Problem(place, key, "", str(details["ctx"]["error"]))
+    value: Any = values
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else value
+    return Problem(place, key, repr(value), details["msg"][0].lower() + details["msg"][1:])
+
+
+def _nearest(path: list[str]) -> str:
+    section: Any = Settings
+    for part in path[:-1]:
+        field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
+        section = field.annotation if field is not None else None
+    names = list(section.model_fields) if hasattr(section, "model_fields") else []
+    close = difflib.get_close_matches(path[-1], names, n=1)
+    return f", did you mean {close[0]}?" if close else f"; there are: {', '.join(names)}"
+
+
+__all__ = ["ENVIRONMENT", "FLAGS", "SUFFIXES", "SecretStr", "Settings", "load"]

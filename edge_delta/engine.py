@@ -1,0 +1,200 @@
+"""run > cycle > drain > step: the clock, catching up, one bounded batch = one commit."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_delta.model import Waiting
+from edge_delta.retry import Outage, Persistence
+from edge_delta.telemetry import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from threading import Event as Flag
+
+    import structlog
+
+    from edge_delta.lane import Lane, Step
+    from edge_delta.source import SQLiteSource
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When to work and how much at a time.
+
+    Attributes:
+        interval: seconds between cycles.
+        fuzz: share of the interval by which it varies, so that a fleet does not commit in step.
+        batch_rows: the most rows in one commit.
+        retry_for: seconds that a single run keeps trying when something is unavailable.
+    """
+
+    interval: float
+    fuzz: float
+    batch_rows: int
+    retry_for: float
+
+    def pause(self) -> float:
+        """Seconds until the next cycle."""
+        return self.interval * random.uniform(1 - self.fuzz, 1 + self.fuzz)  # noqa: S311
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one cycle of one lane came to."""
+
+    rows_written: int = 0
+    rows_rejected: int = 0
+    first_id: int | None = None
+    last_id: int | None = None
+
+    def add(self, step: Step) -> None:
+        """Count one batch."""
+        self.rows_written += step.written
+        self.rows_rejected += step.rejected
+        self.first_id = step.first_rowid if self.first_id is None else self.first_id
+        self.last_id = step.cursor.rowid
+
+
+class Engine:
+    """Brings all lanes up to date with the source, once or again and again.
+
+    Args:
+        source: where rows come from.
+        lanes: the modes' ways.
+        pace: when and how much.
+        log: where events go.
+        listeners: called after every batch, with its lane and what is still waiting in it.
+    """
+
+    def __init__(
+        self,
+        source: SQLiteSource,
+        lanes: list[Lane],
+        pace: Pace,
+        *,
+        log: structlog.stdlib.BoundLogger,
+        listeners: Sequence[Callable[[Lane, Step, Waiting], None]] = (),
+    ) -> None:
+        self._source = source
+        self._lanes = lanes
+        self._pace = pace
+        self._log = log
+        self._listeners = listeners
+        self._outage = Outage(log)
+        self._behind = True
+
+    @property
+    def behind(self) -> bool:
+        """Whether the last cycle left something that was there when it began."""
+        return self._behind
+
+    def run(self, stop: Flag) -> None:
+        """A cycle every interval, until told to stop."""
+        while not stop.is_set():
+            self._persist(stop, for_seconds=None)
+            stop.wait(self._pace.pause())
+        self._settle()
+
+    def once(self, stop: Flag) -> None:
+        """Deliver what is there now, then return.
+
+        Raises:
+            TransientError: if something stayed unavailable for longer than ``retry_for``.
+        """
+        self._persist(stop, for_seconds=self._pace.retry_for)
+        self._settle()
+
+    def _persist(self, stop: Flag, *, for_seconds: float | None) -> None:
+        """One cycle, tried again while it fails for a reason that may pass."""
+        persistence = Persistence(self._outage, stop, for_seconds=for_seconds)
+        persistence.call(lambda: self.cycle(stop), on_failure=self._forget)
+
+    def _forget(self) -> None:
+        self._behind = True
+        self._source.reopen()
+        for lane in self._lanes:
+            lane.forget()
+
+    def cycle(self, stop: Flag) -> None:
+        """Deliver what was there when the cycle began; costs nothing that grows if nothing is new."""
+        moved = self._source.moved()
+        if not (self._source.changed() or moved or self._behind):
+            self._idle()
+            return
+        self._behind = True
+        self._drain_all(stop)
+        if moved and not stop.is_set():
+            # The old file was read to its end through the open connection; what has its name now comes next.
+            self._log.warning(Event.SOURCE_REPLACED)
+            self._source.reopen()
+            self._drain_all(stop)
+        self._behind = stop.is_set()
+
+    def _idle(self) -> None:
+        for lane in self._lanes:
+            self._log.info(Event.CYCLE_STARTED, mode=lane.name, rows_waiting=0, will_fetch=0)
+            self._log.info(Event.CYCLE_FINISHED, mode=lane.name, rows_written=0, rows_rejected=0, rows_left=0)
+
+    def _drain_all(self, stop: Flag) -> None:
+        for lane in self._lanes:
+            self.drain(lane, stop)
+
+    def drain(self, lane: Lane, stop: Flag) -> Tally:
+        """Deliver what one lane had waiting when this began."""
+        started = time.perf_counter()
+        lane.check_source()
+        waiting = self._source.waiting(lane.cursor())
+        will_fetch = min(waiting.rows, self._pace.batch_rows)
+        self._log.info(
+            Event.CYCLE_STARTED,
+            mode=lane.name,
+            rows_waiting=waiting.rows,
+            first_id=waiting.first_rowid,
+            last_id=waiting.last_rowid,
+            will_fetch=will_fetch,
+        )
+        tally = Tally()
+        while waiting.rows and not stop.is_set():
+            step = lane.step(limit=self._pace.batch_rows, upto=waiting.last_rowid)
+            if step is None:
+                break
+            tally.add(step)
+            self._settled(lane, step, waiting)
+        left = self._source.waiting(lane.cursor())
+        self._log.info(
+            Event.CYCLE_FINISHED,
+            mode=lane.name,
+            rows_written=tally.rows_written,
+            rows_rejected=tally.rows_rejected,
+            first_id=tally.first_id,
+            last_id=tally.last_id,
+            rows_left=left.rows,
+            seconds=round(time.perf_counter() - started, 3),
+        )
+        return tally
+
+    def _settled(self, lane: Lane, step: Step, waiting: Waiting) -> None:
+        self._outage.over()
+        commit = step.commit
+        if commit is not None:
+            self._log.info(
+                Event.BATCH_COMMITTED,
+                table=commit.table,
+                version=commit.version,
+                rows=commit.rows,
+                rejected=step.rejected,
+                generation=step.cursor.generation,
+                cursor=step.cursor.rowid,
+                seconds=round(commit.seconds, 3),
+            )
+        for listener in self._listeners:
+            listener(lane, step, Waiting(step.cursor.rowid + 1, waiting.last_rowid))
+
+    def _settle(self) -> None:
+        """Commit cursors that are ahead of their tables."""
+        for lane in self._lanes:
+            lane.settle()

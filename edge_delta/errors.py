@@ -1,0 +1,107 @@
+"""The errors of edge-delta, named by what the engine has to do about them.
+
+::
+
+    EdgeDeltaError
+    ├── ConfigurationError        exit 2   fix a setting, then start again
+    ├── TransientError            exit 1   back off, forget what was cached, try again
+    │   ├── SourceUnavailable              the SQLite file is locked, gone for a moment, or unreadable
+    │   ├── StorageUnavailable             the object store or disk does not answer, refuses or is full
+    │   └── CommitConflict                 another commit came first, or ours was stored unheard
+    └── DecisionNeeded            exit 3   a person has to decide
+        ├── SourceReset                    the source is not the one that the cursor belongs to
+        ├── SchemaMismatch                 rows cannot be made to fit the table
+        ├── ProtocolUnsupported            the table uses a feature that cannot be written here
+        ├── NodeUnknown                    the table exists, but not which device this is
+        └── AlreadyRunning                 another process holds the state directory
+
+Every message is one line: the fact, the place, the next step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class EdgeDeltaError(Exception):
+    """Base of all errors that a user may see.
+
+    Args:
+        fact: what is wrong, and where.
+        hint: what to do next, as an imperative sentence without its full stop.
+    """
+
+    exit_code = 1
+
+    def __init__(self, fact: str, hint: str = "") -> None:
+        self.fact = " ".join(fact.split()).rstrip(".")
+        self.hint = hint
+        super().__init__(f"{self.fact}. {hint}." if hint else f"{self.fact}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with the settings: where it was found, what was found, what would be right."""
+
+    place: str
+    key: str
+    value: str
+    expected: str
+
+    def __str__(self) -> str:
+        shown = f" = {self.value}" if self.value else ""
+        return f"{self.place}: {self.key}{shown}: {self.expected}"
+
+
+class ConfigurationError(EdgeDeltaError):
+    """The settings, or what they point to, cannot work."""
+
+    exit_code = 2
+
+    @classmethod
+    def of(cls, problems: list[Problem]) -> ConfigurationError:
+        """Gather all problems into one error, so that one start shows them all."""
+        noun = "problem" if len(problems) == 1 else "problems"
+        return cls(f"{len(problems)} {noun} in the settings: " + "; ".join(map(str, problems)))
+
+
+class TransientError(EdgeDeltaError):
+    """What may pass by itself: the engine backs off, reopens and tries again."""
+
+
+class SourceUnavailable(TransientError):
+    """The database is locked, gone for the moment, or cannot be read just now."""
+
+
+class StorageUnavailable(TransientError):
+    """The store does not answer, refuses, or has no room."""
+
+
+class CommitConflict(TransientError):
+    """The commit was refused because of another one; the log decides whether ours stands."""
+
+
+class DecisionNeeded(EdgeDeltaError):
+    """Going on could lose or repeat rows, so a person has to say how."""
+
+    exit_code = 3
+
+
+class SourceReset(DecisionNeeded):
+    """The rows that the cursor points to are not there any more: another file, or ids that began again."""
+
+
+class SchemaMismatch(DecisionNeeded):
+    """The table's columns cannot hold what the source has."""
+
+
+class ProtocolUnsupported(DecisionNeeded):
+    """The table asks its writers for a feature that is not supported here."""
+
+
+class NodeUnknown(DecisionNeeded):
+    """No node id is set or kept, and the target table already exists."""
+
+
+class AlreadyRunning(DecisionNeeded):
+    """Another process works with the same state directory."""

@@ -1,0 +1,193 @@
+"""A lane: one mode's way from the source to its table, and what it rejects to the rejected table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_delta.errors import SourceReset
+from edge_delta.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Rejection
+from edge_delta.telemetry import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    import polars as pl
+    import structlog
+
+    from edge_delta.modes.base import Layout, Mode
+    from edge_delta.sink import DeltaSink
+    from edge_delta.source import SQLiteSource
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one batch came to: read = written + rejected + not selected.
+
+    Attributes:
+        read: rows read from the source.
+        rejected: rows in the rejected table.
+        commit: the commit that carries the kept rows; None if there were none to write.
+        first_rowid: where the batch began.
+        cursor: where it ended.
+        last_time: the largest time among the kept rows, None if they have none.
+    """
+
+    read: int
+    rejected: int
+    commit: Commit | None
+    first_rowid: int
+    cursor: Cursor
+    last_time: datetime | None
+
+    @property
+    def written(self) -> int:
+        """Rows in the mode's table."""
+        return self.commit.rows if self.commit is not None else 0
+
+
+class Lane:
+    """One mode's way.
+
+    Args:
+        name: the mode's name.
+        source: where rows come from.
+        load_mode: builds the mode; called when the first batch is there.
+        sink: the mode's table.
+        rejects: the rejected table.
+        node_id: this device.
+        stop_on_reset: whether a replaced source stops the process instead of starting a new generation.
+        now: the clock, in UTC.
+        log: where events go.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts that meet here, each named
+        self,
+        name: str,
+        *,
+        source: SQLiteSource,
+        load_mode: Callable[[], Mode],
+        sink: DeltaSink,
+        rejects: DeltaSink,
+        node_id: str,
+        stop_on_reset: bool,
+        now: Callable[[], datetime],
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        self.name = name
+        self.sink = sink
+        self._source = source
+        self._load_mode = load_mode
+        self._mode: Mode | None = None
+        self._rejects = rejects
+        self._node_id = node_id
+        self._stop_on_reset = stop_on_reset
+        self._now = now
+        self._log = log
+        self._start = Cursor()
+        self._ahead: Cursor | None = None
+
+    # -- where it stands
+
+    def cursor(self) -> Cursor:
+        """Where this lane goes on: behind the last row that it settled."""
+        return self._ahead or self.sink.committed() or self._start
+
+    def start_from(self, cursor: Cursor) -> None:
+        """Where to begin if the table has no cursor of this source."""
+        self._start = cursor
+
+    def forget(self) -> None:
+        """Drop all that is cached after an error; the log decides again."""
+        self._ahead = None
+        self.sink.forget()
+        self._rejects.forget()
+
+    def check_source(self) -> None:
+        """Start a new generation now if the source is not the one that the cursor belongs to.
+
+        Raises:
+            SourceReset: if it is another one and the settings say to stop.
+        """
+        try:
+            self._source.verify(self.cursor())
+        except SourceReset as reset:
+            self._new_generation(reset)
+
+    def _new_generation(self, reset: SourceReset) -> None:
+        if self._stop_on_reset:
+            raise SourceReset(
+                reset.fact,
+                'If it is meant to be new, set on_source_reset = "new_generation"; if not, put the old one back',
+            ) from None
+        fresh = self.cursor().next_generation()
+        self._log.warning(Event.SOURCE_RESET, mode=self.name, reason=reset.fact, generation=fresh.generation)
+        self._ahead = fresh
+
+    # -- one batch, one commit
+
+    def step(self, *, limit: int, upto: int | None = None) -> Step | None:
+        """Deliver the next batch; None if there is none."""
+        batch = self._next_batch(limit, upto)
+        if batch is None:
+            return None
+        kept, rejected, last_time = self._processed(batch)
+        self._write_rejected(rejected, batch.cursor)
+        commit = self.sink.append(kept, batch.cursor) if kept.height else None
+        self._ahead = None if commit is not None else batch.cursor
+        return Step(batch.rows, len(rejected), commit, batch.first_rowid, batch.cursor, last_time)
+
+    def settle(self) -> Commit | None:
+        """Commit the cursor by itself where the last batches wrote no row to the mode's table."""
+        if self._ahead is None or self._ahead.rowid == BEFORE_FIRST or not self.sink.exists():
+            return None
+        import polars as pl  # noqa: PLC0415
+
+        schema = {name: dtype for name, dtype in (self.sink.schema() or {}).items() if dtype is not None}
+        commit = self.sink.append(pl.DataFrame(schema=schema), self._ahead)
+        self._ahead = None
+        return commit
+
+    def _next_batch(self, limit: int, upto: int | None) -> Batch | None:
+        try:
+            return self._source.read_after(self.cursor(), limit=limit, upto=upto)
+        except SourceReset as reset:
+            self._new_generation(reset)
+            return self._source.read_after(self.cursor(), limit=limit)
+
+    def _processed(self, batch: Batch) -> tuple[pl.DataFrame, list[Rejection], datetime | None]:
+        """The rows as the table holds them, the rejected ones, and the largest time."""
+        from edge_delta import fitting  # noqa: PLC0415 - not before there are rows
+
+        if self._mode is None:
+            self._mode = self._load_mode()
+        frame = fitting.not_taken_over(batch, self._layout())
+        context = Context(self._node_id, batch.cursor.generation, self._now())
+        plan = self._mode.plan(frame.lazy(), self._layout(), context)
+        plan = fitting.fitted(plan, self.sink.schema() or {})
+        kept, broken = fitting.split(plan, frame)
+        return kept, [*batch.rejected, *broken], fitting.last_time(kept, frame, self._layout())
+
+    def _layout(self) -> Layout:
+        from edge_delta.modes.base import Layout  # noqa: PLC0415
+
+        return Layout(self._source.columns, self._source.timestamp, self._source.id_column)
+
+    def _write_rejected(self, rejected: list[Rejection], cursor: Cursor) -> None:
+        """Rejected rows go first. What the rejected table already holds of this batch is not written again."""
+        if not rejected:
+            return
+        from edge_delta.rejected import as_frame  # noqa: PLC0415
+
+        stands = self._rejects.committed()
+        if stands is not None and stands.generation == cursor.generation:
+            rejected = [r for r in rejected if r.rowid > stands.rowid]
+        if not rejected:
+            return
+        context = Context(self._node_id, cursor.generation, self._now())
+        frame = as_frame(rejected, context, mode=self.name, source_table=self._source.table)
+        commit = self._rejects.append(frame, cursor)
+        counts = Counter(f"{r.rule}: {r.column}" for r in rejected)
+        self._log.warning(Event.ROWS_REJECTED, table=commit.table, mode=self.name, rows=len(rejected), by=dict(counts))

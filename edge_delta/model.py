@@ -1,0 +1,208 @@
+"""Values that cross module borders, and the protocols of the two ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import polars as pl
+
+BEFORE_FIRST = -(2**63)
+"""The cursor's position before any row: rowids are signed 64-bit integers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far one table has come in one source.
+
+    Attributes:
+        generation: counts the sources that had this name: a re-created database is the next one.
+        rowid: the last row delivered; rows above it are waiting.
+        fingerprint: what the row at ``rowid`` looked like, None before the first row.
+        since: rows up to ``since_rowid`` count only if their time is later (microseconds since 1970, UTC).
+        since_rowid: the last row that ``since`` applies to; above it every row counts.
+    """
+
+    generation: int = 0
+    rowid: int = BEFORE_FIRST
+    fingerprint: int | None = None
+    since: int | None = None
+    since_rowid: int = BEFORE_FIRST
+
+    def next_generation(self) -> Cursor:
+        """The cursor before the first row of the source that replaced this one."""
+        return Cursor(generation=self.generation + 1)
+
+    def moved_to(self, rowid: int, fingerprint: int | None) -> Cursor:
+        """The same cursor, further on."""
+        return replace(self, rowid=rowid, fingerprint=fingerprint)
+
+
+class Kind(Enum):
+    """What a source column holds, pinned from its declaration."""
+
+    INTEGER = "BIGINT"
+    REAL = "DOUBLE"
+    TEXT = "STRING"
+    BLOB = "BINARY"
+    BOOLEAN = "BOOLEAN"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the source table.
+
+    Attributes:
+        name: as SQLite has it.
+        alias: as the frames and Delta tables have it: no character that Spark refuses, unique whatever the case.
+        declared: the declared type, possibly empty.
+        kind: what its cells must be.
+        affinity: SQLite's type affinity, which tells what may be stored (https://sqlite.org/datatype3.html, 3.1).
+    """
+
+    name: str
+    alias: str
+    declared: str
+    kind: Kind
+    affinity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One source row that is not written to the mode's table, and why.
+
+    Attributes:
+        rowid: the source row.
+        rule: the rule's name.
+        column: the first column that broke it.
+        value: that cell as text.
+        reason: in words.
+        row: the whole row as JSON, without loss.
+    """
+
+    rowid: int
+    rule: str
+    column: str
+    value: str | None
+    reason: str
+    row: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows read from the source in one go.
+
+    Attributes:
+        frame: ``_rowid`` (Int64, ascending) and the source's columns by alias, pinned types.
+        rejected: the rows with a cell that does not fit its column; they are not in ``frame``.
+        cursor: where the batch ends.
+        first_rowid: where it begins.
+        size: bytes held by ``frame``.
+    """
+
+    frame: pl.DataFrame
+    rejected: tuple[Rejection, ...]
+    cursor: Cursor
+    first_rowid: int
+
+    @property
+    def rows(self) -> int:
+        """Rows read, kept or rejected."""
+        return self.frame.height + len(self.rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What lies behind a cursor, told by the ends of the table's b-tree and so without a scan.
+
+    ``rows`` is the width of the id range: exact while ids have no gaps, never too low.
+    """
+
+    first_rowid: int | None
+    last_rowid: int | None
+
+    @property
+    def rows(self) -> int:
+        """The most rows that can be waiting."""
+        if self.first_rowid is None or self.last_rowid is None:
+            return 0
+        return self.last_rowid - self.first_rowid + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit in a Delta table.
+
+    Attributes:
+        table: the table's address.
+        version: the version that the commit made; None where nothing had to be written.
+        rows: rows appended.
+        cursor: the cursor that it carries.
+        seconds: how long it took.
+    """
+
+    table: str
+    version: int | None
+    rows: int
+    cursor: Cursor
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a mode may know besides the rows: it reads no clock and no settings by itself.
+
+    Attributes:
+        node_id: the device.
+        generation: the source's generation.
+        inserted_at: the batch's time, UTC.
+    """
+
+    node_id: str
+    generation: int
+    inserted_at: datetime
+
+
+class Source(Protocol):
+    """Where rows come from."""
+
+    columns: tuple[Column, ...]
+    table: str
+
+    def changed(self) -> bool:
+        """Whether another process wrote since the last call. Costs the same for any size of table."""
+
+    def waiting(self, cursor: Cursor) -> Waiting:
+        """What lies behind the cursor."""
+
+    def read_after(self, cursor: Cursor, *, limit: int, upto: int | None = None) -> Batch | None:
+        """At most ``limit`` rows behind the cursor, in rowid order; None where there are none.
+
+        Raises:
+            SourceReset: if the row at the cursor is not the one that was delivered.
+            SourceUnavailable: if the database cannot be read now.
+        """
+
+
+class Sink(Protocol):
+    """Where rows go: one Delta table."""
+
+    uri: str
+
+    def committed(self) -> Cursor | None:
+        """Where the table's log says that this source stands; None if it has nothing of it."""
+
+    def append(self, frame: pl.DataFrame, cursor: Cursor) -> Commit:
+        """Rows and cursor in one commit.
+
+        Raises:
+            CommitConflict: if another commit of this source came first, or ours was stored unheard.
+            StorageUnavailable: if the store did not take it.
+        """
+
+    def forget(self) -> None:
+        """Drop what is cached; the next call reads the log again."""

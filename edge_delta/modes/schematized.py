@@ -1,0 +1,164 @@
+"""schematized: the standard schema of sensor readings, then whatever else the source has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from edge_delta.model import Column, Context, Kind
+from edge_delta.modes import times
+from edge_delta.modes.base import ROWID, UTC, Layout, Plan, Rule, bookkeeping, first_broken, strict_cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_delta.config import Settings
+
+STANDARD: dict[str, pl.DataType] = {
+    "reading_id": pl.Int64(),
+    "sensor_id": pl.String(),
+    "timestamp": UTC,
+    "temperature": pl.Float64(),
+    "humidity": pl.Float64(),
+    "pressure": pl.Float64(),
+    "vibration": pl.Float64(),
+    "voltage": pl.Float64(),
+    "status_code": pl.Int32(),
+    "anomaly_flag": pl.Int32(),
+    "anomaly_type": pl.String(),
+    "firmware_version": pl.String(),
+    "model": pl.String(),
+    "manufacturer": pl.String(),
+    "location": pl.String(),
+    "latitude": pl.Float64(),
+    "longitude": pl.Float64(),
+    "original_timezone": pl.String(),
+    "synced": pl.Int32(),
+}
+"""The standard columns in their order; the bookkeeping columns follow them."""
+
+DTYPES = {
+    Kind.INTEGER: pl.Int64(),
+    Kind.REAL: pl.Float64(),
+    Kind.TEXT: pl.String(),
+    Kind.BLOB: pl.Binary(),
+    Kind.BOOLEAN: pl.Boolean(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What counts as normal in a column, for sources that have no anomaly flag. Units are the source's."""
+
+    min: float | None = None
+    max: float | None = None
+
+    def exceeded(self, column: pl.Expr) -> pl.Expr:
+        """True where a value is outside; null counts as inside."""
+        below = column < self.min if self.min is not None else pl.lit(False)  # noqa: FBT003
+        above = column > self.max if self.max is not None else pl.lit(False)  # noqa: FBT003
+        return (below | above).fill_null(False)  # noqa: FBT003
+
+
+@dataclass(frozen=True, slots=True)
+class Schematized:
+    """The standard schema.
+
+    Args:
+        rename: standard name by source name, both in any case.
+        defaults: text for ``firmware_version``, ``model``, ``manufacturer`` and others where the source has none.
+        thresholds: limits by standard column; a reading outside sets ``anomaly_flag`` where the source has none.
+        base: latitude and longitude in degrees for sources without coordinates.
+    """
+
+    rename: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    thresholds: Mapping[str, Limits] = field(default_factory=dict)
+    base: tuple[float, float] | None = None
+    name: str = "schematized"
+
+    def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
+        """See `Mode.plan`. Rows whose cells have no exact counterpart in the standard type break the rule ``type``."""
+        matched = self.matched(layout)
+        targets: dict[str, pl.Expr] = {"reading_id": pl.col(ROWID)}
+        rules: list[Rule] = []
+        for name, dtype in STANDARD.items():
+            column = matched.get(name)
+            if column is not None:
+                targets[name], rule = _standard(column, name, dtype)
+                rules += [rule] if rule is not None else []
+        for name in STANDARD:
+            if name not in targets:
+                targets[name] = self._filled(name, targets, matched)
+        ordered = {name: targets[name] for name in STANDARD} | bookkeeping(context) | self.rest(layout, matched)
+        marks = (first_broken(tuple(rules)),) if rules else ()
+        return Plan(frame.select(pl.col(ROWID), *marks, **ordered), tuple(rules))
+
+    def matched(self, layout: Layout) -> dict[str, Column]:
+        """The source column for each standard column that has one."""
+        renamed = {source.lower(): target for source, target in self.rename.items()}
+        found: dict[str, Column] = {}
+        if layout.timestamp is not None:
+            found["timestamp"] = layout.timestamp
+        for column in layout.columns:
+            target = renamed.get(column.name.lower(), column.name.lower())
+            if target in STANDARD and target != "reading_id":
+                found.setdefault(target, column)
+        return found
+
+    def rest(self, layout: Layout, matched: Mapping[str, Column]) -> dict[str, pl.Expr]:
+        """Whatever else the source has. A name that is taken gets the prefix ``source_``."""
+        used = {c.name for c in matched.values()}
+        taken = set(STANDARD) | {"databricks_inserted_at", "node_id", "source_generation"}
+        return {
+            f"source_{c.alias}" if c.alias.lower() in taken else self.rename.get(c.name, c.alias): pl.col(c.alias)
+            for c in layout.columns
+            if c.name not in used and c != layout.id_column
+        }
+
+    def _filled(self, name: str, known: Mapping[str, pl.Expr], matched: Mapping[str, Column]) -> pl.Expr:
+        """A standard column that the source does not have."""
+        dtype = STANDARD[name]
+        nothing = pl.lit(None, dtype=dtype)
+        stamp = matched.get("timestamp")
+        if name == "original_timezone" and stamp is not None and stamp.kind is Kind.TEXT:
+            return times.offset_of(pl.col(stamp.alias))
+        if name == "anomaly_flag":
+            return self._anomaly(known, nothing)
+        if name in ("latitude", "longitude") and self.base is not None:
+            return pl.lit(self.base[0 if name == "latitude" else 1], dtype=dtype)
+        if name in self.defaults:
+            return pl.lit(self.defaults[name]).cast(dtype)
+        return nothing
+
+    def _anomaly(self, known: Mapping[str, pl.Expr], nothing: pl.Expr) -> pl.Expr:
+        signs = [limits.exceeded(known[name]) for name, limits in self.thresholds.items() if name in known]
+        if "status_code" in known:
+            signs.append((known["status_code"] != 0).fill_null(False))  # noqa: FBT003
+        return pl.any_horizontal(signs).cast(pl.Int32) if signs else nothing
+
+
+def _standard(column: Column, name: str, dtype: pl.DataType) -> tuple[pl.Expr, Rule | None]:
+    source = pl.col(column.alias)
+    if dtype == UTC:
+        expression: pl.Expr = times.parsed(source)
+        broken: pl.Expr | None = source.is_not_null() & expression.is_null()
+        reason = "it cannot be read as a time"
+    else:
+        expression, broken = strict_cast(column.alias, DTYPES[column.kind], dtype)
+        reason = f"{column.kind.value} that {name} cannot hold exactly"
+    return expression, None if broken is None else Rule("type", column.alias, reason, broken)
+
+
+def build(settings: Settings) -> Schematized:
+    """The mode as the settings describe it."""
+    own, gps = settings.schematize, settings.gps_fuzzing
+    base = (gps.base_lat, gps.base_lon) if gps.base_lat is not None and gps.base_lon is not None else None
+    return Schematized(
+        rename=own.rename,
+        defaults=own.defaults,
+        thresholds={name: Limits(limits.min, limits.max) for name, limits in own.thresholds.items()},
+        base=base,
+    )

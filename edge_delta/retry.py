@@ -1,0 +1,125 @@
+"""Trying again: growing, jittered pauses, one line in the log when it begins and one when it is over."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from edge_delta.errors import TransientError
+from edge_delta.telemetry import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from threading import Event as Flag
+
+    import structlog
+    import tenacity
+
+T = TypeVar("T")
+
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 300.0
+_SAY_EVERY = 300.0
+
+
+class Outage:
+    """Says once that something is unavailable, repeats it at a limited rate, and says when it is over."""
+
+    def __init__(self, log: structlog.stdlib.BoundLogger) -> None:
+        self._log = log
+        self._since: float | None = None
+        self._said = 0.0
+        self.failures = 0
+
+    def failed(self, error: TransientError, pause: float) -> None:
+        """One more failure; the next try comes after ``pause`` seconds."""
+        now = time.monotonic()
+        self.failures += 1
+        if self._since is None:
+            self._since = now
+        elif now - self._said < _SAY_EVERY:
+            return
+        self._said = now
+        self._log.warning(Event.UNAVAILABLE, error=str(error), failures=self.failures, pause=round(pause, 1))
+
+    def pause(self) -> float:
+        """Seconds to wait before the next try: growing with the failures since the last success, with jitter.
+
+        On the jitter: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+        """
+        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self.failures, 16))
+        return random.uniform(longest / 10, longest)  # noqa: S311
+
+    def over(self) -> None:
+        """It works."""
+        if self._since is not None:
+            seconds = round(time.monotonic() - self._since, 1)
+            self._log.info(Event.RECOVERED, after_seconds=seconds, failures=self.failures)
+        self._since, self.failures = None, 0
+
+
+class Persistence:
+    """Calls that go on after transient errors.
+
+    Args:
+        outage: what is said meanwhile, and how long the pauses are.
+        stop: ends the waiting.
+        for_seconds: how long to keep trying, None for ever.
+    """
+
+    def __init__(self, outage: Outage, stop: Flag, *, for_seconds: float | None) -> None:
+        self._outage = outage
+        self._stop = stop
+        self._for_seconds = for_seconds
+
+    def call(self, function: Callable[[], T], *, on_failure: Callable[[], None] = lambda: None) -> T | None:
+        """The function's result, or None if told to stop before it had one.
+
+        Args:
+            function: what to call.
+            on_failure: called after each failure, to drop what is cached.
+
+        Raises:
+            TransientError: if it still fails after ``for_seconds``.
+        """
+        try:
+            result = function()
+        except TransientError as error:
+            return self._retry(error, function, on_failure)
+        self._outage.over()
+        return result
+
+    def _retry(self, first: TransientError, function: Callable[[], T], on_failure: Callable[[], None]) -> T | None:
+        import tenacity  # noqa: PLC0415 - only when something failed
+
+        def before_sleep(state: tenacity.RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome is not None else first
+            pause = state.next_action.sleep if state.next_action is not None else 0.0
+            self._outage.failed(error if isinstance(error, TransientError) else first, pause)
+            on_failure()
+
+        limit = [] if self._for_seconds is None else [tenacity.stop_after_delay(self._for_seconds)]
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(TransientError),
+            wait=lambda _state: self._outage.pause(),
+            stop=tenacity.stop_any(tenacity.stop_when_event_set(self._stop), *limit),
+            sleep=tenacity.sleep_using_event(self._stop),
+            before_sleep=before_sleep,
+            reraise=True,
+        )
+        pending = [first]
+
+        def attempt() -> T:
+            if pending:
+                raise pending.pop()
+            return function()
+
+        try:
+            result = retrying(attempt)
+        except TransientError:
+            if self._stop.is_set():
+                return None
+            raise
+        self._outage.over()
+        return result

@@ -1,0 +1,71 @@
+"""Runs the engine beside the signals: the first one lets the batch in flight finish, the second ends at once.
+
+The engine works in a thread of its own, because Python handles signals in the main thread only, and not while that is
+inside a long call into SQLite or delta-rs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+GRACE = 9.0
+"""Seconds for the batch in flight. A commit cannot be torn: what is not in the log is read again at the next start."""
+
+
+def run_until_signal(work: Callable[[threading.Event], None], *, on_signal: Callable[[str], None]) -> bool:
+    """Run the work until it returns or a signal comes.
+
+    Args:
+        work: gets the flag that asks it to stop.
+        on_signal: called with the signal's name, once.
+
+    Returns:
+        Whether it was stopped by a signal.
+
+    Raises:
+        Exception: whatever the work raised.
+    """
+    stop, done = threading.Event(), threading.Event()
+    failure: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            work(stop)
+        except BaseException as error:  # noqa: BLE001 - handed on to the main thread
+            failure.append(error)
+        finally:
+            done.set()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            _leave(128 + number)
+        stop.set()
+        last_resort = threading.Timer(GRACE, _leave, [128 + number])
+        last_resort.daemon = True
+        last_resort.start()
+        on_signal(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    threading.Thread(target=body, name="engine", daemon=True).start()
+    try:
+        done.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if failure:
+        raise failure[0]
+    return stop.is_set()
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

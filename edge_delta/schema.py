@@ -1,0 +1,42 @@
+"""Types of frames as types of Delta tables, and back."""
+
+from __future__ import annotations
+
+import polars as pl
+from deltalake import Field, Schema
+from deltalake.schema import PrimitiveType
+
+_DELTA: dict[pl.DataType, str] = {
+    pl.Int64(): "long",
+    pl.Int32(): "integer",
+    pl.Int16(): "short",
+    pl.Int8(): "byte",
+    pl.Float64(): "double",
+    pl.Float32(): "float",
+    pl.String(): "string",
+    pl.Binary(): "binary",
+    pl.Boolean(): "boolean",
+    pl.Date(): "date",
+    pl.Datetime("us", "UTC"): "timestamp",
+}
+_POLARS = {name: dtype for dtype, name in _DELTA.items()}
+
+
+def to_delta(schema: pl.Schema) -> Schema:
+    """The Delta schema of a frame, every column nullable."""
+    return Schema([Field(name, PrimitiveType(_DELTA[dtype])) for name, dtype in schema.items()])
+
+
+def to_polars(schema: Schema) -> dict[str, pl.DataType | None]:
+    """The frame types of a table's columns; None for types that none of our frames has."""
+    return {
+        field.name: _POLARS.get(field.type.type) if isinstance(field.type, PrimitiveType) else None
+        for field in schema.fields
+    }
+
+
+def sql_name(dtype: pl.DataType | None) -> str:
+    """The type's name in Spark SQL, for messages."""
+    names = {"long": "BIGINT", "integer": "INT", "short": "SMALLINT", "byte": "TINYINT"}
+    delta = _DELTA.get(dtype) if dtype is not None else None
+    return names.get(delta, delta.upper()) if delta is not None else "a type that is not supported"

@@ -1,0 +1,274 @@
+"""One Delta table: where a source stands in it, and appending rows and cursor in one commit.
+
+The cursor is kept in ``txn`` actions (Delta protocol, "Transaction Identifiers"), which survive checkpoints. Four of
+them per table and source::
+
+    <app>/generation       the source's current generation
+    <app>/<n>              the last rowid delivered of generation n
+    <app>/<n>/row          the fingerprint of that row
+    <app>/<n>/since …      the bound of an upload taken over from another tool, if there was one
+
+delta-rs never compares the versions of ``txn`` actions; it only refuses a commit if another one with the same id came
+since the handle's snapshot. So the cursor is read on the very handle that commits, and any error drops the handle.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
+from deltalake.exceptions import TableNotFoundError
+
+from edge_delta import storage
+from edge_delta.errors import CommitConflict, ProtocolUnsupported, SchemaMismatch
+from edge_delta.model import Commit, Cursor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
+_PROPERTIES = {
+    "delta.checkpointInterval": "20",
+    "delta.logRetentionDuration": "interval 7 days",
+    "delta.deletedFileRetentionDuration": "interval 7 days",
+}
+_COMMITS_PER_HANDLE = 100
+_COMMIT_RETRIES = 100
+_NOT_WRITABLE = {
+    "clustering": "ALTER TABLE … CLUSTER BY NONE, then ALTER TABLE … DROP FEATURE clustering",
+    "rowTracking": "ALTER TABLE … DROP FEATURE rowTracking",
+    "inCommitTimestamp": "ALTER TABLE … DROP FEATURE inCommitTimestamp",
+    "typeWidening": "ALTER TABLE … DROP FEATURE typeWidening",
+    "typeWidening-preview": "ALTER TABLE … DROP FEATURE `typeWidening-preview`",
+    "allowColumnDefaults": "ALTER TABLE … DROP FEATURE allowColumnDefaults",
+    "identityColumns": "ALTER TABLE … DROP FEATURE identityColumns",
+    "columnMapping": "ALTER TABLE … DROP FEATURE columnMapping",
+}
+
+
+def application_id(node_id: str, source_table: str, part: str = "") -> str:
+    """The ``txn`` id's beginning: who writes, from which table, and into which part where tables are shared."""
+    return "/".join(["edge-delta", *(quote(p, safe="") for p in (node_id, source_table, part) if p)])
+
+
+class DeltaSink:
+    """One Delta table in a folder or an object store.
+
+    Args:
+        uri: the table's address.
+        options: storage options for delta-rs.
+        app_id: from `application_id`.
+        append_only: whether the table, when created here, refuses deletes and updates.
+    """
+
+    def __init__(self, uri: str, options: Mapping[str, str], app_id: str, *, append_only: bool = True) -> None:
+        self.uri = uri
+        self._options = dict(options)
+        self._app = app_id
+        self._append_only = append_only
+        self._handle: DeltaTable | None = None
+        self._known_missing = False
+        self._cursor: Cursor | None = None
+        self._commits = 0
+
+    # -- where it stands
+
+    def exists(self) -> bool:
+        """Whether there is a table at the address."""
+        return self._open() is not None
+
+    def committed(self) -> Cursor | None:
+        """Where the log says that this source stands in this table; None if it has nothing of it."""
+        self._open()
+        return self._cursor
+
+    def schema(self) -> dict[str, pl.DataType | None] | None:
+        """The table's columns as frame types, None if there is no table."""
+        from edge_delta.schema import to_polars  # noqa: PLC0415
+
+        table = self._open()
+        return None if table is None else to_polars(table.schema())
+
+    def version(self) -> int | None:
+        """The table's version as of the last look at it."""
+        return self._handle.version() if self._handle is not None else None
+
+    def forget(self) -> None:
+        """Drop the handle and the cursor that was read with it."""
+        self._handle = None
+        self._cursor = None
+        self._known_missing = False
+        self._commits = 0
+
+    def _open(self) -> DeltaTable | None:
+        if self._handle is not None and self._commits >= _COMMITS_PER_HANDLE:
+            self.forget()  # a handle grows with the commits that it has made
+        if self._handle is None and not self._known_missing:
+            with storage.errors(self.uri):
+                try:
+                    handle = DeltaTable(self.uri, storage_options=self._options or None)
+                except TableNotFoundError:
+                    self._known_missing = True
+                    return None
+                self._look_at_protocol(handle)
+                self._cursor = self._read_cursor(handle)
+                self._handle = handle
+        return self._handle
+
+    def _look_at_protocol(self, handle: DeltaTable) -> None:
+        features = handle.protocol().writer_features or []
+        stuck = [name for name in features if name in _NOT_WRITABLE]
+        if stuck:
+            raise ProtocolUnsupported(
+                f"table {self.uri} was given the feature {', '.join(stuck)}, which only Databricks and Spark can write",
+                f"In Databricks run: {_NOT_WRITABLE[stuck[0]]}; rows wait in SQLite until then",
+            )
+
+    def _read_cursor(self, handle: DeltaTable) -> Cursor | None:
+        generation = handle.transaction_version(f"{self._app}/generation")
+        if generation is None:
+            return None
+        own = f"{self._app}/{generation}"
+        rowid = handle.transaction_version(own)
+        fresh = Cursor(generation=generation)
+        since_rowid = handle.transaction_version(f"{own}/since-rowid")
+        return Cursor(
+            generation=generation,
+            rowid=fresh.rowid if rowid is None else rowid,
+            fingerprint=handle.transaction_version(f"{own}/row"),
+            since=handle.transaction_version(f"{own}/since"),
+            since_rowid=fresh.since_rowid if since_rowid is None else since_rowid,
+        )
+
+    def _transactions(self, cursor: Cursor) -> list[Transaction]:
+        own = f"{self._app}/{cursor.generation}"
+        found = [Transaction(own, cursor.rowid)]
+        if cursor.fingerprint is not None:
+            found.append(Transaction(f"{own}/row", cursor.fingerprint))
+        if self._cursor is None or self._cursor.generation != cursor.generation:
+            found.append(Transaction(f"{self._app}/generation", cursor.generation))
+        if cursor.since is not None and (self._cursor is None or self._cursor.since is None):
+            found.append(Transaction(f"{own}/since", cursor.since))
+            found.append(Transaction(f"{own}/since-rowid", cursor.since_rowid))
+        return found
+
+    # -- appending
+
+    def append(self, frame: pl.DataFrame, cursor: Cursor) -> Commit:
+        """Append rows and cursor in one commit; creates the table, and adds columns that it does not have.
+
+        Args:
+            frame: the rows, columns in the table's types; may be empty.
+            cursor: where the source stands after them.
+
+        Raises:
+            SchemaMismatch: if a column has another type than the table's, or the table demands one that is not there.
+            CommitConflict: if the log has moved for this source, or the answer to the commit was lost.
+            StorageUnavailable: if the store did not take it.
+        """
+        started = time.perf_counter()
+        try:
+            table = self._open() or self._create(frame)
+            self._refuse_to_go_back(cursor)
+            fitted, added = self._fitted(table, frame)
+            with storage.errors(self.uri):
+                write_deltalake(
+                    table,
+                    fitted,
+                    mode="append",
+                    schema_mode="merge" if added else None,
+                    writer_properties=_writer_properties(fitted),
+                    commit_properties=CommitProperties(
+                        app_transactions=self._transactions(cursor), max_commit_retries=_COMMIT_RETRIES
+                    ),
+                    # Cleaning up lists the whole log; maintenance does it once a day.
+                    post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+                )
+        except BaseException:
+            self.forget()
+            raise
+        self._cursor = cursor
+        self._commits += 1
+        return Commit(self.uri, table.version(), frame.height, cursor, time.perf_counter() - started)
+
+    def _refuse_to_go_back(self, cursor: Cursor) -> None:
+        stands = self._cursor
+        if stands is not None and (cursor.generation, cursor.rowid) <= (stands.generation, stands.rowid):
+            raise CommitConflict(f"table {self.uri} already holds rows up to {stands.rowid}")
+
+    def _create(self, frame: pl.DataFrame) -> DeltaTable:
+        from edge_delta.schema import to_delta  # noqa: PLC0415
+
+        properties = _PROPERTIES | ({"delta.appendOnly": "true"} if self._append_only else {})
+        with storage.errors(self.uri):
+            # With "ignore", the loser of a race between two devices takes the winner's table.
+            DeltaTable.create(
+                self.uri,
+                to_delta(frame.schema),
+                mode="ignore",
+                configuration=properties,
+                storage_options=self._options or None,
+            )
+        self.forget()
+        table = self._open()
+        if table is None:
+            raise CommitConflict(f"table {self.uri} was removed while it was made")
+        return table
+
+    def _fitted(self, table: DeltaTable, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+        """The frame in the table's order and spelling, and the columns that the table does not have yet."""
+        import polars as pl  # noqa: PLC0415
+
+        from edge_delta.schema import sql_name, to_polars  # noqa: PLC0415
+
+        there = to_polars(table.schema())
+        ours = {name.lower(): name for name in frame.columns}
+        wrong = [
+            f"{name} is {sql_name(frame.schema[ours[name.lower()]])}, expected {sql_name(dtype)}"
+            for name, dtype in there.items()
+            if name.lower() in ours and frame.schema[ours[name.lower()]] != dtype
+        ]
+        required = {f.name for f in table.schema().fields if not f.nullable}
+        wrong += [
+            f"{name} is required, but the source has no such column" for name in required if name.lower() not in ours
+        ]
+        if wrong:
+            noun = "column does" if len(wrong) == 1 else "columns do"
+            raise SchemaMismatch(
+                f"{len(wrong)} {noun} not fit table {self.uri}: " + "; ".join(wrong),
+                "Rename the column with [schematize.rename], or set another table_path",
+            )
+        known = {name.lower() for name in there}
+        added = [name for name in frame.columns if name.lower() not in known]
+        picked = [
+            pl.col(ours[name.lower()]).alias(name) if name.lower() in ours else pl.lit(None, dtype=dtype).alias(name)
+            for name, dtype in there.items()
+        ]
+        return frame.select(*picked, *added), added
+
+
+def _writer_properties(frame: pl.DataFrame) -> WriterProperties:
+    """Parquet settings: zstd, and dictionaries only where values repeat.
+
+    A dictionary of measurements costs half of the writing time and makes the file larger.
+    """
+    import polars as pl  # noqa: PLC0415
+
+    with_dictionary = ColumnProperties(dictionary_enabled=True)
+    return WriterProperties(
+        compression="ZSTD",
+        compression_level=1,
+        default_column_properties=ColumnProperties(dictionary_enabled=False),
+        column_properties={n: with_dictionary for n, t in frame.schema.items() if t in (pl.String, pl.Boolean)},
+    )

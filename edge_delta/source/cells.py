@@ -1,0 +1,192 @@
+"""Single rows, cell by cell and without loss: for rejected rows and for the identity of a source.
+
+The fast way of reading (`reader`) hands over whole columns of one type. Here the type of each cell counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from typing import TYPE_CHECKING
+
+from edge_delta.model import Column, Kind, Rejection
+from edge_delta.source.database import Database, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge_delta.source.schema import Table
+
+Cell = int | float | str | bytes | None
+
+
+class RawText(bytes):
+    """Text that is not UTF-8, as it is stored."""
+
+
+_STORAGE_NAMES = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB", RawText: "TEXT that is not UTF-8"}
+_ROWS_PER_STATEMENT = 500
+_SHOWN = 200
+_BITS = 21
+_MASK = (1 << _BITS) - 1
+_OFTEN_UPDATED = re.compile(r"sync|upload|sent|send|process|deliver|export|status|state|flag|ack|retr", re.IGNORECASE)
+
+
+def read_rows(database: Database, table: Table, rowids: Iterable[int]) -> list[tuple[int, dict[str, Cell]]]:
+    """Rows by key, each a mapping of column name to cell, exactly as SQLite stores them.
+
+    A key that is a time can stand for several rows.
+    """
+    wanted = list(rowids)
+    tagged = ", ".join(_tagged(quoted(column.name)) for column in table.columns)
+    found: list[tuple[int, dict[str, Cell]]] = []
+    for start in range(0, len(wanted), _ROWS_PER_STATEMENT):
+        ids = ", ".join(map(str, wanted[start : start + _ROWS_PER_STATEMENT]))
+        for rowid, *cells in database.rows(
+            f"SELECT {table.key}, {tagged} FROM {quoted(table.name)} WHERE {table.key} IN ({ids})"
+        ):
+            found.append((rowid, {c.name: _cell(text) for c, text in zip(table.columns, cells, strict=True)}))
+    return found
+
+
+def _tagged(column: str) -> str:
+    """SQL for a cell as text that says its storage class, so that one text column can carry all of them."""
+    return (
+        f"CASE typeof({column}) WHEN 'integer' THEN 'i' || {column} WHEN 'real' THEN 'r' || quote({column}) "
+        f"WHEN 'text' THEN 't' || hex({column}) WHEN 'blob' THEN 'b' || hex({column}) ELSE 'n' END"
+    )
+
+
+def _cell(tagged: str) -> Cell:
+    tag, text = tagged[0], tagged[1:]
+    if tag == "i":
+        return int(text)
+    if tag == "r":
+        return float(text)  # quote() writes as many digits as it takes, and 9.0e+999 for infinity
+    if tag == "b":
+        return bytes.fromhex(text)
+    if tag == "t":
+        raw = bytes.fromhex(text)
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            return RawText(raw)
+    return None
+
+
+def as_json(cells: dict[str, Cell]) -> str:
+    """A row as JSON.
+
+    What JSON has no form for is an object with one key: ``hex`` for a blob, ``text_hex`` for text that is not UTF-8,
+    ``real`` for infinities.
+    """
+    return json.dumps({name: _jsonable(cell) for name, cell in cells.items()}, ensure_ascii=False)
+
+
+def from_json(text: str) -> dict[str, Cell]:
+    """The row that `as_json` wrote."""
+    return {name: _from_jsonable(cell) for name, cell in json.loads(text).items()}
+
+
+def _from_jsonable(cell: object) -> Cell:
+    if isinstance(cell, dict):
+        [(form, text)] = cell.items()
+        return {"hex": bytes.fromhex, "text_hex": RawText.fromhex, "real": float}[form](text)  # type: ignore[operator, no-any-return]
+    return cell  # type: ignore[return-value]
+
+
+def _jsonable(cell: Cell) -> object:
+    if isinstance(cell, bytes):
+        return {"text_hex" if isinstance(cell, RawText) else "hex": cell.hex()}
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return {"real": str(cell)}
+    return cell
+
+
+def misfit(columns: Iterable[Column], cells: dict[str, Cell]) -> tuple[Column, str] | None:
+    """The first cell that its column cannot hold, with the reason; None if all fit."""
+    for column in columns:
+        reason = _reason(column, cells[column.name])
+        if reason is not None:
+            return column, reason
+    return None
+
+
+def _reason(column: Column, cell: Cell) -> str | None:  # noqa: PLR0911 - one line a case
+    if cell is None:
+        return None
+    declared = column.declared or "no type"
+    if column.kind is Kind.TEXT:
+        if isinstance(cell, bytes):
+            return f"bytes that are not UTF-8 text in a column declared {declared}"
+        return None
+    if column.kind is Kind.BOOLEAN and isinstance(cell, int):
+        return None if cell in (0, 1) else f"{cell} in a column declared {declared}, expected 0 or 1"
+    if column.kind is Kind.REAL and isinstance(cell, int):
+        return None if int(float(cell)) == cell else f"an integer that DOUBLE cannot hold exactly, declared {declared}"
+    if type(cell) is {Kind.INTEGER: int, Kind.REAL: float, Kind.BLOB: bytes}.get(column.kind):
+        return None
+    return f"{_STORAGE_NAMES[type(cell)]} in a column declared {declared}"
+
+
+def rejection(table: Table, rowid: int, cells: dict[str, Cell]) -> Rejection:
+    """The record of a row that has a cell which does not fit."""
+    found = misfit(table.columns, cells)
+    # Only in a table without rowids can a row that fits come here.
+    column, reason = found or (
+        table.columns[0],
+        "it shares its time, the only key there is, with a row that does not fit",
+    )
+    return Rejection(rowid, "type", column.alias, shown(cells[column.name]), reason, as_json(cells))
+
+
+def shown(cell: Cell) -> str | None:
+    """A cell as text for people; the row's JSON has it whole."""
+    if cell is None:
+        return None
+    text = cell.hex() if isinstance(cell, bytes) else str(cell)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def fingerprint(table: Table, rowid: int, cells: dict[str, Cell]) -> int:
+    """What a row looked like, in 63 bits: its time, its measurements, and the names of its columns.
+
+    Three hashes of 21 bits beside each other, because they answer three questions (see `same_row`). Columns that
+    applications update in place (upload marks, states, integer flags) are left out.
+    """
+    stamp = table.timestamp
+    time = cells[stamp.name] if stamp is not None else None
+    lasting = {
+        c.name: cells[c.name]
+        for c in table.columns
+        if c != stamp and c.kind in (Kind.REAL, Kind.TEXT, Kind.BLOB) and not _OFTEN_UPDATED.search(c.name)
+    } or {c.name: cells[c.name] for c in table.columns if not _OFTEN_UPDATED.search(c.name)}
+    measured = sorted((name, repr(cell)) for name, cell in lasting.items() if cell is not None)
+    names = sorted(c.name for c in table.columns)
+    return _hash([rowid, repr(time)]) << 2 * _BITS | _hash(measured) << _BITS | _hash(names)
+
+
+def same_row(one: int, other: int, *, timed: bool) -> bool:
+    """Whether two fingerprints can be of one row.
+
+    A row of another source has another time or, where a simulator repeats its times, other measurements. A row that
+    was altered by ``ALTER TABLE`` has other columns, and then only the time can tell.
+
+    Args:
+        one: the fingerprint that went with the cursor.
+        other: that of the row found there now.
+        timed: whether the table has a timestamp column.
+    """
+    time, measured, names = ((one ^ other) >> shift & _MASK for shift in (2 * _BITS, _BITS, 0))
+    if time:
+        return False
+    if names:
+        return timed
+    return not measured
+
+
+def _hash(value: object) -> int:
+    digest = hashlib.blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) & _MASK

@@ -1,0 +1,273 @@
+"""One SQLite file, opened for reading only, through the one SQLite library of the process.
+
+The connection stays open: on POSIX, closing any handle to a SQLite file drops the locks that the process holds on it,
+and a kept connection is what sees another process's commits cheaply (``PRAGMA data_version``). The standard library's
+``sqlite3`` must never touch the same file in this process: it brings a second copy of the library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import adbc_driver_manager
+import adbc_driver_sqlite
+from arro3.core import Table as ArrowTable
+
+from edge_delta.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
+BUSY_TIMEOUT_MS = 5_000
+_WAL_VERSION_OFFSET = 18  # https://sqlite.org/fileformat.html, 1.3.1: 2 at this offset means WAL
+_HEADER_BYTES = 100
+_MAGIC = b"SQLite format 3\x00"
+
+
+def quoted(identifier: str) -> str:
+    """An identifier as SQL writes it, whatever it holds."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+class Database:
+    """A SQLite database that another process writes.
+
+    Args:
+        path: the database file.
+        busy_timeout_ms: how long to wait for a lock before `SourceUnavailable`.
+
+    Raises:
+        ConfigurationError: if there is no such file, it is no database, or it is mounted in a way that hides its log.
+        SourceUnavailable: if it cannot be opened now.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
+        self.path = path
+        self._busy_timeout_ms = busy_timeout_ms
+        self._connection: adbc_driver_manager.AdbcConnection | None = None
+        self._database: adbc_driver_manager.AdbcDatabase | None = None
+        self._opened_as: tuple[int, int] = (0, 0)
+        self._immutable = False
+        self._seen: object = None
+        self._refuse_what_cannot_work()
+
+    # -- opening
+
+    def _refuse_what_cannot_work(self) -> None:
+        if not self.path.exists():
+            raise ConfigurationError(
+                f"there is no database at {self.path}", "Check --sqlite, or that its directory is mounted"
+            )
+        if self.path.is_dir():
+            raise ConfigurationError(f"{self.path} is a directory", "Name the SQLite file inside it with --sqlite")
+        header = self._header()
+        if header and not header.startswith(_MAGIC):
+            raise ConfigurationError(f"{self.path} is not a SQLite database", "Check --sqlite")
+        if self._in_wal_mode(header) and is_mount_point(self.path):
+            raise ConfigurationError(
+                f"{self.path} is mounted as a single file, but it is in WAL mode: rows still in its -wal file would "
+                "stay invisible",
+                f"Mount its directory instead, for example -v {self.path.parent}:/data:ro with --sqlite "
+                f"/data/{self.path.name}",
+            )
+
+    def _header(self) -> bytes:
+        try:
+            with self.path.open("rb") as file:
+                return file.read(_HEADER_BYTES)
+        except PermissionError as error:
+            raise ConfigurationError(
+                f"{self.path} may not be read by user {os.getuid()}", "Give that user read permission on it"
+            ) from error
+        except OSError as error:
+            raise SourceUnavailable(f"{self.path} cannot be read: {error.strerror}") from error
+
+    @staticmethod
+    def _in_wal_mode(header: bytes) -> bool:
+        return len(header) > _WAL_VERSION_OFFSET and header[_WAL_VERSION_OFFSET] == 2  # noqa: PLR2004
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    def _open(self) -> adbc_driver_manager.AdbcConnection:
+        """Open as SQLite can without writing a file beside the database.
+
+        A WAL database whose last writer closed it has no -wal file. Opening it read-only would create one, or fail in
+        a read-only directory; ``immutable=1`` reads it rightly for as long as that stays so (checked by `snapshot`).
+        """
+        stat = self._stat()
+        self._immutable = self._in_wal_mode(self._header()) and not self._beside("-wal").exists()
+        uri = f"file:{quote(str(self.path))}?mode=ro" + ("&immutable=1" if self._immutable else "")
+        with self._errors():
+            database = adbc_driver_manager.AdbcDatabase(driver=adbc_driver_sqlite._driver_path(), uri=uri)  # noqa: SLF001
+            connection = adbc_driver_manager.AdbcConnection(database)
+        self._opened_as = (stat.st_dev, stat.st_ino)
+        self._database, self._connection = database, connection
+        self.rows(f"PRAGMA busy_timeout={self._busy_timeout_ms}")
+        return connection
+
+    def _stat(self) -> os.stat_result:
+        try:
+            return self.path.stat()
+        except OSError as error:
+            raise SourceUnavailable(
+                f"{self.path} is gone: {error.strerror}", "Nothing to do if the sensor's process makes it again"
+            ) from error
+
+    def close(self) -> None:
+        """Close; the next call opens again, whatever file is there then."""
+        connection, database = self._connection, self._database
+        self._connection = self._database = None
+        self._seen = None
+        for handle in (connection, database):
+            if handle is not None:
+                with contextlib.suppress(adbc_driver_manager.Error):
+                    handle.close()
+
+    # -- noticing change
+
+    def moved(self) -> bool:
+        """Whether the path now names another file than the one that is open.
+
+        The open one can still be read to its end, even if it was deleted.
+        """
+        if self._connection is None:
+            return False
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError:
+            return False
+        return (stat.st_dev, stat.st_ino) != self._opened_as
+
+    def changed(self) -> bool:
+        """Whether there may be something new since the last call; some 20 µs, whatever the size of the database."""
+        if self._connection is None:
+            return True
+        now = self._signature()
+        before, self._seen = self._seen, now
+        return now != before
+
+    def _signature(self) -> object:
+        stat = self._stat()
+        file = (stat.st_dev, stat.st_ino)
+        if self._immutable:
+            return (*file, stat.st_mtime_ns, stat.st_size, self._beside("-wal").exists())
+        return (*file, self.scalar("PRAGMA data_version"))
+
+    # -- reading
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """One short read transaction, so that the statements inside see one state of the database.
+
+        Raises:
+            SourceUnavailable: if the file was written in a way that this transaction could not be shielded from.
+        """
+        self._reopen_if_a_writer_came()
+        before = self._signature() if self._immutable else None
+        self.rows("BEGIN")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(EdgeDeltaError):
+                self.rows("COMMIT")
+        if self._immutable and self._signature() != before:
+            self.close()
+            raise SourceUnavailable(f"{self.path} was opened for writing while it was read")
+
+    def _reopen_if_a_writer_came(self) -> None:
+        if self._connection is None:
+            self._open()
+        elif self._immutable and not self.moved():
+            # An immutable connection never looks at the file again.
+            seen = self._seen
+            self.close()
+            self._open()
+            self._seen = seen
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """The result of a statement that returns few rows."""
+        with self._statement(sql) as stream:
+            table = ArrowTable.from_arrow(stream)
+            columns = [table.column(i).to_pylist() for i in range(table.num_columns)]
+        return list(zip(*columns, strict=True))
+
+    def scalar(self, sql: str) -> Any:
+        """The single value of a statement, None if it has no row."""
+        found = self.rows(sql)
+        return found[0][0] if found else None
+
+    def frame(self, sql: str, *, rows: int) -> pl.DataFrame:
+        """The result of a statement as a frame.
+
+        Args:
+            sql: the statement.
+            rows: at least as many as it returns: the driver settles the types from its first batch, so one batch that
+                holds them all is what makes a cell of another type show in the schema instead of being converted.
+        """
+        import polars as pl  # noqa: PLC0415 - an idle run must not pay for it
+
+        with self._statement(sql, {"adbc.sqlite.query.batch_rows": str(rows + 1)}) as stream:
+            try:
+                return pl.scan_arrow_c_stream(stream).collect()
+            except pl.exceptions.PolarsError as error:
+                raise SourceUnavailable(f"{self.path} cannot be read: {_first_line(error)}") from error
+
+    @contextlib.contextmanager
+    def _statement(self, sql: str, options: dict[str, str] | None = None) -> Iterator[Any]:
+        connection = self._connection or self._open()
+        with self._errors(), adbc_driver_manager.AdbcStatement(connection) as statement:
+            if options:
+                statement.set_options(**options)
+            statement.set_sql_query(sql)
+            stream, _ = statement.execute_query()
+            yield stream
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except EdgeDeltaError:
+            raise
+        except Exception as error:
+            message = _first_line(error)
+            if not isinstance(error, adbc_driver_manager.Error) and "[SQLite]" not in message:
+                raise
+            if "not a database" in message:
+                raise ConfigurationError(f"{self.path} is not a SQLite database", "Check --sqlite") from error
+            if "locked" in message or "busy" in message:
+                raise SourceUnavailable(
+                    f"{self.path} is locked by another process for more than {self._busy_timeout_ms / 1000:g} s"
+                ) from error
+            if "malformed" in message:
+                raise SourceUnavailable(
+                    f"{self.path} is damaged: {message}",
+                    "Run PRAGMA integrity_check on it; a copy made with sqlite3 .recover can be put in its place",
+                ) from error
+            raise SourceUnavailable(f"{self.path} cannot be read: {message}") from error
+
+
+def is_mount_point(path: Path) -> bool:
+    """Whether this very file is a mount of its own, as the kernel lists them in /proc/self/mountinfo."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    wanted = str(path.resolve())
+    return any(_unescaped(line.split(" ")[4]) == wanted for line in lines)
+
+
+def _unescaped(mount: str) -> str:
+    """Mount points with their octal escapes undone (proc(5): space, tab, newline and backslash)."""
+    return mount.encode("latin-1", "backslashreplace").decode("unicode_escape") if "\\" in mount else mount
+
+
+def _first_line(error: Exception) -> str:
+    message = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return message.split("[SQLite] ")[-1].removeprefix("Failed to prepare query: ")

@@ -1,0 +1,317 @@
+"""Batches out of SQLite, at the speed of its C interface, with every cell accounted for.
+
+The driver takes a column's type from the values of its first batch. So a statement's result is one batch, led by a
+seed row that pins the declared types: when the frame's schema is the pinned one, every cell had the pinned type. When
+it is not, the rows are read again with the misfits told apart by ``typeof()``, in the same transaction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edge_delta.errors import SourceReset, SourceUnavailable
+from edge_delta.model import BEFORE_FIRST, Batch, Column, Cursor, Kind, Rejection, Waiting
+from edge_delta.source import cells
+from edge_delta.source.database import Database, quoted
+from edge_delta.source.schema import find_table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ROWID = "_rowid"
+"""The name of the key in the frames."""
+_SUSPECT = "_suspect"
+_SEEDS = {Kind.INTEGER: "0", Kind.REAL: "0.5", Kind.TEXT: "''", Kind.BLOB: "x''", Kind.BOOLEAN: "0"}
+_CHECKS_PER_STATEMENT = 200
+
+
+class SQLiteSource:
+    """One table of one SQLite database, read in the order of its rowids.
+
+    Args:
+        database: the opened file.
+        table: the table's name, None for the only one.
+        timestamp: the timestamp column's name, None to detect it.
+    """
+
+    def __init__(self, database: Database, table: str | None = None, timestamp: str | None = None) -> None:
+        self._database = database
+        self._timestamp_name = timestamp
+        self._schema_version: int | None = None
+        self._table = find_table(database, table, timestamp)
+
+    @property
+    def table(self) -> str:
+        """The table's name."""
+        return self._table.name
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns, as they were when last looked at."""
+        return self._table.columns
+
+    @property
+    def timestamp(self) -> Column | None:
+        """The column with the reading's time."""
+        return self._table.timestamp
+
+    @property
+    def id_column(self) -> Column | None:
+        """The column that is the rowid under another name, if any."""
+        return self._table.id_column
+
+    @property
+    def keyed_by_rowid(self) -> bool:
+        """False where rows can only be read in the order of their time."""
+        return self._table.key_is_rowid
+
+    def changed(self) -> bool:
+        """Whether another process wrote since the last call."""
+        return self._database.changed()
+
+    def moved(self) -> bool:
+        """Whether the path names another file now; what is open can still be read to its end."""
+        return self._database.moved()
+
+    def reopen(self) -> None:
+        """Close the file; the next read opens the one that is there then."""
+        self._database.close()
+        self._schema_version = None
+
+    close = reopen
+
+    def waiting(self, cursor: Cursor) -> Waiting:
+        """What lies behind the cursor, from the two ends of the b-tree."""
+        with self._database.snapshot():
+            return self._waiting(cursor)
+
+    def _waiting(self, cursor: Cursor) -> Waiting:
+        key, table = self._table.key, quoted(self._table.name)
+        where = "" if cursor.rowid == BEFORE_FIRST else f" WHERE {key} > {cursor.rowid}"
+        first = self._database.scalar(f"SELECT min({key}) FROM {table}{where}")
+        last = self._database.scalar(f"SELECT max({key}) FROM {table}{where}")
+        return Waiting(first, last)
+
+    def verify(self, cursor: Cursor) -> None:
+        """Check that the source is still the one that the cursor belongs to.
+
+        Raises:
+            SourceReset: if it is not.
+        """
+        with self._database.snapshot():
+            self._verify(cursor)
+
+    def _verify(self, cursor: Cursor) -> None:
+        if cursor.fingerprint is None or not self._table.key_is_rowid:
+            return
+        now = self._fingerprint(cursor.rowid)
+        place = f"table {self._table.name!r} in {self._database.path}"
+        if now is not None:
+            if not cells.same_row(cursor.fingerprint, now, timed=self._table.timestamp is not None):
+                raise SourceReset(f"row {cursor.rowid} of {place} is not the row that was delivered under that id")
+            return
+        # The row was purged, unless ids went back.
+        last = self._database.scalar(f"SELECT max({self._table.key}) FROM {quoted(self._table.name)}")
+        if self._table.autoincrement:
+            last = self._sequence() if last is None else max(last, self._sequence() or 0)
+        if last is not None and last < cursor.rowid:
+            raise SourceReset(f"ids of {place} end at {last}, but rows up to {cursor.rowid} were delivered")
+
+    def _sequence(self) -> int | None:
+        name = self._table.name.replace("'", "''")
+        found = self._database.scalar(f"SELECT seq FROM sqlite_sequence WHERE name = '{name}'")
+        return int(found) if found is not None else None
+
+    def _fingerprint(self, rowid: int) -> int | None:
+        found = cells.read_rows(self._database, self._table, [rowid])
+        return cells.fingerprint(self._table, *found[0]) if found else None
+
+    def read_after(self, cursor: Cursor, *, limit: int, upto: int | None = None) -> Batch | None:
+        """At most ``limit`` rows behind the cursor, in the order of their rowids.
+
+        A table without rowids is read in the order of time, and rows of one millisecond stay together even beyond
+        the limit.
+
+        Args:
+            cursor: where to go on.
+            limit: the most rows to read.
+            upto: the last rowid to read, None for all there are.
+
+        Returns:
+            The batch, or None if no row is behind the cursor.
+
+        Raises:
+            SourceReset: if the row at the cursor is not the one that was delivered.
+            SourceUnavailable: if the database cannot be read now.
+        """
+        with self._database.snapshot():
+            self._notice_schema_change()
+            self._verify(cursor)
+            rows = self._rows_sql(cursor, limit=limit, upto=upto)
+            if rows is None:
+                return None
+            frame, rejected = self._read(*rows)
+            ends = [frame[ROWID][-1]] if frame.height else []
+            ends += [r.rowid for r in rejected]
+            if not ends:
+                return None
+            starts = ([frame[ROWID][0]] if frame.height else []) + [r.rowid for r in rejected]
+            end = max(ends)
+            fingerprint = self._fingerprint(end) if self._table.key_is_rowid else None
+            return Batch(frame, rejected, cursor.moved_to(end, fingerprint), min(starts))
+
+    def _notice_schema_change(self) -> None:
+        version = self._database.scalar("PRAGMA schema_version")
+        if (self._schema_version is not None and version != self._schema_version) or self._schema_version is None:
+            self._table = find_table(self._database, self._table.name, self._timestamp_name)
+        self._schema_version = version
+
+    def _rows_sql(self, cursor: Cursor, *, limit: int, upto: int | None) -> tuple[str, int] | None:
+        """FROM and WHERE of the batch's rows, and how many there are at the most."""
+        key, table = self._table.key, quoted(self._table.name)
+        bounds = [f"{key} > {cursor.rowid}"] if cursor.rowid != BEFORE_FIRST else []
+        bounds += [f"{key} <= {upto}"] if upto is not None else []
+        where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
+        if self._table.key_is_rowid:
+            return f"{table}{where} ORDER BY {key} LIMIT {limit}", limit
+        last = self._database.scalar(
+            f"SELECT max(k) FROM (SELECT {key} AS k FROM {table}{where} ORDER BY k LIMIT {limit})"
+        )
+        if last is None:
+            return None
+        bounds.append(f"{key} <= {last}")
+        rows = f"{table} WHERE {' AND '.join(bounds)}"
+        count = int(self._database.scalar(f"SELECT count(*) FROM {rows}"))
+        return f"{rows} ORDER BY {key}", count
+
+    # -- the fast way, and the careful one
+
+    def _read(self, rows: str, limit: int) -> tuple[pl.DataFrame, tuple[Rejection, ...]]:
+        frame = self._select(rows, limit, [_expression(c) for c in self.columns], self._suspicion())
+        if self._as_pinned(frame):
+            return self._finished(frame), ()
+        bad = self._misfits(rows, limit)
+        picked = [f"CASE WHEN {_fits(c)} THEN {_expression(c)} END" for c in self.columns]
+        frame = self._select(rows, limit, picked, "0")
+        bad |= _not_utf8(frame, self.columns)
+        frame = self._without(frame, bad)
+        if not self._as_pinned(frame):
+            raise SourceUnavailable(f"{self._database.path}: table {self.table!r} cannot be read as it is declared")
+        return self._finished(frame), self._rejections(sorted(bad))
+
+    def _select(self, rows: str, limit: int, expressions: list[str], suspicion: str) -> pl.DataFrame:
+        """The seed row and the batch's rows; the seed is cut off by `_finished`."""
+        aliases = [quoted(f"c{i}") for i in range(len(self.columns))]
+        seed = ", ".join(f"{_SEEDS[c.kind]} AS {a}" for c, a in zip(self.columns, aliases, strict=True))
+        picked = ", ".join(f"{e} AS {a}" for e, a in zip(expressions, aliases, strict=True))
+        frame = self._database.frame(
+            f"SELECT 0 AS {ROWID}, 0 AS {_SUSPECT}, {seed} UNION ALL "
+            f"SELECT * FROM (SELECT {self._table.key}, {suspicion}, {picked} FROM {rows})",
+            rows=limit + 1,
+        )
+        return frame.rename({f"c{i}": c.alias for i, c in enumerate(self.columns)})
+
+    def _suspicion(self) -> str:
+        """SQL that is above 0 where a cell would be converted to bytes without a word."""
+        checks = [f"(typeof({quoted(c.name)}) NOT IN ('blob', 'null'))" for c in self.columns if c.kind is Kind.BLOB]
+        return " + ".join(checks) or "0"
+
+    def _as_pinned(self, frame: pl.DataFrame) -> bool:
+        """Whether every cell had its column's type and every text is text."""
+        import polars as pl  # noqa: PLC0415
+
+        pinned = {Kind.INTEGER: pl.Int64, Kind.REAL: pl.Float64, Kind.TEXT: pl.String, Kind.BLOB: pl.Binary}
+        if any(frame.schema[c.alias] != pinned.get(c.kind, pl.Int64) for c in self.columns):
+            return False
+        flags = [pl.col(c.alias).is_between(0, 1).all() for c in self.columns if c.kind is Kind.BOOLEAN]
+        texts = [
+            pl.col(c.alias).cast(pl.Binary).cast(pl.String).null_count() for c in self.columns if c.kind is Kind.TEXT
+        ]
+        if (frame[_SUSPECT] > 0).any() or (flags and not all(frame.select(flags).row(0))):
+            return False
+        try:
+            # Text that is not UTF-8 passes SQLite, the driver and Parquet, and then no reader can open the file.
+            frame.select(pl.lit(0).alias(""), *texts)
+        except pl.exceptions.ComputeError:
+            return False
+        return True
+
+    def _finished(self, frame: pl.DataFrame) -> pl.DataFrame:
+        import polars as pl  # noqa: PLC0415
+
+        flags = [pl.col(c.alias).cast(pl.Boolean) for c in self.columns if c.kind is Kind.BOOLEAN]
+        return frame.slice(1).drop(_SUSPECT).with_columns(flags)
+
+    def _without(self, frame: pl.DataFrame, bad: set[int]) -> pl.DataFrame:
+        import polars as pl  # noqa: PLC0415
+
+        keep = ~pl.col(ROWID).is_in(list(bad)) if bad else pl.lit(True)  # noqa: FBT003
+        return pl.concat([frame.slice(0, 1), frame.slice(1).filter(keep)])
+
+    def _misfits(self, rows: str, limit: int) -> set[int]:
+        """The keys of the batch's rows that have a cell which does not fit."""
+        bad: set[int] = set()
+        for start in range(0, len(self.columns), _CHECKS_PER_STATEMENT):
+            fits = " AND ".join(_fits(c) for c in self.columns[start : start + _CHECKS_PER_STATEMENT])
+            inner = f"SELECT {self._table.key} AS k, ({fits}) AS ok FROM {rows}"
+            found = self._database.frame(
+                f"SELECT 0 AS k UNION ALL SELECT k FROM ({inner}) WHERE NOT ok", rows=limit + 1
+            )
+            bad.update(found["k"].slice(1).to_list())
+        return bad
+
+    def _rejections(self, rowids: list[int]) -> tuple[Rejection, ...]:
+        rows = cells.read_rows(self._database, self._table, rowids)
+        return tuple(cells.rejection(self._table, rowid, row) for rowid, row in rows)
+
+
+def _expression(column: Column) -> str:
+    """SQL for a cell in its column's type, or in another type where it does not fit."""
+    name = quoted(column.name)
+    if column.kind is Kind.TEXT and column.affinity != "TEXT":
+        # A number in an untyped column: the shortest text that reads back as the same number.
+        short = f"CAST({name} AS TEXT)"
+        real = f"CASE WHEN CAST({short} AS REAL) = {name} THEN {short} ELSE printf('%!.17g', {name}) END"
+        return f"CASE typeof({name}) WHEN 'integer' THEN CAST({name} AS TEXT) WHEN 'real' THEN {real} ELSE {name} END"
+    if column.kind is Kind.REAL and column.affinity != "REAL":
+        exact = f"CASE WHEN CAST(CAST({name} AS REAL) AS INTEGER) = {name} THEN CAST({name} AS REAL) ELSE 'inexact' END"
+        return f"CASE typeof({name}) WHEN 'integer' THEN {exact} ELSE {name} END"
+    return name
+
+
+def _fits(column: Column) -> str:
+    """SQL that is true where a cell is of its column's kind. Text is checked for UTF-8 elsewhere."""
+    name = quoted(column.name)
+    if column.kind is Kind.TEXT:
+        return f"typeof({name}) <> 'blob'"
+    if column.kind is Kind.BOOLEAN:
+        return f"({name} IS NULL OR (typeof({name}) = 'integer' AND {name} IN (0, 1)))"
+    if column.kind is Kind.REAL:
+        return (
+            f"(typeof({name}) IN ('real', 'null') OR "
+            f"(typeof({name}) = 'integer' AND CAST(CAST({name} AS REAL) AS INTEGER) = {name}))"
+        )
+    storage = "integer" if column.kind is Kind.INTEGER else "blob"
+    return f"typeof({name}) IN ('{storage}', 'null')"
+
+
+def _not_utf8(frame: pl.DataFrame, columns: tuple[Column, ...]) -> set[int]:
+    import polars as pl  # noqa: PLC0415
+
+    bad: set[int] = set()
+    for column in columns:
+        if column.kind is not Kind.TEXT:
+            continue
+        raw = frame[column.alias].cast(pl.Binary)
+        try:
+            raw.cast(pl.String)
+        except pl.exceptions.ComputeError:
+            bad.update(rowid for rowid, cell in zip(frame[ROWID], raw, strict=True) if not _is_utf8(cell))
+    return bad
+
+
+def _is_utf8(cell: Any) -> bool:
+    try:
+        return cell is None or bool(cell.decode() is not None)
+    except UnicodeDecodeError:
+        return False

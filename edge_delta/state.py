@@ -1,0 +1,145 @@
+"""The state directory: who this device is, who is running, and a mirror of the cursor for people.
+
+Nothing here decides where to resume; the Delta log does. Losing the directory loses nothing, if the node id is set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_delta.errors import AlreadyRunning, ConfigurationError, NodeUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+MIRROR = "last_upload.json"
+_NODE_ID = "node_id"
+_LOCK = "lock"
+
+
+class StateDirectory:
+    """Files of one device, readable by their owner alone.
+
+    Args:
+        path: the directory; made if it is not there.
+
+    Raises:
+        ConfigurationError: if it cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the state directory {path} cannot be made: {error.strerror}", "Check --state-dir"
+            ) from error
+
+    # -- one process at a time
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory's lock.
+
+        Raises:
+            AlreadyRunning: if another process holds it, with its name.
+        """
+        try:
+            descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the state directory {self.path} cannot be written: {error.strerror}",
+                f"Give user {os.getuid()} write permission on it, or check --state-dir",
+            ) from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+                raise AlreadyRunning(
+                    f"{holder} works with the state directory {self.path}", "Stop it first, or set another --state-dir"
+                ) from None
+            with contextlib.suppress(OSError):  # a full disk must not stop a delivery
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    # -- who this device is
+
+    def node_id(self, configured: str | None, *, new_node: bool, target_exists: Callable[[], bool]) -> str:
+        """This device's id: the setting, or the one kept here, or a new one.
+
+        A device that forgot who it was would deliver everything again under another name. So a new id is made only
+        where there is no target table yet, or on request.
+
+        Args:
+            configured: the setting.
+            new_node: whether to make a new one although the table exists.
+            target_exists: asks whether there is a target table.
+
+        Raises:
+            NodeUnknown: if no id is known and the table exists.
+        """
+        if configured is not None:
+            return configured
+        file = self.path / _NODE_ID
+        with contextlib.suppress(FileNotFoundError):
+            kept = file.read_text(encoding="utf-8").strip()
+            if kept:
+                return kept
+        if not new_node and target_exists():
+            raise NodeUnknown(
+                f"the target table exists, but {self.path} does not say which device this is",
+                "Set NODE_ID to this device's id, or pass --new-node if it never delivered before",
+            )
+        made = f"node-{uuid.uuid4().hex[:12]}"
+        try:
+            self._write(_NODE_ID, made + "\n")
+        except OSError as error:
+            raise ConfigurationError(
+                f"the state directory {self.path} cannot be written: {error.strerror}",
+                "Set NODE_ID, or free some space",
+            ) from error
+        return made
+
+    # -- the mirror
+
+    def mirror(self) -> dict[str, Any]:
+        """What `last_upload.json` says, empty if there is none or it is torn."""
+        try:
+            found = json.loads((self.path / MIRROR).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def write_mirror(self, content: Mapping[str, Any]) -> None:
+        """Replace `last_upload.json` in one step.
+
+        Raises:
+            OSError: if the directory cannot be written; nothing depends on it.
+        """
+        self._write(MIRROR, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=self.path)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(self.path / name)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,153 @@
+"""Where tables live: options for S3, ADLS and folders, and what the stores' errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_delta.errors import (
+    CommitConflict,
+    ConfigurationError,
+    EdgeDeltaError,
+    ProtocolUnsupported,
+    SchemaMismatch,
+    StorageUnavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SCHEMES = ("s3://", "s3a://", "abfss://", "abfs://", "az://", "file://")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_REFUSED = re.compile(
+    r"\b(403|401)\b|AccessDenied|Forbidden|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|"
+    r"PermissionDenied|permission denied|Unauthenticated|AuthenticationFailed",
+    re.IGNORECASE,
+)
+_FULL = re.compile(r"No space left|StorageFull|Disk quota|os error 28\b", re.IGNORECASE)
+_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound")
+_NO_CREDENTIALS = re.compile(r"credential|instance metadata|169\.254\.169\.254|IMDS", re.IGNORECASE)
+_SECRETS = re.compile(r"(X-Amz-(?:Credential|Signature|Security-Token)=|sig=|AccountKey=)[^&\s\"]+", re.IGNORECASE)
+_LONGEST = 300
+
+
+def address(table_path: str, *, node_id: str) -> str:
+    """The base of this device's tables, without a slash at its end.
+
+    Raises:
+        ConfigurationError: if the address has a scheme that is not supported, or a brace that is not ``{node_id}``.
+    """
+    filled = table_path.replace("{node_id}", node_id)
+    if "{" in filled or "}" in filled:
+        raise ConfigurationError(f"table_path {table_path!r} has a placeholder other than {{node_id}}", "Remove it")
+    if "://" in filled:
+        if not filled.startswith(_SCHEMES):
+            raise ConfigurationError(
+                f"table_path {table_path!r} has an address that is not supported",
+                "Use a folder, s3://bucket/path or abfss://container@account.dfs.core.windows.net/path",
+            )
+        return filled.removesuffix("/").replace("s3a://", "s3://")
+    return str(Path(filled).expanduser().resolve())
+
+
+def options(  # noqa: PLR0913 - one argument a setting
+    uri: str,
+    environment: Mapping[str, str],
+    *,
+    endpoint_url: str | None = None,
+    region: str | None = None,
+    virtual_hosted_style: bool = False,
+    request_timeout: float = 30.0,
+    connect_timeout: float = 5.0,
+) -> dict[str, str]:
+    """Options for delta-rs. It reads credentials from the environment itself; none are copied into the options.
+
+    Args:
+        uri: the table's address.
+        environment: the environment variables.
+        endpoint_url: an S3-compatible server.
+        region: the bucket's region.
+        virtual_hosted_style: whether the bucket is part of the host name.
+        request_timeout: seconds one request may take.
+        connect_timeout: seconds to connect.
+
+    Raises:
+        ConfigurationError: if the environment turns the conditional put off.
+    """
+    if "://" not in uri or uri.startswith("file://"):
+        return {}
+    found = {"timeout": f"{request_timeout:g}s", "connect_timeout": f"{connect_timeout:g}s"}
+    if not uri.startswith("s3://"):
+        return found | ({"azure_storage_endpoint": endpoint_url} if endpoint_url else {})
+    if environment.get("AWS_S3_ALLOW_UNSAFE_RENAME"):
+        raise ConfigurationError(
+            "AWS_S3_ALLOW_UNSAFE_RENAME is set, which lets two writers overwrite each other's commits", "Unset it"
+        )
+    endpoint = endpoint_url or environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        found["aws_endpoint_url"] = endpoint
+        if endpoint.startswith("http://"):
+            found["aws_allow_http"] = "true"
+        # Without this, delta-rs leaves the SDK's credential chain aside as soon as there is an endpoint.
+        found["aws_force_credential_load"] = "true"
+    chosen = region or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    if chosen or endpoint:
+        found["aws_region"] = chosen or "us-east-1"
+    if virtual_hosted_style:
+        found["aws_virtual_hosted_style_request"] = "true"
+    return found
+
+
+def plain(error: BaseException) -> str:
+    """A foreign error as one short line, without colours and without what signs a request."""
+    lines = [line.strip() for line in _ANSI.sub("", str(error)).splitlines() if line.strip()]
+    text = _SECRETS.sub(r"\1…", " ".join(lines)) or type(error).__name__
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+@contextlib.contextmanager
+def errors(uri: str) -> Iterator[None]:
+    """Turn whatever delta-rs raises into the tree of `edge_delta.errors`: the one place where that is done."""
+    from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolError  # noqa: PLC0415
+    from deltalake.exceptions import SchemaMismatchError as DeltaSchemaMismatch  # noqa: PLC0415
+
+    try:
+        yield
+    except EdgeDeltaError:
+        raise
+    except CommitFailedError as error:
+        raise CommitConflict(f"a commit to {uri} was refused: {plain(error)}") from error
+    except DeltaProtocolError as error:
+        raise ProtocolUnsupported(
+            f"table {uri} cannot be written: {plain(error)}",
+            "Drop that table feature in Databricks, or set another table_path",
+        ) from error
+    except DeltaSchemaMismatch as error:
+        raise SchemaMismatch(f"rows do not fit table {uri}: {plain(error)}", "Run edge-delta check") from error
+    except (OSError, DeltaError) as error:
+        raise _unavailable(uri, error) from error
+    except Exception as error:
+        # A failed cast inside delta-rs is a bare Exception; anything more specific is a mistake of ours.
+        if type(error) is not Exception:
+            raise
+        raise SchemaMismatch(f"rows do not fit table {uri}: {plain(error)}", "Run edge-delta check") from error
+
+
+def _unavailable(uri: str, error: BaseException) -> EdgeDeltaError:
+    message = plain(error)
+    if _FULL.search(message):
+        return StorageUnavailable(f"no space left to write table {uri}", "Free some space; nothing is lost meanwhile")
+    if _NO_BUCKET.search(message):
+        return StorageUnavailable(f"the bucket of {uri} does not exist", "Create it, or check --table-path")
+    if _REFUSED.search(message):
+        return StorageUnavailable(
+            f"access to {uri} is refused: {message}", "Check the credentials in the environment and the bucket's policy"
+        )
+    if _NO_CREDENTIALS.search(message):
+        return StorageUnavailable(
+            f"no credentials for {uri}: {message}",
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or give the device a role",
+        )
+    return StorageUnavailable(f"{uri} cannot be reached: {message}", "Check the address and the network")

@@ -1,0 +1,79 @@
+"""Log events, each declared once, and how they are written."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import structlog
+
+
+class Event(StrEnum):
+    """Every event in the log. The keys that go with each are in `EVENTS`."""
+
+    STARTED = "started"
+    CYCLE_STARTED = "cycle started"
+    CYCLE_FINISHED = "cycle finished"
+    BATCH_COMMITTED = "batch committed"
+    ROWS_REJECTED = "rows rejected"
+    SOURCE_RESET = "source reset"
+    SOURCE_REPLACED = "source replaced"
+    TAKEN_OVER = "upload taken over"
+    NO_ROWID = "table has no rowid"
+    UNAVAILABLE = "unavailable"
+    RECOVERED = "recovered"
+    STATE_NOT_WRITTEN = "state not written"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+EVENTS: Mapping[Event, str] = {
+    Event.STARTED: "The process begins: version, settings with secrets masked, node_id.",
+    Event.CYCLE_STARTED: "Before a cycle: mode, rows_waiting (width of the id range), first_id, last_id, will_fetch.",
+    Event.CYCLE_FINISHED: "After a cycle: mode, rows_written, rows_rejected, first_id, last_id, rows_left, seconds.",
+    Event.BATCH_COMMITTED: "One commit: table, version, rows, rejected, cursor, seconds.",
+    Event.ROWS_REJECTED: "Rows went to the rejected table: table, rows, by rule and column.",
+    Event.SOURCE_RESET: "The source began again; a new generation is read from its first row: reason, generation.",
+    Event.SOURCE_REPLACED: "The path names another file now; the old one was read to its end first.",
+    Event.TAKEN_OVER: "An older tool's last_upload is taken over: only rows after that time are read.",
+    Event.NO_ROWID: "Rows are read in the order of their time; rows that arrive late cannot be seen.",
+    Event.UNAVAILABLE: "Source or storage cannot be used now; it is tried again: error, failures, pause.",
+    Event.RECOVERED: "It works again: after_seconds, failures.",
+    Event.STATE_NOT_WRITTEN: "The state directory cannot be written; delivery goes on: error.",
+    Event.STOPPING: "A signal came; the batch in flight is finished first.",
+    Event.STOPPED: "The process ends.",
+    Event.FAILED: "The process ends with an error.",
+}
+
+
+def configure(*, verbose: bool = False, stream: TextIO | None = None) -> structlog.stdlib.BoundLogger:
+    """Set logging up: JSON lines, or coloured text where stderr is a terminal.
+
+    Args:
+        verbose: whether debug events are shown.
+        stream: where to, by default stderr.
+    """
+    import structlog  # noqa: PLC0415
+
+    out = stream or sys.stderr
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if out.isatty()
+        else structlog.processors.JSONRenderer(default=str)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger("debug" if verbose else "info"),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=False,
+    )
+    return structlog.get_logger()  # type: ignore[no-any-return]
