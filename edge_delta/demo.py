@@ -1,0 +1,233 @@
+"""The demonstration: a sensor writes, edge-delta delivers into a folder, and the table is shown.
+
+The sensor and edge-delta run as processes of their own, just as they do on a device. This one only looks on, and then
+reads the table as anybody would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from edge_delta.config import ENVIRONMENT, ENVIRONMENT_JSON
+from edge_delta.errors import ConfigurationError, EdgeDeltaError
+from edge_delta.telemetry import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+    from deltalake import DeltaTable
+
+SECONDS = 6.0
+"""How long the continuous run lasts."""
+RATE = 200
+"""Readings a second that the sensor writes."""
+_DATABASE = "sensor.db"
+_LOG = "edge-delta.log"
+_TABLE = "lake/readings_1_schematized"
+_FLAGS = (
+    *("--sqlite", _DATABASE, "--table", "sensor_readings", "--timestamp-field", "timestamp"),
+    *("--table-path", "lake/readings", "--state-dir", "state"),
+)
+_SHOWN_COLUMNS = ("reading_id", "timestamp", "sensor_id", "temperature", "humidity", "anomaly_flag", "node_id")
+_SHOWN_ROWS = 5
+_SHOWN_VERSIONS = 12
+
+
+def demo(folder: str | None, *, rows: int) -> int:
+    """Show the main job on sample data.
+
+    Args:
+        folder: where to put it all; None makes a temporary folder, which is kept.
+        rows: readings that are there before edge-delta starts.
+
+    Returns:
+        0 if the table holds every reading exactly once, 1 if not.
+
+    Raises:
+        ConfigurationError: if the folder cannot be used.
+    """
+    place = _prepared(folder)
+    _say(f"Everything of this demonstration is in {place}")
+    with _sensor(place, rows) as sensor:
+        _title(f"A sensor writes into {_DATABASE}")
+        _say(f"SQLite in WAL mode: {_count(sensor):,} readings are there, {RATE} more come every second.")
+        _title(f"edge-delta runs beside it for {SECONDS:.0f} seconds, a cycle every second")
+        code = _run(place, "--interval", "1", seconds=SECONDS)
+        _say(f"Stopped with SIGTERM after the batch in flight: exit code {code}.")
+        _title("The sensor stops, and edge-delta fetches the rest with --once")
+        written = _stopped(sensor)
+        code = code or _run(place, "--once")
+        _say(f"Exit code {code}.")
+    if code:
+        _say(f"Something went wrong; {place / _LOG} says what.")
+        return 1
+    delivered = _show_table(place)
+    equal = delivered == (written, written)
+    verdict = "the same, each reading once" if equal else "NOT the same"
+    _say(f"Readings in SQLite: {written:,}. Rows in the table: {delivered[0]:,}, different ids: {delivered[1]:,}.")
+    _say(f"They are {verdict}.")
+    _say_what_next(place)
+    return 0 if equal else 1
+
+
+# -- the parts that run
+
+
+def _prepared(folder: str | None) -> Path:
+    if folder is None:
+        return Path(tempfile.mkdtemp(prefix="edge-delta-demo-"))
+    place = Path(folder).expanduser().resolve()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        used = any(place.iterdir())
+    except OSError as error:
+        raise ConfigurationError(f"{place} cannot be used: {error.strerror}", "Check --folder") from error
+    if used:
+        raise ConfigurationError(f"{place} is not empty", "Name an empty or a new folder with --folder")
+    return place
+
+
+@contextlib.contextmanager
+def _sensor(place: Path, rows: int) -> Iterator[subprocess.Popen[str]]:
+    """The sensor's process. It ends when its stdin closes, and so also when this process dies."""
+    command = [sys.executable, "-m", "edge_delta.sample", str(place / _DATABASE), f"--rows={rows}", f"--rate={RATE}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        try:
+            yield process
+        finally:
+            _pipe(process.stdin).close()
+
+
+def _count(sensor: subprocess.Popen[str]) -> int:
+    """The number of readings, from the sensor's next report."""
+    line = _pipe(sensor.stdout).readline()
+    if not line:
+        raise EdgeDeltaError("the sample database cannot be written", "Look above for the reason")
+    return int(json.loads(line)["rows"])
+
+
+def _stopped(sensor: subprocess.Popen[str]) -> int:
+    _pipe(sensor.stdin).close()
+    return _count(sensor)
+
+
+def _run(place: Path, *flags: str, seconds: float | None = None) -> int:
+    """Run edge-delta with its log shown line by line; stops it after ``seconds``. Returns its exit code."""
+    _say(f"$ {_program()} {shlex.join([*_FLAGS, *flags])}")
+    theirs = {"EDGE_DELTA_CONFIG", *ENVIRONMENT, *ENVIRONMENT_JSON}
+    environment = {name: value for name, value in os.environ.items() if name not in theirs}
+    command = [sys.executable, "-m", "edge_delta", "run", *_FLAGS, *flags]
+    with (
+        (place / _LOG).open("a", encoding="utf-8") as log,
+        subprocess.Popen(  # noqa: S603
+            command, cwd=place, env=environment, stderr=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        end = threading.Timer(seconds, process.terminate) if seconds is not None else None
+        try:
+            if end is not None:
+                end.start()
+            for line in _pipe(process.stderr):
+                log.write(line)
+                _show_event(line)
+        finally:
+            if end is not None:
+                end.cancel()
+            if process.poll() is None:
+                process.terminate()
+    return process.returncode
+
+
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    if stream is None:
+        raise TypeError("the process was started without this pipe")
+    return stream
+
+
+# -- what is shown
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _title(text: str) -> None:
+    _say(f"\n== {text}")
+
+
+def _show_event(line: str) -> None:
+    """One line for each event that somebody who watches wants to see."""
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError:
+        _say(f"   {line.rstrip()}")
+        return
+    if event["event"] == Event.BATCH_COMMITTED:
+        _say(
+            f"   version {event['version']:>3}: {event['rows']:>7,} rows up to id {event['cursor']:>7,}"
+            f"  in {event['seconds']:.2f} s"
+        )
+    elif event["level"] in ("warning", "error"):
+        _say(f"   {event['level']}: {event['event']}: {event.get('error') or event.get('reason') or ''}")
+
+
+def _show_table(place: Path) -> tuple[int, int]:
+    """Show the table's last rows and its history; returns its rows and its different ids."""
+    import polars as pl  # noqa: PLC0415 - not before the processes are done
+    from deltalake import DeltaTable  # noqa: PLC0415
+
+    table = DeltaTable(place / _TABLE)
+    rows = pl.scan_parquet(table.file_uris())
+    _title("The table, as any Delta reader sees it (its last rows, some of its columns)")
+    with pl.Config(tbl_hide_dataframe_shape=True, tbl_cols=-1, tbl_width_chars=120, fmt_str_lengths=40):
+        _say(str(rows.select(_SHOWN_COLUMNS).sort("reading_id").tail(_SHOWN_ROWS).collect()))
+        _title("Its history: each commit carries its rows and the id they end at")
+        _say(str(_history(table)))
+    total, ids = rows.select(pl.len(), pl.col("reading_id").n_unique()).collect().row(0)
+    return total, ids
+
+
+def _history(table: DeltaTable) -> pl.DataFrame:
+    import polars as pl  # noqa: PLC0415
+
+    commits = [
+        {
+            "version": commit["version"],
+            "time": pl.Series([commit["timestamp"]]).cast(pl.Datetime("ms"))[0].strftime("%H:%M:%S"),
+            "operation": commit["operation"],
+            "rows": int(commit.get("operationMetrics", {}).get("num_added_rows") or 0),
+        }
+        for commit in table.history(_SHOWN_VERSIONS)
+    ]
+    return pl.DataFrame(commits)
+
+
+def _program() -> str:
+    """How the user started this, to be typed again."""
+    started = sys.argv[0]
+    if Path(started).name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m edge_delta"
+    return "edge-delta" if started == shutil.which("edge-delta") else shlex.quote(started)
+
+
+def _say_what_next(place: Path) -> None:
+    _title("What to type next")
+    flags = [str(place / flag) if flag in (_DATABASE, "lake/readings", "state") else flag for flag in _FLAGS]
+    _say("Run it again: nothing is delivered twice.")
+    _say(f"  {_program()} {shlex.join([*flags, '--once'])}")
+    _say("Read the table:")
+    code = f"import polars as pl; print(pl.read_delta({json.dumps(str(place / _TABLE))}))"
+    _say(f"  {shlex.quote(sys.executable)} -c {shlex.quote(code)}")
+    _say("Deliver a database of your own:")
+    _say(f"  {_program()} --sqlite /path/to/your.db --table-path /path/to/lake/readings --once")
