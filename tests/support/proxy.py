@@ -1,0 +1,303 @@
+"""A proxy on loopback between edge-delta and the S3 server that counts requests and breaks those that a plan names.
+
+Everything is forwarded byte for byte, the Host header included, because S3 signatures cover it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CHUNK = 65_536
+_NO_BODY = (204, 304)
+
+
+@dataclass(frozen=True)
+class DropBefore:
+    """The connection ends before the server hears of the request."""
+
+
+@dataclass(frozen=True)
+class DropAnswer:
+    """The server does what was asked, and the connection ends instead of the answer."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The proxy answers itself, as a server in trouble would."""
+
+    status: int
+    code: str = "InternalError"
+
+
+@dataclass(frozen=True)
+class Stall:
+    """Nothing happens for a while, then the connection ends. The server does not hear of the request."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CutBody:
+    """Only the answer's first bytes of body arrive, then the connection ends."""
+
+    keep: int
+
+
+Fault = DropBefore | DropAnswer | Answer | Stall | CutBody
+
+
+@dataclass
+class Rule:
+    """Which requests a fault hits.
+
+    Args:
+        fault: what happens.
+        method: the HTTP method, as a regular expression.
+        path: searched in path and query.
+        times: how many requests are hit, None for all.
+        skip: how many matching requests go through first.
+    """
+
+    fault: Fault
+    method: str = ".*"
+    path: str = ""
+    times: int | None = 1
+    skip: int = 0
+    hits: int = 0
+
+    def matches(self, method: str, path: str) -> bool:
+        if not (re.fullmatch(self.method, method) and re.search(self.path, path)):
+            return False
+        if self.skip > 0:
+            self.skip -= 1
+            return False
+        if self.times is not None and self.hits >= self.times:
+            return False
+        self.hits += 1
+        return True
+
+
+@dataclass
+class Exchange:
+    """One request that passed or was broken."""
+
+    method: str
+    path: str
+    status: int | None = None
+    fault: Fault | None = None
+    sent: int = 0
+    received: int = 0
+
+
+@dataclass
+class Message:
+    """A request or an answer: its first line, its header lines, its body."""
+
+    head: bytes
+    body: bytes
+
+    @property
+    def first_line(self) -> list[str]:
+        return self.head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+
+    def header(self, name: str) -> str:
+        return _header(self.head, name)
+
+
+class Proxy:
+    """A thread a connection, because tests have few of them.
+
+    Args:
+        port: the server's port on loopback.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._target = ("127.0.0.1", port)
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self._listener.getsockname()[1]
+        self.rules: list[Rule] = []
+        self.exchanges: list[Exchange] = []
+        self.bytes_per_second: float | None = None
+        self.down = False
+        self._open: set[socket.socket] = set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def plan(self, fault: Fault, **which: object) -> Rule:
+        """Break requests from now on; see `Rule`."""
+        rule = Rule(fault, **which)  # type: ignore[arg-type]
+        with self._lock:
+            self.rules.append(rule)
+        return rule
+
+    def clear(self) -> None:
+        """Break nothing any more."""
+        with self._lock:
+            self.rules.clear()
+        self.down = False
+
+    def requests(self, method: str = ".*", path: str = "") -> list[Exchange]:
+        """The requests so far, by method and part of the path."""
+        with self._lock:
+            return [e for e in self.exchanges if re.fullmatch(method, e.method) and re.search(path, e.path)]
+
+    def cut_all(self) -> None:
+        """End every connection there is."""
+        with self._lock:
+            there = list(self._open)
+        for one in there:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- one connection
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with self._kept(client), contextlib.suppress(OSError):
+            if self.down:
+                return
+            with self._kept(socket.create_connection(self._target)) as server:
+                while self._one(client, server):
+                    pass
+
+    @contextlib.contextmanager
+    def _kept(self, one: socket.socket) -> Iterator[socket.socket]:
+        with self._lock:
+            self._open.add(one)
+        try:
+            with contextlib.closing(one):
+                yield one
+        finally:
+            with self._lock:
+                self._open.discard(one)
+
+    def _one(self, client: socket.socket, server: socket.socket) -> bool:
+        """One request and its answer; whether the connection goes on."""
+        request = self._read(client, paced=True)
+        if request is None or self.down:
+            return False
+        method, path = request.first_line[:2]
+        exchange = Exchange(method, path, sent=len(request.head) + len(request.body))
+        with self._lock:
+            exchange.fault = next((r.fault for r in self.rules if r.matches(method, path)), None)
+            self.exchanges.append(exchange)
+        return self._answered(client, server, request, exchange)
+
+    def _answered(self, client: socket.socket, server: socket.socket, request: Message, exchange: Exchange) -> bool:
+        fault = exchange.fault
+        if isinstance(fault, DropBefore):
+            return False
+        if isinstance(fault, Stall):
+            time.sleep(fault.seconds)
+            return False
+        if isinstance(fault, Answer):
+            exchange.status = fault.status
+            self._send(client, _refusal(fault))
+            return True
+        server.sendall(request.head + request.body)
+        answer = self._read(server, head_only=exchange.method == "HEAD")
+        if answer is None:
+            return False
+        exchange.status = int(answer.first_line[1])
+        if isinstance(fault, DropAnswer):
+            return False
+        body = answer.body[: fault.keep] if isinstance(fault, CutBody) else answer.body
+        exchange.received = len(answer.head) + len(body)
+        self._send(client, answer.head + body)
+        return not isinstance(fault, CutBody)
+
+    def _send(self, to: socket.socket, data: bytes) -> None:
+        for start in range(0, len(data), _CHUNK):
+            part = data[start : start + _CHUNK]
+            self._pace(len(part))
+            to.sendall(part)
+
+    def _pace(self, size: int) -> None:
+        if self.bytes_per_second is not None:
+            time.sleep(size / self.bytes_per_second)
+
+    # -- HTTP/1.1, as far as S3 clients use it (RFC 9112, 6.3)
+
+    def _read(self, source: socket.socket, *, head_only: bool = False, paced: bool = False) -> Message | None:
+        buffer = b""
+        while b"\r\n\r\n" not in buffer:
+            part = source.recv(_CHUNK)
+            if not part:
+                return None
+            buffer += part
+        head, _, rest = buffer.partition(b"\r\n\r\n")
+        head += b"\r\n\r\n"
+        if _header(head, "expect").lower() == "100-continue":
+            source.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        first = head.split(b" ", 2)
+        if head_only or (first[0].startswith(b"HTTP/") and int(first[1][:3]) in _NO_BODY):
+            return Message(head, b"")
+        if "chunked" in _header(head, "transfer-encoding").lower():
+            return Message(head, self._chunked(source, rest))
+        return Message(head, self._sized(source, rest, int(_header(head, "content-length") or 0), paced=paced))
+
+    def _sized(self, source: socket.socket, body: bytes, size: int, *, paced: bool) -> bytes:
+        parts, there = [body], len(body)
+        while there < size:
+            part = source.recv(min(_CHUNK, size - there))
+            if not part:
+                raise ConnectionError
+            if paced:
+                self._pace(len(part))
+            parts.append(part)
+            there += len(part)
+        return b"".join(parts)
+
+    def _chunked(self, source: socket.socket, body: bytes) -> bytes:
+        """The body as it is on the wire, chunk sizes included, up to the empty chunk that ends it."""
+        while not (body == b"0\r\n\r\n" or body.endswith(b"\r\n0\r\n\r\n")):
+            part = source.recv(_CHUNK)
+            if not part:
+                raise ConnectionError
+            body += part
+        return body
+
+
+def _header(head: bytes, name: str) -> str:
+    found = re.search(rb"\r\n" + re.escape(name.encode()) + rb":[ \t]*([^\r\n]*)", head, re.IGNORECASE)
+    return found[1].decode("latin-1").strip() if found else ""
+
+
+def _refusal(fault: Answer) -> bytes:
+    body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{fault.code}</Code></Error>'.encode()
+    head = (
+        f"HTTP/1.1 {fault.status} {fault.code}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
