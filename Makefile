@@ -26,7 +26,7 @@ lint: $(VENV)/.dev ## check style, types, and the direction of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff check --fix-only
@@ -46,6 +46,7 @@ lock: $(VENV)/.dev ## write the locks anew
 	$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements-build.lock
 
 wheel: $(VENV)/.dev ## build the wheel into dist/
+	rm -rf dist
 	$(BIN)/hatchling build -t wheel
 
 clean: ## remove what the other targets made

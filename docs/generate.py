@@ -1,0 +1,277 @@
+"""Writes the pages of the documentation that follow from the code, and ``config.toml.example``.
+
+Run ``make docs`` after a change to settings, commands or log events; ``tests/test_docs.py`` tells if it was forgotten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import types
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic_core import PydanticUndefined
+
+from edge_delta.cli import COMMANDS, build_parser
+from edge_delta.config import ENVIRONMENT, ENVIRONMENT_JSON, FLAGS, Settings
+from edge_delta.telemetry import EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic.fields import FieldInfo
+
+ROOT = Path(__file__).parent.parent
+GENERATED = "<!-- Written by `make docs` from the code; changes by hand are lost. -->"
+INTRODUCTION = """\
+A flag beats an environment variable, that beats the TOML file, and that beats the default. The file is `config.toml`
+in the current directory if there is one, or what `--config` or `EDGE_DELTA_CONFIG` names. Everything is checked at the
+start: all problems are listed at once, each with the place it came from, and the process ends with exit code 2. A key
+that nothing reads is a problem too."""
+LOG_FORMAT = """\
+The log goes to stderr: one JSON object a line, or coloured text where stderr is a terminal. Every line has `timestamp`
+(UTC), `level` and `event`; the other keys depend on the event."""
+STORAGE_VARIABLES = {
+    "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN": "credentials for S3",
+    "AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3": "an S3-compatible server, where `storage.endpoint_url` is not set",
+    "AWS_REGION, AWS_DEFAULT_REGION": "the region, where `storage.region` is not set",
+    "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, …": "credentials for ADLS",
+}
+
+# What the example file shows for settings whose default is nothing, or would show too little.
+EXAMPLES = {
+    "processing_mode": '"schematized"',
+    "sqlite": '"/data/sensor.db"',
+    "table_path": '"s3://my-bucket/readings"',
+    "sqlite_table_name": '"sensor_readings"',
+    "timestamp_col": '"timestamp"',
+    "node_id": '"device-0001"',
+    "schematize.rename": '{ temp_c = "temperature", hum = "humidity" }',
+    "schematize.defaults": '{ firmware_version = "2.4.1", model = "ENV-200", manufacturer = "Acme Sensors" }',
+    "schematize.thresholds": "{ temperature = { min = -40, max = 60 }, voltage = { min = 3.0 } }",
+    "gps_fuzzing.epsilon": "0.004",
+    "gps_fuzzing.cell_meters": "1000",
+    "gps_fuzzing.base_lat": "52.52",
+    "gps_fuzzing.base_lon": "13.405",
+    "sanitize.ranges": "{ temperature = { min = -40, max = 85 }, humidity = { min = 0, max = 100 } }",
+    "sanitize.missing": '{ temperature = "reject", humidity = "forward_fill", location = { fill = "unknown" } }',
+    "sanitize.columns": '["timestamp", "sensor_id", "temperature", "humidity"]',
+    "emergency.keyword_columns": '["anomaly_type", "location"]',
+    "emergency.severity_thresholds": '{ temperature = 35, pressure = { max = 1030, severity = "critical" } }',
+    "storage.endpoint_url": '"http://127.0.0.1:8333"',
+    "storage.region": '"us-east-1"',
+}
+
+
+def main() -> None:
+    """Write every page."""
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+        print(path.relative_to(ROOT))
+
+
+def pages() -> dict[Path, str]:
+    """The text of each generated file."""
+    return {
+        ROOT / "config.toml.example": example(),
+        ROOT / "docs" / "configuration.md": configuration(),
+        ROOT / "docs" / "commands.md": commands(),
+        ROOT / "docs" / "log.md": log(),
+    }
+
+
+# -- what the models say
+
+
+def sections() -> Iterator[tuple[str, type[BaseModel]]]:
+    """The settings' sections, by name; the first is the top level, named ``""``."""
+    yield "", Settings
+    for name, field in Settings.model_fields.items():
+        model = field.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            yield name, model
+
+
+def settings_of(section: str, model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    """A section's settings with their full names, sections inside it left out."""
+    inner = {name for name, _ in sections()}
+    for name, field in model.model_fields.items():
+        if section or name not in inner:
+            yield (f"{section}.{name}" if section else name), field
+
+
+def all_settings() -> Iterator[tuple[str, FieldInfo]]:
+    """All settings by their full names."""
+    for section, model in sections():
+        yield from settings_of(section, model)
+
+
+def short(name: str) -> str:
+    """A setting's name in its section."""
+    return name.rpartition(".")[2]
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether the setting may only come from the environment."""
+    return SecretStr in (field.annotation, *get_args(field.annotation))
+
+
+def shape(annotation: Any) -> str:  # noqa: PLR0911 - one line a form
+    """A type in words."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is typing.Annotated:
+        return shape(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(shape(a) for a in arguments if a is not type(None))
+    if origin is Literal:
+        return ", ".join(f"`{a}`" for a in arguments)
+    if origin is dict:
+        return f"table of {shape(arguments[1])} by name"
+    if origin in (tuple, list):
+        return f"list of {shape(arguments[0])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "{ " + ", ".join(annotation.model_fields) + " }"
+    words = {str: "text", int: "whole number", float: "number", bool: "`true`, `false`", Path: "path"}
+    return words.get(annotation, "text")
+
+
+def bounds(field: FieldInfo) -> str:
+    """The limits of a value, in words."""
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+    found = [
+        f"{sign} {getattr(constraint, name):,}"
+        for constraint in field.metadata
+        for name, sign in signs.items()
+        if getattr(constraint, name, None) is not None
+    ]
+    return f" ({', '.join(found)})" if found else ""
+
+
+def toml(value: Any) -> str:
+    """A value as TOML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml(inner)}" for key, inner in value.items()) + " }" if value else "{}"
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def default(field: FieldInfo) -> str | None:
+    """The default as TOML; None if there is none."""
+    value = field.get_default(call_default_factory=True)
+    return None if value is PydanticUndefined or value is None else toml(value)
+
+
+# -- the files
+
+
+def example() -> str:
+    """``config.toml.example``: prose is marked ``# ``, settings to uncomment ``#``."""
+    lines = [
+        "# Settings of edge-delta. Copy this file to config.toml and remove the # before what you want to change;",
+        "# what stays commented shows the default, or an example where that is nothing. See docs/configuration.md.",
+        "# A flag beats the environment, the environment beats this file. Secrets never belong here.",
+    ]
+    for section, model in sections():
+        if section:
+            lines += ["", f"# {model.__doc__}", f"[{section}]"]
+        for name, field in settings_of(section, model):
+            if is_secret(field):
+                continue
+            lines += ["", f"# {sentence(field)}"]
+            value = EXAMPLES.get(name) or default(field)
+            if value is None:
+                raise SystemExit(f"{name} has no default: add what it may look like to EXAMPLES in docs/generate.py")
+            lines.append(f"{'' if field.is_required() else '#'}{short(name)} = {value}")
+    return "\n".join(lines) + "\n"
+
+
+def sentence(field: FieldInfo) -> str:
+    """What a setting is, and what it may be."""
+    text = field.description or ""
+    first, *_ = text.split(maxsplit=1)
+    begin = first.capitalize() if first.isalpha() else first
+    values = shape(field.annotation).replace("`", "")
+    return f"{begin}{text[len(first) :]}. [{values}{bounds(field)}]"
+
+
+def configuration() -> str:
+    """``docs/configuration.md``."""
+    lines = [
+        "# Configuration",
+        "",
+        GENERATED,
+        "",
+        INTRODUCTION,
+        "",
+        "[config.toml.example](../config.toml.example) has every key.",
+    ]
+    for section, model in sections():
+        lines += ["", f"## `[{section}]`" if section else "## Top level", "", model.__doc__ or "", ""]
+        variable = next((v for v, key in ENVIRONMENT_JSON.items() if key == section), None)
+        if variable:
+            lines += [f"The whole section can also be set as JSON in the environment variable `{variable}`.", ""]
+        lines += ["| setting | what it is | values | default | flag, environment |", "| --- | --- | --- | --- | --- |"]
+        lines += [setting_row(name, field) for name, field in settings_of(section, model)]
+    lines += ["", "## Variables of the object stores", "", "They are read by the storage library itself.", ""]
+    lines += ["| variables | what they are |", "| --- | --- |"]
+    for names, what in STORAGE_VARIABLES.items():
+        listed = ", ".join(f"`{n}`" if n != "…" else n for n in names.split(", "))
+        lines.append(f"| {listed} | {what} |")
+    return "\n".join(lines) + "\n"
+
+
+def setting_row(name: str, field: FieldInfo) -> str:
+    """One setting as a row of its table."""
+    value = default(field)
+    shown = "**required**" if field.is_required() else f"`{value}`" if value is not None else ""
+    ways = [FLAGS.get(name), next((v for v, key in ENVIRONMENT.items() if key == name), None)]
+    cells = [
+        f"`{short(name)}`" + (" (never in the file)" if is_secret(field) else ""),
+        field.description or "",
+        shape(field.annotation) + bounds(field),
+        shown,
+        ", ".join(f"`{way}`" for way in ways if way),
+    ]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def commands() -> str:
+    """``docs/commands.md``."""
+    parser = build_parser()
+    lines = ["# Commands", "", GENERATED, "", parser.description or "", "", "E" + (parser.epilog or "")[1:] + "."]
+    [choices] = [a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction)]  # noqa: SLF001
+    for name, command in choices.items():
+        lines += ["", f"## `edge-delta {name}`", "", COMMANDS[name][0].capitalize() + ".", ""]
+        lines += ["| flag | what it is |", "| --- | --- |"]
+        for action in command._actions:  # noqa: SLF001
+            flags = ", ".join(f"`{flag}`" for flag in action.option_strings) or f"`{action.dest}`"
+            metavar = f" {action.metavar}" if action.metavar else ""
+            lines.append(f"| {flags}{metavar} | {action.help or ''} |".replace("s3://…", "`s3://…`"))
+    return "\n".join(lines) + "\n"
+
+
+def log() -> str:
+    """``docs/log.md``."""
+    lines = [
+        "# The log",
+        "",
+        GENERATED,
+        "",
+        LOG_FORMAT,
+        "",
+        "| event | when, and its keys |",
+        "| --- | --- |",
+    ]
+    lines += [f"| `{event}` | {text} |" for event, text in EVENTS.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+
+def run_demo(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "edge_delta", "demo", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def test_the_demonstration_delivers_each_reading_once_whatever_the_users_settings(tmp_path):
+    folder = tmp_path / "demo"
+    done = run_demo("--folder", str(folder), "--rows", "500", TABLE_PATH="s3://not/there", UPLOAD_INTERVAL="soon")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "They are the same, each reading once." in done.stdout
+    assert "CREATE TABLE" in done.stdout
+    found = re.search(r"Readings in SQLite: ([\d,]+)\. Rows in the table: ([\d,]*\d)", done.stdout)
+    assert found is not None
+    assert found[1] == found[2]
+    assert int(found[1].replace(",", "")) > 500
+    events = [json.loads(line)["event"] for line in (folder / "edge-delta.log").read_text().splitlines()]
+    assert events.count("started") == 2
+    assert events.count("batch committed") >= 3
+
+
+def test_what_the_demonstration_says_to_type_next_works(tmp_path):
+    done = run_demo("--folder", str(tmp_path / "demo"), "--rows", "50")
+    advice = done.stdout.split("What to type next")[1].splitlines()
+    again, read, *_ = [line.strip() for line in advice if line.startswith("  ")]
+    assert '"rows_written": 0' in typed(again).stderr
+    assert "shape: " in typed(read).stdout
+
+
+def typed(command):
+    """What a person's shell makes of it."""
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran
+
+
+def test_a_folder_that_is_in_use_is_refused(tmp_path):
+    (tmp_path / "precious").touch()
+    done = run_demo("--folder", str(tmp_path))
+    assert done.returncode == 2
+    assert "is not empty" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]

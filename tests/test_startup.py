@@ -1,0 +1,94 @@
+"""What a start costs: packages that an idle run does not need are not imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAVY = {"polars", "pyarrow", "boto3", "botocore", "duckdb", "pandas"}
+SHOW_MODULES = """
+import json, sys
+from edge_delta.cli import main
+code = main(sys.argv[1:])
+print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+
+
+def modules_after(*arguments: str) -> tuple[int, set[str]]:
+    """The exit code of edge-delta in a process of its own, and what it had imported by then."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW_MODULES, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "NODE_ID": "device-1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    code, names = json.loads(done.stdout.splitlines()[-1])
+    return code, set(names)
+
+
+def sensor(path: Path, rows: int) -> None:
+    """A database written by another process."""
+    sql = f"""
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("PRAGMA journal_mode = WAL")
+db.execute("CREATE TABLE r (id INTEGER PRIMARY KEY, timestamp TEXT, temperature REAL)")
+db.executemany("INSERT INTO r VALUES (?, '2026-11-22T01:41:34+00:00', 1.5)", [(i,) for i in range(1, {rows + 1})])
+db.commit()
+db.close()
+"""
+    subprocess.run([sys.executable, "-c", sql, str(path)], check=True)
+
+
+@pytest.fixture
+def flags(tmp_path):
+    return [
+        *("--once", "--sqlite", str(tmp_path / "s.db"), "--table-path", str(tmp_path / "lake" / "r")),
+        *("--state-dir", str(tmp_path / "state")),
+    ]
+
+
+def test_an_empty_table_needs_no_heavy_package(tmp_path, flags):
+    sensor(tmp_path / "s.db", 0)
+    code, names = modules_after(*flags)
+    assert code == 0
+    assert names & HEAVY == set()
+
+
+def test_a_run_with_nothing_new_needs_no_heavy_package(tmp_path, flags):
+    sensor(tmp_path / "s.db", 10)
+    code, names = modules_after(*flags)
+    assert code == 0
+    assert "polars" in names
+    code, names = modules_after(*flags)
+    assert code == 0
+    assert names & HEAVY == set()
+
+
+def test_the_main_job_into_a_folder_needs_neither_pyarrow_nor_an_sdk(tmp_path, flags):
+    sensor(tmp_path / "s.db", 10)
+    _, names = modules_after(*flags)
+    assert names & (HEAVY - {"polars"}) == set()
+
+
+def test_wrong_settings_are_told_before_anything_is_imported(tmp_path):
+    code, names = modules_after("--sqlite", str(tmp_path / "s.db"), "--interval", "soon")
+    assert code == 2
+    assert names & (HEAVY | {"deltalake", "adbc_driver_sqlite"}) == set()
+
+
+def test_no_module_of_the_running_process_uses_a_second_sqlite_library(tmp_path, flags):
+    sensor(tmp_path / "s.db", 10)
+    _, names = modules_after(*flags)
+    assert names & {"sqlite3", "_sqlite3"} == set()
