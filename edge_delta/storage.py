@@ -23,7 +23,7 @@ _SCHEMES = ("s3://", "s3a://", "abfss://", "abfs://", "az://", "file://")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _REFUSED = re.compile(
     r"\b(403|401)\b|AccessDenied|Forbidden|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|"
-    r"PermissionDenied|permission denied|Unauthenticated|AuthenticationFailed",
+    r"PermissionDenied|permission denied|necessary privileges|Unauthenticated|AuthenticationFailed",
     re.IGNORECASE,
 )
 _FULL = re.compile(r"No space left|StorageFull|Disk quota|os error 28\b", re.IGNORECASE)
@@ -102,9 +102,13 @@ def options(  # noqa: PLR0913 - one argument a setting
 
 def plain(error: BaseException) -> str:
     """A foreign error as one short line, without colours and without what signs a request."""
-    lines = [line.strip() for line in _ANSI.sub("", str(error)).splitlines() if line.strip()]
-    text = _SECRETS.sub(r"\1…", " ".join(lines)) or type(error).__name__
+    text = _whole(error)
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+def _whole(error: BaseException) -> str:
+    lines = [line.strip() for line in _ANSI.sub("", str(error)).splitlines() if line.strip()]
+    return _SECRETS.sub(r"\1…", " ".join(lines)) or type(error).__name__
 
 
 @contextlib.contextmanager
@@ -136,16 +140,16 @@ def errors(uri: str) -> Iterator[None]:
 
 
 def _unavailable(uri: str, error: BaseException) -> EdgeDeltaError:
-    message = plain(error)
-    if _FULL.search(message):
+    message, whole = plain(error), _whole(error)  # what tells the cause often stands at the end of a long message
+    if _FULL.search(whole):
         return StorageUnavailable(f"no space left to write table {uri}", "Free some space; nothing is lost meanwhile")
-    if _NO_BUCKET.search(message):
+    if _NO_BUCKET.search(whole):
         return StorageUnavailable(f"the bucket of {uri} does not exist", "Create it, or check --table-path")
-    if _REFUSED.search(message):
+    if _REFUSED.search(whole):
         return StorageUnavailable(
             f"access to {uri} is refused: {message}", "Check the credentials in the environment and the bucket's policy"
         )
-    if _NO_CREDENTIALS.search(message):
+    if _NO_CREDENTIALS.search(whole):
         return StorageUnavailable(
             f"no credentials for {uri}: {message}",
             "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or give the device a role",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.command import eventually
 from tests.support.proxy import DropAnswer
 from tests.support.sqlite import LiveWriter
 from tests.support.tables import assert_both_readers_agree, assert_plain_protocol, assert_raw_equals
@@ -22,8 +21,8 @@ def test_what_a_live_writer_inserts_arrives_on_s3_exactly_once(mode, sensor, lak
         written = writer.wait()
     rows = sensor.rows()
     assert len(rows) == written > 1000
-    eventually(
-        lambda: any(e["cursor"] == rows[-1][0] for e in running.named("batch committed")), timeout=10, tell=running.text
+    running.wait_until(
+        lambda: any(e["cursor"] == rows[-1][0] for e in running.named("batch committed")), what="the last row"
     )
     assert len(running.named("batch committed")) > 2
     assert running.terminate() == 0
@@ -44,9 +43,9 @@ def test_a_commit_whose_answer_was_dropped_is_neither_lost_nor_repeated(sensor, 
     lost = proxy.plan(DropAnswer(), method="PUT", path=COMMIT, skip=2, times=2)
     edge = command(sensor.path, wired_lake, max_batch_size=50, node_id="n1")
     running = edge.start()
-    eventually(lambda: any(e["rows_left"] == 0 for e in running.named("cycle finished")), tell=running.text)
+    running.wait_for("cycle finished")
     sensor.add(100, start=400)
-    eventually(lambda: wired_lake.read()["reading_id"].len() >= 500, tell=running.text)
+    running.wait_until(lambda: wired_lake.read().height >= 500, what="row 500")
     assert running.terminate() == 0
     assert lost.hits == 2
     table = assert_both_readers_agree(wired_lake, "_1_schematized", "reading_id")

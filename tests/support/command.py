@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _OURS = ("AWS_", "AZURE_", "EDGE_DELTA_", "SQLITE_", "NODE_ID", "STATE_DIR", "ONCE", "UPLOAD_")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -79,17 +79,21 @@ class Running:
     def named(self, event: str) -> list[dict[str, Any]]:
         return [e for e in parse_events(self.text()) if e["event"] == event]
 
-    def wait_for(self, event: str, *, count: int = 1, timeout: float = 30) -> dict[str, Any]:
+    def wait_for(self, event: str, *, count: int = 1, timeout: float = 20) -> dict[str, Any]:
         """The ``count``-th event of that name."""
-        found = eventually(lambda: self._seen(event, count), timeout=timeout, what=f"event {event!r}", tell=self.text)
-        return found[count - 1]
+        self.wait_until(lambda: len(self.named(event)) >= count, what=f"event {event!r}", timeout=timeout)
+        return self.named(event)[count - 1]
 
-    def _seen(self, event: str, count: int) -> list[dict[str, Any]] | None:
-        found = self.named(event)
-        if len(found) >= count:
+    def wait_until(self, probe: Callable[[], Any], *, what: str, timeout: float = 20) -> Any:
+        """The probe's first result that is true; the process must not end before."""
+
+        def alive() -> Any:
+            ended = self.process.poll()
+            found = probe()
+            assert found or ended is None, f"ended with {ended} before {what}:\n{self.text()}"
             return found
-        assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.text()}"
-        return None
+
+        return eventually(alive, timeout=timeout, what=what, tell=self.text)
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,8 +129,3 @@ def assert_plain_protocol(place: Place, suffix: str) -> None:
     assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
     assert not protocol.reader_features
     assert not protocol.writer_features
-
-
-def copy_folder(place: Place, target: Path) -> Path:
-    """A copy of a folder's tables."""
-    return Path(shutil.copytree(Path(place.base).parent, target))

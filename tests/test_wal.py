@@ -1,0 +1,187 @@
+"""The database beside its writer: read-only mounts, write-ahead logs, and mounts that hide them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_delta.source.database import is_mount_point
+from tests.support.command import clean_environment
+from tests.support.tables import assert_both_readers_agree
+
+
+def can_mount():
+    probe = subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False)
+    return probe.returncode == 0
+
+
+needs_mounts = pytest.mark.skipif(not can_mount(), reason="the kernel forbids user namespaces with mounts here")
+
+
+def run_in_mount(mounting, edge, **changed):
+    """The command inside a mount namespace, after a shell line that mounts something there."""
+    words = [sys.executable, "-m", "edge_delta", *edge.arguments({"once": True, **changed})]
+    return subprocess.run(
+        ["unshare", "-rm", "sh", "-ec", f'{mounting}\nexec "$@"', "sh", *words],
+        cwd=edge.directory,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def ids(place):
+    return assert_both_readers_agree(place, "_1_schematized", "reading_id")["reading_id"].to_list()
+
+
+@needs_mounts
+def test_a_read_only_directory_with_a_live_writer_works(sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.add(50)
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    edge = command(mounted / "sensor.db", folder, node_id="n1")
+    mounting = f"mount --bind {sensor.path.parent} {mounted}; mount -o remount,ro,bind {mounted}"
+    for count in (50, 80):
+        done = run_in_mount(mounting, edge)
+        assert done.returncode == 0, done.stderr
+        assert ids(folder) == list(range(1, count + 1))
+        sensor.add(30, start=count)
+
+
+@needs_mounts
+def test_a_read_only_directory_whose_writer_closed_properly_works(sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.add(50)
+    sensor.close()
+    assert [p.name for p in sensor.path.parent.iterdir()] == ["sensor.db"]
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    edge = command(mounted / "sensor.db", folder, node_id="n1")
+    done = run_in_mount(f"mount --bind {sensor.path.parent} {mounted}; mount -o remount,ro,bind {mounted}", edge)
+    assert done.returncode == 0, done.stderr
+    assert ids(folder) == list(range(1, 51))
+
+
+@needs_mounts
+def test_a_read_only_directory_with_the_log_of_a_crashed_writer_works(sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.add(50)
+    sensor.kill()
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    edge = command(mounted / "sensor.db", folder, node_id="n1")
+    done = run_in_mount(f"mount --bind {sensor.path.parent} {mounted}; mount -o remount,ro,bind {mounted}", edge)
+    assert done.returncode == 0, done.stderr
+    assert ids(folder) == list(range(1, 51))
+
+
+@needs_mounts
+def test_a_lone_file_mounted_out_of_a_wal_database_is_refused_with_the_right_mount(sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.add(50)
+    mounted = tmp_path / "lone.db"
+    mounted.touch()
+    edge = command(mounted, folder, node_id="n1")
+    done = run_in_mount(f"mount --bind {sensor.path} {mounted}", edge)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "mounted as a single file" in done.stderr
+    assert "Mount its directory instead" in done.stderr
+    assert not folder.exists("_1_schematized")
+
+
+@needs_mounts
+def test_a_lone_file_without_a_write_ahead_log_may_be_mounted(sensor, folder, command, tmp_path):
+    sensor.open(sensor.path.with_name("plain.db"), wal=False)
+    sensor.create()
+    sensor.add(50)
+    mounted = tmp_path / "lone.db"
+    mounted.touch()
+    edge = command(mounted, folder, node_id="n1")
+    done = run_in_mount(f"mount --bind {sensor.path} {mounted}", edge)
+    assert done.returncode == 0, done.stderr
+    assert ids(folder) == list(range(1, 51))
+
+
+def test_a_mount_point_is_told_from_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    assert not is_mount_point(tmp_path / "file")
+    assert is_mount_point(Path("/proc"))
+
+
+def test_nothing_is_written_beside_the_database(sensor, folder, command):
+    sensor.create()
+    sensor.add(50)
+    sensor.close()
+    before = {p.name: (p.stat().st_mtime_ns, p.stat().st_size) for p in sensor.path.parent.iterdir()}
+    command(sensor.path, folder, node_id="n1").once().succeeded()
+    assert {p.name: (p.stat().st_mtime_ns, p.stat().st_size) for p in sensor.path.parent.iterdir()} == before
+
+
+def test_the_writers_log_can_be_checkpointed_while_it_runs(sensor, folder, command):
+    """A read transaction left open would make the -wal file grow for ever."""
+    sensor.create()
+    sensor.add(500)
+    edge = command(sensor.path, folder, node_id="n1", max_batch_size=50)
+    running = edge.start()
+    running.wait_for("cycle finished")
+    for start in range(500, 2500, 500):
+        sensor.add(500, start=start)
+        running.wait_until(lambda at=start: folder.read().height == at + 500, what="the next rows")
+        running.wait_until(lambda: sensor.run("PRAGMA wal_checkpoint(TRUNCATE)")[0][0] == 0, what="a checkpoint")
+        assert sensor.path.with_name("sensor.db-wal").stat().st_size == 0
+    assert running.terminate() == 0
+    assert ids(folder) == list(range(1, 2501))
+
+
+def test_a_writer_that_closes_and_comes_back_is_followed(sensor, folder, command):
+    sensor.create()
+    sensor.add(40)
+    running = command(sensor.path, folder, node_id="n1").start()
+    running.wait_until(lambda: folder.exists("_1_schematized") and folder.read().height == 40, what="the first rows")
+    for start in (40, 80, 120):
+        sensor.open(sensor.path)  # closing checkpoints and removes the log if nobody else has it
+        sensor.add(40, start=start)
+        running.wait_until(lambda at=start: folder.read().height == at + 40, what="the next rows")
+    assert running.terminate() == 0
+    assert ids(folder) == list(range(1, 161))
+
+
+def test_a_database_opened_after_its_writer_closed_is_followed_when_the_writer_comes(sensor, folder, command):
+    sensor.create()
+    sensor.add(40)
+    path = sensor.path
+    sensor.open(path.with_name("elsewhere.db"))
+    running = command(path, folder, node_id="n1").start()
+    running.wait_until(lambda: folder.exists("_1_schematized") and folder.read().height == 40, what="the first rows")
+    sensor.open(path)
+    sensor.add(40, start=40)
+    running.wait_until(lambda: folder.read().height == 80, what="the next rows")
+    assert running.terminate() == 0
+
+
+@pytest.mark.parametrize("journal", ["DELETE", "TRUNCATE", "PERSIST"])
+def test_a_database_without_a_write_ahead_log_is_followed(journal, sensor, folder, command):
+    sensor.open(sensor.path.with_name("plain.db"), wal=False)
+    sensor.run(f"PRAGMA journal_mode={journal}")
+    sensor.create()
+    sensor.add(40)
+    running = command(sensor.path, folder, node_id="n1").start()
+    running.wait_until(lambda: folder.exists("_1_schematized") and folder.read().height == 40, what="the first rows")
+    sensor.add(40, start=40)
+    running.wait_until(lambda: folder.read().height == 80, what="the next rows")
+    assert running.terminate() == 0
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_a_wrong_setting(sensor, folder, command):
+    sensor.create()
+    sensor.path.chmod(0)
+    assert command(sensor.path, folder).once().code == 2
