@@ -6,13 +6,15 @@ import os
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edge_delta import modes, storage
 from edge_delta.engine import Engine, Pace
 from edge_delta.errors import ConfigurationError
 from edge_delta.lane import Lane, Step
-from edge_delta.model import Cursor, Waiting
+from edge_delta.live import SettingsWatch
+from edge_delta.model import Cursor, Mark, Waiting
 from edge_delta.retry import Outage, Persistence
 from edge_delta.sink import DeltaSink, application_id
 from edge_delta.source import Database, SQLiteSource
@@ -20,6 +22,7 @@ from edge_delta.state import StateDirectory
 from edge_delta.telemetry import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from threading import Event as Flag
 
     import structlog
@@ -28,13 +31,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Application:
-    """The parts of one process, put together."""
+class Parts:
+    """What lanes are made of and what stays the same while the process runs."""
 
-    engine: Engine
     source: SQLiteSource
-    lanes: list[Lane]
     node_id: str
+    log: structlog.stdlib.BoundLogger
 
 
 def now() -> datetime:
@@ -42,7 +44,113 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def sink_for(settings: Settings, suffix: str, node_id: str, source_table: str, part: str = "") -> DeltaSink:
+def run(
+    settings: Settings,
+    log: structlog.stdlib.BoundLogger,
+    stop: Flag,
+    *,
+    flags: Mapping[str, Any] = MappingProxyType({}),
+) -> bool:
+    """The main job: deliver once or until told to stop.
+
+    Args:
+        settings: the settings.
+        log: where events go.
+        stop: ends it after the batch in flight.
+        flags: what the command line said, for `--flush`, `--new-node` and for reading the settings again.
+
+    Returns:
+        Whether all that was there when it began (with ``once``) is delivered.
+
+    Raises:
+        EdgeDeltaError: if it cannot go on; transient errors only with ``once``, after ``retry_for`` seconds.
+    """
+    state = StateDirectory(settings.state_dir)
+    with state.locked():
+        starting = Persistence(Outage(log), stop, for_seconds=settings.retry_for if settings.once else None)
+        engine = starting.call(lambda: build(settings, state, log, flags=flags))
+        if engine is None:
+            return False
+        if settings.once:
+            engine.once(stop, flush=bool(flags.get("flush")))
+        else:
+            engine.run(stop)
+        return not engine.behind
+
+
+def build(
+    settings: Settings,
+    state: StateDirectory,
+    log: structlog.stdlib.BoundLogger,
+    *,
+    flags: Mapping[str, Any] = MappingProxyType({}),
+) -> Engine:
+    """Put the parts together for these settings.
+
+    Args:
+        settings: the settings.
+        state: the state directory.
+        log: where events go.
+        flags: what the command line said.
+
+    Raises:
+        EdgeDeltaError: if something that is needed is not there.
+    """
+    source = SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
+    if not source.keyed_by_rowid:
+        log.warning(Event.NO_ROWID, table=source.table, order_by=source.timestamp.name if source.timestamp else None)
+    node_id = _node_id(settings, state, source, new_node=bool(flags.get("new_node")))
+    parts = Parts(source, node_id, log)
+    lanes = lanes_of(settings, parts)
+    for lane in lanes:
+        _take_over(lane, source, state, log)
+    listeners = [Mirror(state, settings, source, node_id, log).record]
+    if sys.stderr.isatty():
+        from edge_delta.progress import Bar  # noqa: PLC0415
+
+        listeners.append(Bar().record)
+    watch = SettingsWatch(settings, flags, log)
+
+    def reload(running: Sequence[Lane]) -> tuple[Sequence[Lane], Pace] | None:
+        changed = watch.poll()
+        if changed is None:
+            return None
+        before, after = changed
+        return switched(running, before, after, parts), pace_of(after)
+
+    return Engine(source, lanes, pace_of(settings), log=log, listeners=listeners, reload=reload)
+
+
+def pace_of(settings: Settings) -> Pace:
+    """When to work and how much at a time."""
+    return Pace(settings.interval, settings.fuzz_factor, settings.max_batch_size, settings.retry_for)
+
+
+def _node_id(settings: Settings, state: StateDirectory, source: SQLiteSource, *, new_node: bool) -> str:
+    def target_exists() -> bool:
+        # A folder per device cannot be asked for without knowing the device.
+        if "{node_id}" in settings.table_path:
+            return False
+        suffixes = [modes.SUFFIXES[name] for name in settings.processing_mode]
+        return any(sink_for(settings, suffix, "unknown", source.table).exists() for suffix in suffixes)
+
+    return state.node_id(settings.node_id, new_node=new_node, target_exists=target_exists)
+
+
+# -- lanes
+
+
+def sink_for(  # noqa: PLR0913 - one argument a property of the table
+    settings: Settings,
+    suffix: str,
+    node_id: str,
+    source_table: str,
+    *,
+    part: str = "",
+    append_only: bool = True,
+    marks: Sequence[Mark] = (Mark.SINCE, Mark.SINCE_ROWID),
+    notes: Mapping[str, str] | None = None,
+) -> DeltaSink:
     """The sink of one of this device's tables."""
     uri = storage.address(settings.table_path, node_id=node_id) + suffix
     place = settings.storage
@@ -55,84 +163,107 @@ def sink_for(settings: Settings, suffix: str, node_id: str, source_table: str, p
         request_timeout=place.request_timeout,
         connect_timeout=place.connect_timeout,
     )
-    return DeltaSink(uri, options, application_id(node_id, source_table, part))
+    app_id = application_id(node_id, source_table, part)
+    return DeltaSink(uri, options, app_id, append_only=append_only, marks=marks, notes=notes)
 
 
-def run(settings: Settings, log: structlog.stdlib.BoundLogger, stop: Flag, *, new_node: bool = False) -> bool:
-    """The main job: deliver once or until told to stop.
-
-    Returns:
-        Whether all that was there when it began (with ``once``) is delivered.
+def lanes_of(settings: Settings, parts: Parts) -> list[Lane]:
+    """One lane for each mode in the settings.
 
     Raises:
-        EdgeDeltaError: if it cannot go on; transient errors only with ``once``, after ``retry_for`` seconds.
+        ConfigurationError: if a mode's settings cannot work with this source.
     """
-    state = StateDirectory(settings.state_dir)
-    with state.locked():
-        starting = Persistence(Outage(log), stop, for_seconds=settings.retry_for if settings.once else None)
-        application = starting.call(lambda: build(settings, state, log, new_node=new_node))
-        if application is None:
-            return False
-        if settings.once:
-            application.engine.once(stop)
-        else:
-            application.engine.run(stop)
-        return not application.engine.behind
+    problems = [p for name in settings.processing_mode for p in _problems(settings, name, parts.source)]
+    if problems:
+        raise ConfigurationError("; ".join(problems), "Mend the settings")
+    return [_lane(settings, name, parts) for name in settings.processing_mode]
 
 
-def build(
-    settings: Settings, state: StateDirectory, log: structlog.stdlib.BoundLogger, *, new_node: bool = False
-) -> Application:
-    """Put the parts together for these settings.
+def _problems(settings: Settings, name: str, source: SQLiteSource) -> list[str]:
+    if name in ("raw", "schematized"):
+        return []  # they have nothing that could not work, and an idle run must not import Polars
+    from edge_delta.modes.base import Layout  # noqa: PLC0415
 
-    Args:
-        settings: the settings.
-        state: the state directory.
-        log: where events go.
-        new_node: make a new node id even if the target exists.
+    return modes.load(name, settings).problems(Layout(source.columns, source.timestamp, source.id_column))
 
-    Raises:
-        EdgeDeltaError: if something that is needed is not there.
-    """
-    source = SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
-    if not source.keyed_by_rowid:
-        log.warning(Event.NO_ROWID, table=source.table, order_by=source.timestamp.name if source.timestamp else None)
-    name = settings.processing_mode
-    suffix = modes.SUFFIXES[name]
 
-    def target_exists() -> bool:
-        # A folder per device cannot be asked for without knowing the device.
-        if "{node_id}" in settings.table_path:
-            return False
-        return sink_for(settings, suffix, "unknown", source.table).exists()
+def _lane(settings: Settings, name: str, parts: Parts) -> Lane:
+    windowed = name == "aggregated"
+    lane: type[Lane] = Lane
+    marks: tuple[Mark, ...] = (Mark.SINCE, Mark.SINCE_ROWID)
+    if windowed:
+        from edge_delta.windows import WindowLane  # noqa: PLC0415
 
-    node_id = state.node_id(settings.node_id, new_node=new_node, target_exists=target_exists)
-    lane = Lane(
-        name,
-        source=source,
-        load_mode=lambda: modes.load(name, settings),
-        sink=sink_for(settings, suffix, node_id, source.table),
-        rejects=sink_for(settings, modes.REJECTED_SUFFIX, node_id, source.table, part=name),
-        node_id=node_id,
-        stop_on_reset=settings.on_source_reset == "stop",
-        now=now,
-        log=log,
+        lane, marks = WindowLane, tuple(Mark)
+    table = parts.source.table
+    sink = sink_for(
+        settings,
+        modes.SUFFIXES[name],
+        parts.node_id,
+        table,
+        append_only=not windowed,
+        marks=marks,
+        notes=_privacy_policy(settings, name),
     )
-    _take_over(lane, source, state, log)
-    listeners = [Mirror(state, settings, source, node_id, log).record]
-    if sys.stderr.isatty():
-        from edge_delta.progress import Bar  # noqa: PLC0415
+    rejects = sink_for(settings, modes.REJECTED_SUFFIX, parts.node_id, table, part=name, append_only=False, marks=())
+    return lane(
+        name,
+        source=parts.source,
+        load_mode=lambda: modes.load(name, settings),
+        sink=sink,
+        rejects=rejects,
+        node_id=parts.node_id,
+        stop_on_reset=settings.on_source_reset == "stop",
+        urgent=settings.emergency.min_pause if name == "emergency" else None,
+        now=now,
+        log=parts.log,
+    )
 
-        listeners.append(Bar().record)
-    pace = Pace(settings.interval, settings.fuzz_factor, settings.max_batch_size, settings.retry_for)
-    engine = Engine(source, [lane], pace, log=log, listeners=listeners)
-    return Application(engine, source, [lane], node_id)
+
+def _privacy_policy(settings: Settings, mode: str) -> dict[str, str]:
+    if not settings.gps_fuzzing.enabled:
+        return {}
+    from edge_delta.modes import gps  # noqa: PLC0415
+
+    found = gps.of(settings, mode)
+    return found.fuzzing.policy() if found is not None else {}
+
+
+def switched(running: Sequence[Lane], before: Settings, after: Settings, parts: Parts) -> list[Lane]:
+    """The lanes of changed settings, going on from where the running ones stand.
+
+    A mode that was there before keeps its own cursor. A new one goes on from the cursor of those that end (or of the
+    first one, if none ends), unless the settings say that it catches up from its own.
+    """
+    lanes = lanes_of(after, parts)
+    old = {lane.name: lane for lane in running}
+    for lane in running:
+        if lane.name not in after.processing_mode:
+            lane.finish_source()
+        lane.settle()
+    ended = [lane for lane in running if lane.name not in after.processing_mode] or list(running)
+    for lane in lanes:
+        if lane.name not in old and after.on_mode_change == "continue":
+            lane.adopt(ended[0].cursor())
+    if before.processing_mode != after.processing_mode:
+        _say_mode_changed(before, after, lanes, parts.log)
+    return lanes
+
+
+def _say_mode_changed(before: Settings, after: Settings, lanes: list[Lane], log: structlog.stdlib.BoundLogger) -> None:
+    old, new = ("+".join(s.processing_mode) for s in (before, after))
+    detail = f"processing mode changed from {old!r} to {new!r}"
+    routing = [f"routing to {lane.sink.uri}" for lane in lanes]
+    log.info(Event.MODE_CHANGED, old=old, new=new, detail=detail, routing=routing)
+
+
+# -- coming from another tool
 
 
 def _take_over(lane: Lane, source: SQLiteSource, state: StateDirectory, log: structlog.stdlib.BoundLogger) -> None:
     """Go on from an older tool's ``last_upload``, if that is all there is."""
     found = state.mirror()
-    if "last_upload" not in found or "node_id" in found or lane.sink.committed() is not None:
+    if not found.get("last_upload") or "node_id" in found or lane.sink.committed() is not None:
         return
     text = str(found["last_upload"])
     try:
@@ -151,7 +282,7 @@ def _take_over(lane: Lane, source: SQLiteSource, state: StateDirectory, log: str
     last = source.waiting(Cursor()).last_rowid
     if last is not None:
         since = round(utc.timestamp() * 1_000_000)
-        lane.start_from(Cursor(since=since, since_rowid=last))
+        lane.start_from(Cursor().marked(since=since, since_rowid=last))
         log.info(Event.TAKEN_OVER, last_upload=utc.isoformat(), up_to_id=last)
 
 

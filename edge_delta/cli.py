@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     shared = _settings_flags()
     run = commands.add_parser("run", parents=[shared], help=COMMANDS["run"][0], epilog=_EXIT_CODES)
     run.add_argument("--once", action="store_true", default=None, help="deliver what is there, then exit")
+    run.add_argument("--flush", action="store_true", help="with --once: write open windows too")
     run.add_argument("--new-node", action="store_true", help="this device really is new: make it an id")
     demo = commands.add_parser("demo", help=COMMANDS["demo"][0])
     demo.add_argument("--folder", help="where to put it (default: a temporary folder that is kept)")
@@ -68,12 +69,13 @@ def _settings_flags() -> argparse.ArgumentParser:
     add("--table", dest="sqlite_table_name", metavar="NAME", help="the table to read (default: the only one)")
     add("--timestamp-field", dest="timestamp_col", metavar="NAME", help="the column with the time (default: detected)")
     add("--table-path", metavar="ADDRESS", help="base of the tables: a folder, s3://… or abfss://…")
-    add("--processing-mode", metavar="MODE", help="raw or schematized (default: schematized)")
+    add("--processing-mode", metavar="MODE", help="one or several, with commas (default: schematized)")
     add("--state-dir", metavar="DIR", help="node id, lock and last_upload.json (default: ./state)")
     add("--interval", metavar="SECONDS", help="between cycles (default: 300)")
     add("--fuzz-factor", metavar="SHARE", help="by which the interval varies (default: 0.1)")
     add("--max-batch-size", metavar="ROWS", help="in one commit (default: 131072)")
     add("--node-id", metavar="NAME", help="this device (default: kept in the state directory)")
+    add("--on-mode-change", metavar="HOW", help="continue or backfill (default: continue)")
     add("--retry-for", metavar="SECONDS", help="that --once keeps trying (default: 60)")
     add("--verbose", action="store_true", help="show debug events")
     return flags
@@ -94,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
     finished: list[bool] = []
 
     def work(stop: Flag) -> None:
-        finished.append(app.run(settings, log, stop, new_node=options.new_node))
+        finished.append(app.run(settings, log, stop, flags=vars(options)))
 
     def on_signal(name: str) -> None:
         log.info(telemetry.Event.STOPPING, signal=name)

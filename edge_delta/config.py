@@ -8,10 +8,20 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import zoneinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from edge_delta.errors import ConfigurationError, Problem
 from edge_delta.modes import SUFFIXES
@@ -23,15 +33,30 @@ DEFAULT_FILE = Path("config.toml")
 _SECRET_WORDS = ("secret", "password", "token", "account_key", "access_key", "sas")
 
 
+ModeName = Literal["raw", "schematized", "sanitized", "aggregated", "emergency"]
+Aggregation = Literal[
+    "mean", "min", "max", "sum", "count", "first", "last", "median", "std", "p50", "p90", "p95", "p99"
+]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Limits(_Section):
-    """Lower and upper limit of a column, in the source's unit; what lies outside is an anomaly."""
+    """Lower and upper limit of a column, in the source's unit."""
 
-    min: float | None = Field(default=None, description="values below it are anomalies")
-    max: float | None = Field(default=None, description="values above it are anomalies")
+    min: float | None = Field(default=None, description="values below it are outside")
+    max: float | None = Field(default=None, description="values above it are outside")
+
+
+class Fill(_Section):
+    """A value in place of a missing one."""
+
+    fill: float | str = Field(description="the value")
+
+
+Missing = Literal["keep", "reject", "forward_fill"] | Fill
 
 
 class SchematizeSettings(_Section):
@@ -45,14 +70,93 @@ class SchematizeSettings(_Section):
 
 
 class GpsSettings(_Section):
-    """Coordinates of devices that report none."""
+    """How coordinates are displaced, and those of devices that report none. The secret is GPS_FUZZING_SECRET."""
 
+    enabled: bool = Field(default=False, description="displace coordinates")
+    strategy: Literal["per_sensor", "per_reading", "planar_laplace"] = Field(
+        "per_sensor", description="how: one displacement per sensor, noise per reading, or planar Laplace"
+    )
+    radius_meters: float = Field(500.0, gt=0, le=1_000_000, description="radius of the disk")
+    epsilon: float | None = Field(
+        default=None, gt=0, description="planar_laplace: privacy per metre; mean is 2/epsilon"
+    )
+    cell_meters: float | None = Field(
+        default=None, ge=1, description="another displacement in each grid cell, for movers"
+    )
+    modes: tuple[ModeName, ...] = Field(
+        ("schematized", "sanitized", "aggregated", "emergency"), description="modes whose tables are fuzzed"
+    )
+    withhold: tuple[str, ...] = Field((), description="more source columns that tell a place; NULL in fuzzed tables")
     base_lat: float | None = Field(
         default=None, ge=-90, le=90, description="degrees north, where the source has no latitude"
     )
     base_lon: float | None = Field(
         default=None, ge=-180, le=180, description="degrees east, where the source has no longitude"
     )
+
+
+class SanitizeSettings(_Section):
+    """What a clean reading is."""
+
+    ranges: dict[str, Limits] = Field(default_factory=dict, description="possible values by column")
+    missing: dict[str, Missing] = Field(default_factory=dict, description="what to do with NULL, by column")
+    columns: tuple[str, ...] | None = Field(default=None, description="allow-list: no other column leaves the device")
+    future_tolerance: float = Field(86_400.0, ge=0, description="seconds that a time may lie in the future")
+
+
+class AggregateSettings(_Section):
+    """Event-time windows."""
+
+    window_minutes: int = Field(5, ge=1, description="length of a window")
+    group_by: tuple[str, ...] = Field(("sensor_id",), description="columns that make the groups")
+    aggregations: dict[str, tuple[Aggregation, ...]] = Field(
+        dict.fromkeys(("temperature", "humidity", "pressure"), ("mean", "min", "max")),
+        description="what to compute, by column",
+    )
+    allowed_lateness: float = Field(60.0, ge=0, description="seconds a window stays open after its end")
+    future_tolerance: float = Field(
+        3_600.0, ge=0, description="seconds ahead of the clock that times still count as time"
+    )
+    time_zone: str = Field("UTC", description="where windows begin, for windows longer than an hour")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(value)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+            msg = f"{value!r} is no time zone: expected a name like Europe/Berlin"
+            raise ValueError(msg) from None
+        return value
+
+
+class Threshold(_Section):
+    """Limits of a column and how bad it is to be outside."""
+
+    min: float | None = Field(default=None, description="alert strictly below it")
+    max: float | None = Field(default=None, description="alert strictly above it")
+    severity: str = Field("high", description="the alert's severity")
+
+
+def _threshold(value: object) -> object:
+    return {"max": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class EmergencySettings(_Section):
+    """What makes an alert."""
+
+    trigger_keywords: tuple[str, ...] = Field(("EMERGENCY",), description="whole words in text columns, any case")
+    keyword_columns: tuple[str, ...] | None = Field(
+        default=None, description="where to look; default: all text columns"
+    )
+    keyword_severity: str = Field("critical", description="severity of keyword alerts")
+    severity_thresholds: dict[str, Annotated[Threshold, BeforeValidator(_threshold)]] = Field(
+        default_factory=dict, description="a number: alert strictly above it; or { min, max, severity }"
+    )
+    anomaly_flag: bool = Field(default=True, description="alert on anomaly_flag")
+    anomaly_severity: str = Field("medium", description="severity of anomaly alerts")
+    cooldown: float = Field(0.0, ge=0, description="seconds without a second alert of one sensor and rule")
+    min_pause: float = Field(0.5, ge=0.05, description="seconds between commits at the least")
 
 
 class StorageSettings(_Section):
@@ -70,7 +174,7 @@ class StorageSettings(_Section):
     @classmethod
     def _no_secrets(cls, values: Any) -> Any:
         for key in values if isinstance(values, dict) else ():
-            if any(word in str(key).lower() for word in _SECRET_WORDS):
+            if _is_secret(str(key)):
                 msg = f"{key} is a secret: set it in the environment, never in the file"
                 raise ValueError(msg)
         return values
@@ -81,7 +185,12 @@ def _path(value: object) -> object:
 
 
 LocalPath = Annotated[Path, BeforeValidator(_path)]
-ModeName = Literal["raw", "schematized"]
+
+
+def _listed(value: object) -> object:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    return list(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
 
 
 class Settings(_Section):
@@ -93,7 +202,12 @@ class Settings(_Section):
     table_path: str = Field(
         min_length=1, description="base of the tables: a folder, s3://, abfss://; {node_id} allowed"
     )
-    processing_mode: ModeName = Field("schematized", description="which table is written")
+    processing_mode: Annotated[tuple[ModeName, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
+        ("schematized",), description="which table is written; several in a list"
+    )
+    on_mode_change: Literal["continue", "backfill"] = Field(
+        "continue", description="a mode set while running goes on where the old one stands, or from its own cursor"
+    )
     state_dir: LocalPath = Field(Path("state"), description="node id, lock and last_upload.json")
     interval: float = Field(300.0, gt=0, description="seconds between cycles")
     fuzz_factor: float = Field(0.1, ge=0, le=1, description="share of the interval by which it varies")
@@ -107,8 +221,25 @@ class Settings(_Section):
         "new_generation", description="what to do when the source was replaced"
     )
     schematize: SchematizeSettings = SchematizeSettings()
+    sanitize: SanitizeSettings = SanitizeSettings()
+    aggregate: AggregateSettings = AggregateSettings()
+    emergency: EmergencySettings = EmergencySettings()
     gps_fuzzing: GpsSettings = GpsSettings()
+    gps_fuzzing_secret: SecretStr | None = Field(default=None, min_length=16, description="key of the displacements")
     storage: StorageSettings = StorageSettings()
+
+    @model_validator(mode="after")
+    def _fuzzing_is_complete(self) -> Settings:
+        gps = self.gps_fuzzing
+        if not gps.enabled:
+            return self
+        if gps.strategy != "per_reading" and self.gps_fuzzing_secret is None:
+            msg = f"gps_fuzzing with strategy {gps.strategy!r} needs a secret: set GPS_FUZZING_SECRET"
+            raise ValueError(msg)
+        if gps.strategy == "planar_laplace" and gps.epsilon is None:
+            msg = "gps_fuzzing with strategy 'planar_laplace' needs gps_fuzzing.epsilon"
+            raise ValueError(msg)
+        return self
 
 
 ENVIRONMENT = {
@@ -125,10 +256,17 @@ ENVIRONMENT = {
     "ONCE": "once",
     "RETRY_FOR": "retry_for",
     "ON_SOURCE_RESET": "on_source_reset",
+    "ON_MODE_CHANGE": "on_mode_change",
+    "GPS_FUZZING_SECRET": "gps_fuzzing_secret",
 }
 """The setting that each environment variable stands for."""
 
-ENVIRONMENT_JSON = {"GPS_FUZZING_CONFIG": "gps_fuzzing"}
+ENVIRONMENT_JSON = {
+    "GPS_FUZZING_CONFIG": "gps_fuzzing",
+    "EMERGENCY_CONFIG": "emergency",
+    "AGGREGATE_CONFIG": "aggregate",
+    "SANITIZE_CONFIG": "sanitize",
+}
 """Variables that hold a whole section as JSON."""
 
 FLAGS = {
@@ -144,6 +282,7 @@ FLAGS = {
     "node_id": "--node-id",
     "once": "--once",
     "retry_for": "--retry-for",
+    "on_mode_change": "--on-mode-change",
 }
 """The flag of each setting that has one."""
 
@@ -160,20 +299,12 @@ def load(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = No
     """
     environment = os.environ if environment is None else environment
     problems: list[Problem] = []
-    file = _file(flags.get("config") or environment.get("EDGE_DELTA_CONFIG"))
+    file = file_of(flags, environment)
     values: dict[str, Any] = _toml(file) if file is not None else {}
     places = dict.fromkeys(values, str(file))
-    for variable, key in ENVIRONMENT.items():
-        if environment.get(variable):
-            values[key] = environment[variable]
-            places[key] = f"environment variable {variable}"
-    for variable, key in ENVIRONMENT_JSON.items():
-        if environment.get(variable):
-            places[key] = f"environment variable {variable}"
-            try:
-                values[key] = json.loads(environment[variable])
-            except json.JSONDecodeError as error:
-                problems.append(Problem(places[key], key, "", f"is not JSON: {error}"))
+    if values.pop("gps_fuzzing_secret", None) is not None:
+        problems.append(Problem(str(file), "gps_fuzzing_secret", "", "is a secret: set GPS_FUZZING_SECRET instead"))
+    problems += _from_environment(environment, values, places)
     for key, flag in FLAGS.items():
         if flags.get(key) is not None:
             values[key] = flags[key]
@@ -188,7 +319,26 @@ def load(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = No
     return settings
 
 
-def _file(path: str | Path | None) -> Path | None:
+def _from_environment(environment: Mapping[str, str], values: dict[str, Any], places: dict[str, str]) -> list[Problem]:
+    """Put what the environment sets into the values; returns what cannot be read."""
+    problems = []
+    for variable, key in (ENVIRONMENT | ENVIRONMENT_JSON).items():
+        text = environment.get(variable)
+        if not text:
+            continue
+        values[key], places[key] = text, f"environment variable {variable}"
+        if variable in ENVIRONMENT_JSON:
+            try:
+                values[key] = json.loads(text)
+            except json.JSONDecodeError as error:
+                del values[key]
+                problems.append(Problem(places[key], key, "", f"is not JSON: {error}"))
+    return problems
+
+
+def file_of(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Path | None:
+    """The settings file that is read, None if there is none."""
+    path = flags.get("config") or environment.get("EDGE_DELTA_CONFIG")
     if path is None:
         return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
     return Path(path)
@@ -218,11 +368,16 @@ def _problem(details: Any, values: Mapping[str, Any], places: Mapping[str, str],
     if details["type"] == "extra_forbidden":
         return Problem(place, key, "", "no such setting" + _nearest(path))
     if details["type"] == "value_error":
-        return Problem(place, key, "", str(details["ctx"]["error"]))
+        return Problem(place, key or "gps_fuzzing", "", str(details["ctx"]["error"]))
     value: Any = values
     for part in path:
         value = value.get(part) if isinstance(value, dict) else value
-    return Problem(place, key, repr(value), details["msg"][0].lower() + details["msg"][1:])
+    shown = "" if _is_secret(key) else repr(value)
+    return Problem(place, key, shown, details["msg"][0].lower() + details["msg"][1:])
+
+
+def _is_secret(key: str) -> bool:
+    return any(word in key.lower() for word in _SECRET_WORDS)
 
 
 def _nearest(path: list[str]) -> str:

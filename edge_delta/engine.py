@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from edge_delta.lane import Lane, Step
     from edge_delta.source import SQLiteSource
 
+_LOOK_EVERY = 2.0
+"""Seconds between looks at the settings file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -68,22 +71,25 @@ class Engine:
         pace: when and how much.
         log: where events go.
         listeners: called after every batch, with its lane and what is still waiting in it.
+        reload: looks for changed settings; gives the lanes and the pace that are to take over, or None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that meet here, each named
         self,
         source: SQLiteSource,
-        lanes: list[Lane],
+        lanes: Sequence[Lane],
         pace: Pace,
         *,
         log: structlog.stdlib.BoundLogger,
         listeners: Sequence[Callable[[Lane, Step, Waiting], None]] = (),
+        reload: Callable[[Sequence[Lane]], tuple[Sequence[Lane], Pace] | None] = lambda _lanes: None,
     ) -> None:
         self._source = source
-        self._lanes = lanes
+        self._lanes = list(lanes)
         self._pace = pace
         self._log = log
         self._listeners = listeners
+        self._reload = reload
         self._outage = Outage(log)
         self._behind = True
 
@@ -93,25 +99,31 @@ class Engine:
         return self._behind
 
     def run(self, stop: Flag) -> None:
-        """A cycle every interval, until told to stop."""
+        """A cycle every interval, until told to stop. Urgent lanes do not wait for it."""
         while not stop.is_set():
-            self._persist(stop, for_seconds=None)
-            stop.wait(self._pace.pause())
-        self._settle()
+            self._persist(self.cycle, stop, for_seconds=None)
+            self._wait(stop)
+        self._persist(self._settle, stop, for_seconds=0)
 
-    def once(self, stop: Flag) -> None:
+    def once(self, stop: Flag, *, flush: bool = False) -> None:
         """Deliver what is there now, then return.
+
+        Args:
+            stop: ends it after the batch in flight.
+            flush: whether open windows are written too.
 
         Raises:
             TransientError: if something stayed unavailable for longer than ``retry_for``.
         """
-        self._persist(stop, for_seconds=self._pace.retry_for)
-        self._settle()
+        self._persist(self.cycle, stop, for_seconds=self._pace.retry_for)
+        if flush and not stop.is_set():
+            self._persist(self._finish_source, stop, for_seconds=self._pace.retry_for)
+        self._persist(self._settle, stop, for_seconds=self._pace.retry_for)
 
-    def _persist(self, stop: Flag, *, for_seconds: float | None) -> None:
-        """One cycle, tried again while it fails for a reason that may pass."""
+    def _persist(self, work: Callable[[Flag], None], stop: Flag, *, for_seconds: float | None) -> None:
+        """Work, tried again while it fails for a reason that may pass."""
         persistence = Persistence(self._outage, stop, for_seconds=for_seconds)
-        persistence.call(lambda: self.cycle(stop), on_failure=self._forget)
+        persistence.call(lambda: work(stop), on_failure=self._forget)
 
     def _forget(self) -> None:
         self._behind = True
@@ -119,19 +131,45 @@ class Engine:
         for lane in self._lanes:
             lane.forget()
 
+    def _wait(self, stop: Flag) -> None:
+        """Until the next cycle is due, with an eye on the settings and on what is urgent."""
+        due = time.monotonic() + self._pace.pause()
+        while (left := due - time.monotonic()) > 0 and not stop.is_set():
+            stop.wait(min(left, _LOOK_EVERY, *(lane.urgent or _LOOK_EVERY for lane in self._lanes)))
+            if self._take_over_settings():
+                return
+            self._persist(self._hurry, stop, for_seconds=None)
+
+    def _hurry(self, stop: Flag) -> None:
+        """Deliver what is new in the urgent lanes."""
+        urgent = [lane for lane in self._lanes if lane.urgent is not None]
+        if urgent and not stop.is_set() and self._source.changed():
+            self._behind = True  # the other lanes have not seen it
+            self._drain_all(urgent, stop)
+
+    def _take_over_settings(self) -> bool:
+        changed = self._reload(self._lanes)
+        if changed is None:
+            return False
+        lanes, self._pace = changed
+        self._lanes, self._behind = list(lanes), True
+        return True
+
     def cycle(self, stop: Flag) -> None:
         """Deliver what was there when the cycle began; costs nothing that grows if nothing is new."""
+        self._take_over_settings()
         moved = self._source.moved()
         if not (self._source.changed() or moved or self._behind):
             self._idle()
             return
         self._behind = True
-        self._drain_all(stop)
+        self._drain_all(self._lanes, stop)
         if moved and not stop.is_set():
             # The old file was read to its end through the open connection; what has its name now comes next.
+            self._finish_source(stop)
             self._log.warning(Event.SOURCE_REPLACED)
             self._source.reopen()
-            self._drain_all(stop)
+            self._drain_all(self._lanes, stop)
         self._behind = stop.is_set()
 
     def _idle(self) -> None:
@@ -139,32 +177,37 @@ class Engine:
             self._log.info(Event.CYCLE_STARTED, mode=lane.name, rows_waiting=0, will_fetch=0)
             self._log.info(Event.CYCLE_FINISHED, mode=lane.name, rows_written=0, rows_rejected=0, rows_left=0)
 
-    def _drain_all(self, stop: Flag) -> None:
-        for lane in self._lanes:
+    def _drain_all(self, lanes: Sequence[Lane], stop: Flag) -> None:
+        for lane in list(lanes):
             self.drain(lane, stop)
+            if lane not in self._lanes:  # the settings changed on the way
+                self._drain_all(self._lanes, stop)
+                return
 
     def drain(self, lane: Lane, stop: Flag) -> Tally:
         """Deliver what one lane had waiting when this began."""
         started = time.perf_counter()
         lane.check_source()
         waiting = self._source.waiting(lane.cursor())
-        will_fetch = min(waiting.rows, self._pace.batch_rows)
         self._log.info(
             Event.CYCLE_STARTED,
             mode=lane.name,
             rows_waiting=waiting.rows,
             first_id=waiting.first_rowid,
             last_id=waiting.last_rowid,
-            will_fetch=will_fetch,
+            will_fetch=min(waiting.rows, self._pace.batch_rows),
         )
         tally = Tally()
-        while waiting.rows and not stop.is_set():
+        while waiting.rows and not stop.is_set() and not self._take_over_settings():
             step = lane.step(limit=self._pace.batch_rows, upto=waiting.last_rowid)
             if step is None:
                 break
             tally.add(step)
             self._settled(lane, step, waiting)
-        left = self._source.waiting(lane.cursor())
+        self._finished(lane, tally, time.perf_counter() - started)
+        return tally
+
+    def _finished(self, lane: Lane, tally: Tally, seconds: float) -> None:
         self._log.info(
             Event.CYCLE_FINISHED,
             mode=lane.name,
@@ -172,10 +215,9 @@ class Engine:
             rows_rejected=tally.rows_rejected,
             first_id=tally.first_id,
             last_id=tally.last_id,
-            rows_left=left.rows,
-            seconds=round(time.perf_counter() - started, 3),
+            rows_left=self._source.waiting(lane.cursor()).rows,
+            seconds=round(seconds, 3),
         )
-        return tally
 
     def _settled(self, lane: Lane, step: Step, waiting: Waiting) -> None:
         self._outage.over()
@@ -194,7 +236,11 @@ class Engine:
         for listener in self._listeners:
             listener(lane, step, Waiting(step.cursor.rowid + 1, waiting.last_rowid))
 
-    def _settle(self) -> None:
+    def _finish_source(self, _stop: Flag) -> None:
+        for lane in self._lanes:
+            lane.finish_source()
+
+    def _settle(self, _stop: Flag) -> None:
         """Commit cursors that are ahead of their tables."""
         for lane in self._lanes:
             lane.settle()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from edge_delta.model import Rejection
+from edge_delta.model import Mark, Rejection
 from edge_delta.modes import times
-from edge_delta.modes.base import ROWID, RULE, UTC, Plan, Rule, first_broken, strict_cast
-from edge_delta.source.cells import as_json, shown
+from edge_delta.modes.base import ROWID, RULE, UTC, Plan, Rule, strict_cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from edge_delta.model import Batch
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
 
 def not_taken_over(batch: Batch, layout: Layout) -> pl.DataFrame:
     """The batch without the rows that an older tool delivered, by its ``last_upload``."""
-    cursor, stamp = batch.cursor, layout.timestamp
-    if cursor.since is None or stamp is None or batch.first_rowid > cursor.since_rowid:
+    marks, stamp = batch.cursor.marks, layout.timestamp
+    if Mark.SINCE not in marks or stamp is None or batch.first_rowid > marks[Mark.SINCE_ROWID]:
         return batch.frame
-    later = times.parsed(pl.col(stamp.alias)).cast(pl.Int64) > cursor.since
-    return batch.frame.filter((pl.col(ROWID) > cursor.since_rowid) | later.fill_null(True))  # noqa: FBT003
+    later = times.parsed(pl.col(stamp.alias)).cast(pl.Int64) > marks[Mark.SINCE]
+    return batch.frame.filter((pl.col(ROWID) > marks[Mark.SINCE_ROWID]) | later.fill_null(True))  # noqa: FBT003
 
 
 def fitted(plan: Plan, there: Mapping[str, pl.DataType | None]) -> Plan:
@@ -34,6 +33,8 @@ def fitted(plan: Plan, there: Mapping[str, pl.DataType | None]) -> Plan:
     Where a source column changed its type, rows that the table's type can hold exactly are kept; the others break the
     rule ``schema``.
     """
+    if plan.select is not None:
+        return plan  # what is written has the mode's own types
     by_name = {name.lower(): dtype for name, dtype in there.items()}
     casts: list[pl.Expr] = []
     rules: list[Rule] = []
@@ -47,10 +48,8 @@ def fitted(plan: Plan, there: Mapping[str, pl.DataType | None]) -> Plan:
             rules.append(Rule("schema", name, f"the table holds {wanted} and cannot hold this {dtype}", broken))
     if not casts:
         return plan
-    mark = first_broken(tuple(rules)) + len(plan.rules)
-    if plan.rules:
-        mark = pl.coalesce(pl.col(RULE), mark)
-    return Plan(plan.frame.with_columns(*casts, mark.alias(RULE)), (*plan.rules, *rules))
+    checked = plan.but(*rules)
+    return checked.changed(checked.frame.with_columns(casts))
 
 
 def split(plan: Plan, source: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejection]]:
@@ -60,23 +59,43 @@ def split(plan: Plan, source: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejectio
         plan: what the mode made of the batch.
         source: the batch as it was read, for the rejected rows.
     """
+    kept, rejected = kept_rows(plan, source)
+    if plan.select is not None:
+        return plan.select(kept.lazy()).collect(), rejected
+    return kept.drop(ROWID), rejected
+
+
+def kept_rows(plan: Plan, source: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejection]]:
+    """The rows that break no rule, still with ``_rowid``, and the others."""
     frame = plan.frame.collect()
     if RULE not in frame.columns:
-        return frame.drop(ROWID), []
+        return frame, []
     broken = frame[RULE].is_not_null()
     if not broken.any():
-        return frame.drop(ROWID, RULE), []
-    # A mode with rules keeps rows and their order, so that they are told by their place: keys may be times with ties.
+        return frame.drop(RULE), []
+    # Rows are told by their place and not by their key, which may be a time with ties.
     marked = source.with_columns(frame[RULE]).filter(broken)
-    return frame.filter(~broken).drop(ROWID, RULE), _rejections(marked, plan.rules)
+
+    def why(row: dict[str, Any]) -> tuple[str, str, str]:
+        rule = plan.rules[row.pop(RULE)]
+        return rule.name, rule.column, rule.reason
+
+    return frame.filter(~broken).drop(RULE), rejections(marked, why)
 
 
-def _rejections(marked: pl.DataFrame, rules: tuple[Rule, ...]) -> list[Rejection]:
+def rejections(rows: pl.DataFrame, why: Callable[[dict[str, Any]], tuple[str, str, str]]) -> list[Rejection]:
+    """Source rows as rejections.
+
+    Args:
+        rows: ``_rowid`` and the source's columns.
+        why: the rule, the column and the reason for a row; may take what is no cell out of it.
+    """
     found = []
-    for row in marked.iter_rows(named=True):
-        rowid, rule = row.pop(ROWID), rules[row.pop(RULE)]
-        value = shown(row.get(rule.column))
-        found.append(Rejection(rowid, rule.name, rule.column, value, rule.reason, as_json(row)))
+    for row in rows.iter_rows(named=True):
+        rule, column, reason = why(row)
+        rowid = row.pop(ROWID)
+        cells = {name: int(cell) if isinstance(cell, bool) else cell for name, cell in row.items()}
+        found.append(Rejection(rowid, rule, column, reason, cells))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_delta.errors import SourceReset
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
     import structlog
 
-    from edge_delta.modes.base import Layout, Mode
+    from edge_delta.modes.base import LastValues, Layout, Mode, TableQuery
     from edge_delta.sink import DeltaSink
     from edge_delta.source import SQLiteSource
 
@@ -59,6 +59,7 @@ class Lane:
         rejects: the rejected table.
         node_id: this device.
         stop_on_reset: whether a replaced source stops the process instead of starting a new generation.
+        urgent: for modes where a new row counts at once: seconds between looks at the source; None for the others.
         now: the clock, in UTC.
         log: where events go.
     """
@@ -73,14 +74,17 @@ class Lane:
         rejects: DeltaSink,
         node_id: str,
         stop_on_reset: bool,
+        urgent: float | None = None,
         now: Callable[[], datetime],
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         self.name = name
+        self.urgent = urgent
         self.sink = sink
         self._source = source
         self._load_mode = load_mode
-        self._mode: Mode | None = None
+        self._loaded: Mode | None = None
+        self._memory: pl.DataFrame | None = None
         self._rejects = rejects
         self._node_id = node_id
         self._stop_on_reset = stop_on_reset
@@ -102,6 +106,7 @@ class Lane:
     def forget(self) -> None:
         """Drop all that is cached after an error; the log decides again."""
         self._ahead = None
+        self._memory = None
         self.sink.forget()
         self._rejects.forget()
 
@@ -125,28 +130,66 @@ class Lane:
         fresh = self.cursor().next_generation()
         self._log.warning(Event.SOURCE_RESET, mode=self.name, reason=reset.fact, generation=fresh.generation)
         self._ahead = fresh
+        self._memory = None
 
     # -- one batch, one commit
 
     def step(self, *, limit: int, upto: int | None = None) -> Step | None:
         """Deliver the next batch; None if there is none."""
         batch = self._next_batch(limit, upto)
-        if batch is None:
-            return None
-        kept, rejected, last_time = self._processed(batch)
+        return None if batch is None else self._deliver(batch)
+
+    def _deliver(self, batch: Batch) -> Step:
+        from edge_delta import fitting  # noqa: PLC0415 - not before there are rows
+
+        mode, layout, context = self._mode(), self._layout(), self._context(batch.cursor)
+        frame = fitting.not_taken_over(batch, layout)
+        plan = fitting.fitted(mode.plan(frame.lazy(), layout, context), self.sink.schema() or {})
+        kept, broken = fitting.split(plan, frame)
+        rejected = [*batch.rejected, *broken]
         self._write_rejected(rejected, batch.cursor)
         commit = self.sink.append(kept, batch.cursor) if kept.height else None
         self._ahead = None if commit is not None else batch.cursor
+        if context.memory is not None:
+            self._memory = mode.remembered(context.memory, frame, kept, layout)  # type: ignore[attr-defined]
+        last_time = fitting.last_time(kept, frame, layout)
         return Step(batch.rows, len(rejected), commit, batch.first_rowid, batch.cursor, last_time)
+
+    def finish_source(self) -> None:
+        """The source is about to be replaced by another one; whatever still depends on it has to be written now."""
+
+    def adopt(self, cursor: Cursor) -> None:
+        """Go on from where another mode stands, recorded in this mode's table before any row."""
+        stands = self.sink.committed()
+        if stands is not None and (stands.generation, stands.rowid) >= (cursor.generation, cursor.rowid):
+            return
+        self._ahead = Cursor(cursor.generation, cursor.rowid, cursor.fingerprint)
+        if cursor.rowid == BEFORE_FIRST:
+            return
+        self.sink.append(self._no_rows(), self._ahead)
+        self._ahead = None
+
+    def _no_rows(self) -> pl.DataFrame:
+        """A frame without rows in the shape of the mode's table."""
+        import polars as pl  # noqa: PLC0415
+
+        from edge_delta import fitting  # noqa: PLC0415
+        from edge_delta.modes.base import DTYPES, ROWID  # noqa: PLC0415
+
+        there = self.sink.schema()
+        if there is not None:
+            return pl.DataFrame(schema={name: dtype for name, dtype in there.items() if dtype is not None})
+        columns = {ROWID: pl.Int64(), **{c.alias: DTYPES[c.kind] for c in self._source.columns}}
+        context = Context(self._node_id, 0, self._now())
+        return fitting.split(
+            self._mode().plan(pl.LazyFrame(schema=columns), self._layout(), context), pl.DataFrame(schema=columns)
+        )[0]
 
     def settle(self) -> Commit | None:
         """Commit the cursor by itself where the last batches wrote no row to the mode's table."""
         if self._ahead is None or self._ahead.rowid == BEFORE_FIRST or not self.sink.exists():
             return None
-        import polars as pl  # noqa: PLC0415
-
-        schema = {name: dtype for name, dtype in (self.sink.schema() or {}).items() if dtype is not None}
-        commit = self.sink.append(pl.DataFrame(schema=schema), self._ahead)
+        commit = self.sink.append(self._no_rows(), self._ahead)
         self._ahead = None
         return commit
 
@@ -157,18 +200,38 @@ class Lane:
             self._new_generation(reset)
             return self._source.read_after(self.cursor(), limit=limit)
 
-    def _processed(self, batch: Batch) -> tuple[pl.DataFrame, list[Rejection], datetime | None]:
-        """The rows as the table holds them, the rejected ones, and the largest time."""
-        from edge_delta import fitting  # noqa: PLC0415 - not before there are rows
+    # -- the mode, and what it may know
 
-        if self._mode is None:
-            self._mode = self._load_mode()
-        frame = fitting.not_taken_over(batch, self._layout())
-        context = Context(self._node_id, batch.cursor.generation, self._now())
-        plan = self._mode.plan(frame.lazy(), self._layout(), context)
-        plan = fitting.fitted(plan, self.sink.schema() or {})
-        kept, broken = fitting.split(plan, frame)
-        return kept, [*batch.rejected, *broken], fitting.last_time(kept, frame, self._layout())
+    def _mode(self) -> Mode:
+        if self._loaded is None:
+            self._loaded = self._load_mode()
+        return self._loaded
+
+    def _context(self, cursor: Cursor) -> Context:
+        context = Context(self._node_id, cursor.generation, self._now(), self._source.table)
+        wanted = getattr(self._mode(), "wanted", None)
+        if wanted is None:
+            return context
+        if self._memory is None:
+            self._memory = self._recalled(wanted(self._layout(), context))
+        return replace(context, memory=self._memory)
+
+    def _recalled(self, request: LastValues | TableQuery | None) -> pl.DataFrame | None:
+        """What the mode looks back at, as it is before the next batch."""
+        import polars as pl  # noqa: PLC0415
+
+        from edge_delta.modes.base import LastValues  # noqa: PLC0415
+
+        if request is None:
+            return None
+        if isinstance(request, LastValues):
+            schema = {"sensor_id": pl.String(), **request.dtypes}
+            columns = {name: (column, *request.limits[name]) for name, column in request.columns.items()}
+            found = self._source.last_values(request.sensor, columns, upto=self.cursor().rowid)
+        else:
+            schema = dict(request.schema)
+            found = self.sink.query(request.sql) if self.sink.exists() else pl.DataFrame(schema=schema)
+        return found.select(pl.col(name).cast(dtype, strict=False) for name, dtype in schema.items())
 
     def _layout(self) -> Layout:
         from edge_delta.modes.base import Layout  # noqa: PLC0415
@@ -186,6 +249,7 @@ class Lane:
             rejected = [r for r in rejected if r.rowid > stands.rowid]
         if not rejected:
             return
+        rejected = self._mode().redacted(rejected, self._layout())
         context = Context(self._node_id, cursor.generation, self._now())
         frame = as_frame(rejected, context, mode=self.name, source_table=self._source.table)
         commit = self._rejects.append(frame, cursor)

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import dataclass, field, replace
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     import polars as pl
 
 BEFORE_FIRST = -(2**63)
 """The cursor's position before any row: rowids are signed 64-bit integers."""
+
+
+class Mark(StrEnum):
+    """The names of the numbers that travel with a cursor. Times are microseconds since 1970, UTC."""
+
+    SINCE = "since"
+    """Rows up to `SINCE_ROWID` count only if their time is later: an older tool delivered the others."""
+    SINCE_ROWID = "since_rowid"
+    WATERMARK = "watermark"
+    """The largest event time that windows are closed by."""
+    OPEN = "open"
+    """The first row of a window that is not written yet."""
+    WRITTEN = "written"
+    """The start of the latest window that is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +38,13 @@ class Cursor:
         generation: counts the sources that had this name: a re-created database is the next one.
         rowid: the last row delivered; rows above it are waiting.
         fingerprint: what the row at ``rowid`` looked like, None before the first row.
-        since: rows up to ``since_rowid`` count only if their time is later (microseconds since 1970, UTC).
-        since_rowid: the last row that ``since`` applies to; above it every row counts.
+        marks: more numbers that a mode keeps with its rows, by name (see `Mark`).
     """
 
     generation: int = 0
     rowid: int = BEFORE_FIRST
     fingerprint: int | None = None
-    since: int | None = None
-    since_rowid: int = BEFORE_FIRST
+    marks: Mapping[str, int] = field(default_factory=dict)
 
     def next_generation(self) -> Cursor:
         """The cursor before the first row of the source that replaced this one."""
@@ -40,6 +53,14 @@ class Cursor:
     def moved_to(self, rowid: int, fingerprint: int | None) -> Cursor:
         """The same cursor, further on."""
         return replace(self, rowid=rowid, fingerprint=fingerprint)
+
+    def marked(self, **marks: int) -> Cursor:
+        """The same cursor with some marks set."""
+        return replace(self, marks={**self.marks, **marks})
+
+
+Cell = int | float | str | bytes | None
+"""What SQLite stores in a column of a row."""
 
 
 class Kind(Enum):
@@ -79,17 +100,15 @@ class Rejection:
         rowid: the source row.
         rule: the rule's name.
         column: the first column that broke it.
-        value: that cell as text.
-        reason: in words.
-        row: the whole row as JSON, without loss.
+        reason: in words, without the value.
+        cells: the whole row, exactly as stored, by the columns' aliases.
     """
 
     rowid: int
     rule: str
     column: str
-    value: str | None
     reason: str
-    row: str
+    cells: Mapping[str, Cell]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +120,6 @@ class Batch:
         rejected: the rows with a cell that does not fit its column; they are not in ``frame``.
         cursor: where the batch ends.
         first_rowid: where it begins.
-        size: bytes held by ``frame``.
     """
 
     frame: pl.DataFrame
@@ -160,11 +178,15 @@ class Context:
         node_id: the device.
         generation: the source's generation.
         inserted_at: the batch's time, UTC.
+        source_table: the table that the rows come from.
+        memory: what earlier batches left behind, for modes that look back (see `Memory`).
     """
 
     node_id: str
     generation: int
     inserted_at: datetime
+    source_table: str = ""
+    memory: pl.DataFrame | None = None
 
 
 class Source(Protocol):

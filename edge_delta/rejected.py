@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from edge_delta.source.cells import as_json, shown
+
 if TYPE_CHECKING:
     from edge_delta.model import Context, Rejection
 
@@ -38,9 +40,9 @@ def as_frame(rejections: list[Rejection], context: Context, *, mode: str, source
             "mode": mode,
             "rule": [r.rule for r in rejections],
             "column_name": [r.column for r in rejections],
-            "value": [r.value for r in rejections],
+            "value": [shown(r.cells.get(r.column)) for r in rejections],
             "reason": [r.reason for r in rejections],
-            "row": [r.row for r in rejections],
+            "row": [as_json(r.cells) for r in rejections],
             "databricks_inserted_at": context.inserted_at,
         },
         schema=SCHEMA,

@@ -1,12 +1,12 @@
 """One Delta table: where a source stands in it, and appending rows and cursor in one commit.
 
-The cursor is kept in ``txn`` actions (Delta protocol, "Transaction Identifiers"), which survive checkpoints. Four of
-them per table and source::
+The cursor is kept in ``txn`` actions (Delta protocol, "Transaction Identifiers"), which survive checkpoints. Per
+table and source::
 
     <app>/generation       the source's current generation
     <app>/<n>              the last rowid delivered of generation n
     <app>/<n>/row          the fingerprint of that row
-    <app>/<n>/since …      the bound of an upload taken over from another tool, if there was one
+    <app>/<n>/<mark>       other numbers that go with it, see `edge_delta.model.Mark`
 
 delta-rs never compares the versions of ``txn`` actions; it only refuses a commit if another one with the same id came
 since the handle's snapshot. So the cursor is read on the very handle that commits, and any error drops the handle.
@@ -15,7 +15,7 @@ since the handle's snapshot. So the cursor is read on the very handle that commi
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from deltalake import (
@@ -31,10 +31,10 @@ from deltalake.exceptions import TableNotFoundError
 
 from edge_delta import storage
 from edge_delta.errors import CommitConflict, ProtocolUnsupported, SchemaMismatch
-from edge_delta.model import Commit, Cursor
+from edge_delta.model import Commit, Cursor, Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
 
@@ -70,13 +70,26 @@ class DeltaSink:
         options: storage options for delta-rs.
         app_id: from `application_id`.
         append_only: whether the table, when created here, refuses deletes and updates.
+        marks: the marks that go with the cursor in this table.
+        notes: recorded with every commit, for people who read the table's history.
     """
 
-    def __init__(self, uri: str, options: Mapping[str, str], app_id: str, *, append_only: bool = True) -> None:
+    def __init__(  # noqa: PLR0913 - one argument a property of the table
+        self,
+        uri: str,
+        options: Mapping[str, str],
+        app_id: str,
+        *,
+        append_only: bool = True,
+        marks: Sequence[Mark] = (Mark.SINCE, Mark.SINCE_ROWID),
+        notes: Mapping[str, str] | None = None,
+    ) -> None:
         self.uri = uri
         self._options = dict(options)
         self._app = app_id
         self._append_only = append_only
+        self._marks = marks
+        self._notes = dict(notes or {})
         self._handle: DeltaTable | None = None
         self._known_missing = False
         self._cursor: Cursor | None = None
@@ -99,6 +112,19 @@ class DeltaSink:
 
         table = self._open()
         return None if table is None else to_polars(table.schema())
+
+    def query(self, sql: str) -> pl.DataFrame:
+        """The result of SQL over the table, which is called ``t`` in it.
+
+        Raises:
+            StorageUnavailable: if the table cannot be read now.
+        """
+        import polars as pl  # noqa: PLC0415
+        from deltalake import QueryBuilder  # noqa: PLC0415
+
+        table = self._open()
+        with storage.errors(self.uri):
+            return pl.DataFrame(QueryBuilder().register("t", table).execute(sql).read_all())  # type: ignore[arg-type]
 
     def version(self) -> int | None:
         """The table's version as of the last look at it."""
@@ -142,13 +168,12 @@ class DeltaSink:
         own = f"{self._app}/{generation}"
         rowid = handle.transaction_version(own)
         fresh = Cursor(generation=generation)
-        since_rowid = handle.transaction_version(f"{own}/since-rowid")
+        marks = {mark: handle.transaction_version(f"{own}/{mark}") for mark in self._marks}
         return Cursor(
             generation=generation,
             rowid=fresh.rowid if rowid is None else rowid,
             fingerprint=handle.transaction_version(f"{own}/row"),
-            since=handle.transaction_version(f"{own}/since"),
-            since_rowid=fresh.since_rowid if since_rowid is None else since_rowid,
+            marks={name: value for name, value in marks.items() if value is not None},
         )
 
     def _transactions(self, cursor: Cursor) -> list[Transaction]:
@@ -158,19 +183,26 @@ class DeltaSink:
             found.append(Transaction(f"{own}/row", cursor.fingerprint))
         if self._cursor is None or self._cursor.generation != cursor.generation:
             found.append(Transaction(f"{self._app}/generation", cursor.generation))
-        if cursor.since is not None and (self._cursor is None or self._cursor.since is None):
-            found.append(Transaction(f"{own}/since", cursor.since))
-            found.append(Transaction(f"{own}/since-rowid", cursor.since_rowid))
+        before = self._cursor.marks if self._cursor is not None and self._cursor.generation == cursor.generation else {}
+        found += [Transaction(f"{own}/{name}", n) for name, n in cursor.marks.items() if before.get(name) != n]
         return found
+
+    def _commit_properties(self, cursor: Cursor) -> CommitProperties:
+        return CommitProperties(
+            custom_metadata=self._notes or None,
+            app_transactions=self._transactions(cursor),
+            max_commit_retries=_COMMIT_RETRIES,
+        )
 
     # -- appending
 
-    def append(self, frame: pl.DataFrame, cursor: Cursor) -> Commit:
+    def append(self, frame: pl.DataFrame, cursor: Cursor, *, replacing: str | None = None) -> Commit:
         """Append rows and cursor in one commit; creates the table, and adds columns that it does not have.
 
         Args:
             frame: the rows, columns in the table's types; may be empty.
             cursor: where the source stands after them.
+            replacing: SQL condition of rows that go in the same commit; all rows of ``frame`` must meet it.
 
         Raises:
             SchemaMismatch: if a column has another type than the table's, or the table demands one that is not there.
@@ -182,16 +214,17 @@ class DeltaSink:
             table = self._open() or self._create(frame)
             self._refuse_to_go_back(cursor)
             fitted, added = self._fitted(table, frame)
+            how: dict[str, Any] = {"mode": "append"}
+            if replacing is not None:
+                how = {"mode": "overwrite", "predicate": replacing}
             with storage.errors(self.uri):
                 write_deltalake(
                     table,
                     fitted,
-                    mode="append",
+                    **how,
                     schema_mode="merge" if added else None,
                     writer_properties=_writer_properties(fitted),
-                    commit_properties=CommitProperties(
-                        app_transactions=self._transactions(cursor), max_commit_retries=_COMMIT_RETRIES
-                    ),
+                    commit_properties=self._commit_properties(cursor),
                     # Cleaning up lists the whole log; maintenance does it once a day.
                     post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
                 )
@@ -204,7 +237,10 @@ class DeltaSink:
 
     def _refuse_to_go_back(self, cursor: Cursor) -> None:
         stands = self._cursor
-        if stands is not None and (cursor.generation, cursor.rowid) <= (stands.generation, stands.rowid):
+        if stands is None:
+            return
+        ours, theirs = ((c.generation, c.rowid) for c in (cursor, stands))
+        if ours < theirs or (ours == theirs and cursor.marks == stands.marks):
             raise CommitConflict(f"table {self.uri} already holds rows up to {stands.rowid}")
 
     def _create(self, frame: pl.DataFrame) -> DeltaTable:

@@ -23,6 +23,12 @@ class Event(StrEnum):
     SOURCE_RESET = "source reset"
     SOURCE_REPLACED = "source replaced"
     TAKEN_OVER = "upload taken over"
+    TOO_LATE = "rows came too late"
+    PURGED_EARLY = "rows purged before their window closed"
+    MODE_CHANGED = "processing mode changed"
+    SETTINGS_CHANGED = "settings changed"
+    SETTINGS_INVALID = "settings not taken over"
+    NEEDS_RESTART = "settings need a restart"
     NO_ROWID = "table has no rowid"
     UNAVAILABLE = "unavailable"
     RECOVERED = "recovered"
@@ -41,6 +47,12 @@ EVENTS: Mapping[Event, str] = {
     Event.SOURCE_RESET: "The source began again; a new generation is read from its first row: reason, generation.",
     Event.SOURCE_REPLACED: "The path names another file now; the old one was read to its end first.",
     Event.TAKEN_OVER: "An older tool's last_upload is taken over: only rows after that time are read.",
+    Event.TOO_LATE: "Rows of a written window came when its other rows were purged; they are rejected: mode, rows.",
+    Event.PURGED_EARLY: "Windows were written without rows that the sensor had purged by then: mode, windows.",
+    Event.MODE_CHANGED: "The settings file names other modes: old, new, detail, routing.",
+    Event.SETTINGS_CHANGED: "A setting was changed while running: key, old, new (secrets masked).",
+    Event.SETTINGS_INVALID: "The settings file was changed and has errors; the running settings stay: error.",
+    Event.NEEDS_RESTART: "Settings that cannot change while running were changed: keys.",
     Event.NO_ROWID: "Rows are read in the order of their time; rows that arrive late cannot be seen.",
     Event.UNAVAILABLE: "Source or storage cannot be used now; it is tried again: error, failures, pause.",
     Event.RECOVERED: "It works again: after_seconds, failures.",

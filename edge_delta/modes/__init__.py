@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SUFFIXES = {
     "raw": "_0_raw",
     "schematized": "_1_schematized",
+    "sanitized": "_2_sanitized",
+    "aggregated": "_3_aggregated",
+    "emergency": "_4_emergency",
 }
 """Each mode's table stands beside the others under ``table_path`` plus this."""
 

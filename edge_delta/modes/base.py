@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
+from edge_delta.model import Kind
+
 if TYPE_CHECKING:
-    from edge_delta.model import Column, Context
+    from collections.abc import Callable, Mapping
+
+    from edge_delta.model import Column, Context, Rejection
 
 ROWID = "_rowid"
 RULE = "_rule"
 UTC = pl.Datetime("us", "UTC")
 _EXACT_IN_DOUBLE = 2**53
+
+DTYPES = {
+    Kind.INTEGER: pl.Int64(),
+    Kind.REAL: pl.Float64(),
+    Kind.TEXT: pl.String(),
+    Kind.BLOB: pl.Binary(),
+    Kind.BOOLEAN: pl.Boolean(),
+}
+"""The frame's type of each kind of column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +42,10 @@ class Layout:
     columns: tuple[Column, ...]
     timestamp: Column | None
     id_column: Column | None
+
+    def named(self, name: str) -> Column | None:
+        """A column by its name, in any case."""
+        return next((c for c in self.columns if c.name.lower() == name.lower()), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +71,62 @@ class Plan:
 
     Attributes:
         frame: the target columns and ``_rowid``; where there are rules also ``_rule``, the index of the first rule
-            that the row breaks, null for rows to keep.
+            that the row breaks, null for rows to keep. Rows and their order are the batch's.
         rules: the rules.
-        selects: whether the mode leaves out rows on purpose, without rejecting them.
+        select: what becomes of the rows that are kept, for modes whose tables hold something else than readings.
     """
 
     frame: pl.LazyFrame
     rules: tuple[Rule, ...] = ()
+    select: Callable[[pl.LazyFrame], pl.LazyFrame] | None = None
+
+    def but(self, *rules: Rule) -> Plan:
+        """The plan with more rules, which look at its frame's columns and come after those it has."""
+        if not rules:
+            return self
+        mark = first_broken(rules) + pl.lit(len(self.rules), dtype=pl.Int32)
+        if self.rules:
+            mark = pl.coalesce(pl.col(RULE), mark)
+        return replace(self, frame=self.frame.with_columns(mark.alias(RULE)), rules=(*self.rules, *rules))
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The helping column of a plan with rules."""
+        return (RULE,) if self.rules else ()
+
+    def changed(self, frame: pl.LazyFrame) -> Plan:
+        """The same rules over another frame with the same rows."""
+        return replace(self, frame=frame)
+
+
+@dataclass(frozen=True, slots=True)
+class LastValues:
+    """A request for what was before the batch: each sensor's last value within limits, by column.
+
+    Attributes:
+        sensor: the column with the sensor's name, None for one sensor.
+        columns: the source column by the name that the mode has for it.
+        limits: lower and upper limit by that name, None for no limit.
+        dtypes: the type by that name.
+    """
+
+    sensor: Column | None
+    columns: Mapping[str, Column]
+    limits: Mapping[str, tuple[float | None, float | None]]
+    dtypes: Mapping[str, pl.DataType]
+
+
+@dataclass(frozen=True, slots=True)
+class TableQuery:
+    """A request for what the mode's own table holds.
+
+    Attributes:
+        sql: a query over the table, which it calls ``t``.
+        schema: the result's columns and types, also where there is no table yet.
+    """
+
+    sql: str
+    schema: Mapping[str, pl.DataType]
 
 
 class Mode(Protocol):
@@ -70,6 +136,34 @@ class Mode(Protocol):
 
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """The batch as the mode's table holds it. Collects nothing and works on a frame without rows."""
+
+    def problems(self, layout: Layout) -> list[str]:
+        """What in the mode's settings cannot work with this source."""
+
+    def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
+        """Rejected rows without what the mode's table does not show."""
+
+
+class Memory(Protocol):
+    """A mode that looks back behind the batch. Its memory can be had again from the source or the table."""
+
+    def wanted(self, layout: Layout, context: Context) -> LastValues | TableQuery | None:
+        """What to fetch before the first batch; None if this mode, as it is set, does not look back."""
+
+    def remembered(self, memory: pl.DataFrame, batch: pl.DataFrame, kept: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+        """The memory after a batch: of the same form, and not larger than one row a sensor (and rule)."""
+
+
+class Plain:
+    """The parts of a mode that most modes have no need for."""
+
+    def problems(self, _layout: Layout) -> list[str]:
+        """None."""
+        return []
+
+    def redacted(self, rejections: list[Rejection], _layout: Layout) -> list[Rejection]:
+        """The rejected rows as they are."""
+        return rejections
 
 
 def first_broken(rules: tuple[Rule, ...]) -> pl.Expr:

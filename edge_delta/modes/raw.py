@@ -2,31 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from edge_delta.modes.base import ROWID, Layout, Plan, bookkeeping
+from edge_delta.model import Kind
+from edge_delta.modes import gps
+from edge_delta.modes.base import DTYPES, ROWID, Layout, Plain, Plan, bookkeeping
 
 if TYPE_CHECKING:
     from edge_delta.config import Settings
-    from edge_delta.model import Context
+    from edge_delta.model import Column, Context, Rejection
 
 
-class Raw:
-    """The source's columns in their order, then the row's id and the bookkeeping columns."""
+@dataclass(frozen=True, slots=True)
+class Raw(Plain):
+    """The source's columns in their order, then the row's id and the bookkeeping columns.
 
-    name = "raw"
+    Args:
+        gps: fuzzing, if the settings ask for it in this mode too.
+    """
+
+    gps: gps.Gps | None = None
+    name: str = "raw"
 
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """See `Mode.plan`. A source column that has the name of one of ours gets the prefix ``source_``."""
         ours = {"source_rowid": pl.col(ROWID), **bookkeeping(context)}
+        plan = self._fuzzed(Plan(frame), layout)
+        marks = [pl.col(name) for name in plan.marks]
         theirs = [
             pl.col(c.alias).alias(f"source_{c.alias}" if c.alias.lower() in ours else c.alias) for c in layout.columns
         ]
-        return Plan(frame.select(pl.col(ROWID), *theirs, **ours))
+        return plan.changed(plan.frame.select(pl.col(ROWID), *marks, *theirs, **ours))
+
+    def _fuzzed(self, plan: Plan, layout: Layout) -> Plan:
+        if self.gps is None:
+            return plan
+        pair = _numeric_pair(layout)
+        shown = {c.alias for c in pair or ()}
+        hidden = [c for c in layout.columns if c.alias not in shown and self.gps.tells_a_place(c.name)]
+        nothing = [pl.lit(None, dtype=DTYPES[c.kind]).alias(c.alias) for c in hidden]
+        sensor = layout.named("sensor_id")
+        return self.gps.fuzzed(
+            plan.changed(plan.frame.with_columns(nothing)),
+            sensor=sensor.alias if sensor is not None else None,
+            latitude=pair[0].alias if pair is not None else None,
+            longitude=pair[1].alias if pair is not None else None,
+        )
+
+    def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
+        """See `Mode.redacted`."""
+        if self.gps is None:
+            return rejections
+        return self.gps.redacted(rejections, layout, _numeric_pair(layout), layout.named("sensor_id"))
 
 
-def build(_settings: Settings) -> Raw:
-    """Raw has no settings."""
-    return Raw()
+def _numeric_pair(layout: Layout) -> tuple[Column, Column] | None:
+    """The coordinates if they are declared as real numbers; in any other form they are withheld."""
+    pair = gps.pair_of(layout)
+    return pair if pair is not None and all(c.kind is Kind.REAL for c in pair) else None
+
+
+def build(settings: Settings) -> Raw:
+    """The mode as the settings describe it."""
+    return Raw(gps.of(settings, "raw"))

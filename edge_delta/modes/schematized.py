@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from edge_delta.model import Column, Context, Kind
-from edge_delta.modes import times
-from edge_delta.modes.base import ROWID, UTC, Layout, Plan, Rule, bookkeeping, first_broken, strict_cast
+from edge_delta.model import Column, Context, Kind, Rejection
+from edge_delta.modes import gps, times
+from edge_delta.modes.base import (
+    DTYPES,
+    ROWID,
+    UTC,
+    Layout,
+    Plain,
+    Plan,
+    Rule,
+    bookkeeping,
+    first_broken,
+    strict_cast,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,14 +50,6 @@ STANDARD: dict[str, pl.DataType] = {
 }
 """The standard columns in their order; the bookkeeping columns follow them."""
 
-DTYPES = {
-    Kind.INTEGER: pl.Int64(),
-    Kind.REAL: pl.Float64(),
-    Kind.TEXT: pl.String(),
-    Kind.BLOB: pl.Binary(),
-    Kind.BOOLEAN: pl.Boolean(),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -63,7 +66,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Schematized:
+class Schematized(Plain):
     """The standard schema.
 
     Args:
@@ -71,12 +74,14 @@ class Schematized:
         defaults: text for ``firmware_version``, ``model``, ``manufacturer`` and others where the source has none.
         thresholds: limits by standard column; a reading outside sets ``anomaly_flag`` where the source has none.
         base: latitude and longitude in degrees for sources without coordinates.
+        gps: fuzzing, None for the coordinates as they are.
     """
 
     rename: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
     thresholds: Mapping[str, Limits] = field(default_factory=dict)
     base: tuple[float, float] | None = None
+    gps: gps.Gps | None = None
     name: str = "schematized"
 
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
@@ -94,7 +99,23 @@ class Schematized:
                 targets[name] = self._filled(name, targets, matched)
         ordered = {name: targets[name] for name in STANDARD} | bookkeeping(context) | self.rest(layout, matched)
         marks = (first_broken(tuple(rules)),) if rules else ()
-        return Plan(frame.select(pl.col(ROWID), *marks, **ordered), tuple(rules))
+        plan = Plan(frame.select(pl.col(ROWID), *marks, **ordered), tuple(rules))
+        return plan if self.gps is None else self.fuzzed(plan)
+
+    def fuzzed(self, plan: Plan) -> Plan:
+        """The plan with displaced coordinates."""
+        if self.gps is None:
+            return plan
+        return self.gps.fuzzed(plan, sensor="sensor_id", latitude="latitude", longitude="longitude")
+
+    def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
+        """See `Mode.redacted`."""
+        if self.gps is None:
+            return rejections
+        matched = self.matched(layout)
+        north, east = matched.get("latitude"), matched.get("longitude")
+        pair = (north, east) if north is not None and east is not None else None
+        return self.gps.redacted(rejections, layout, pair, matched.get("sensor_id"))
 
     def matched(self, layout: Layout) -> dict[str, Column]:
         """The source column for each standard column that has one."""
@@ -106,6 +127,10 @@ class Schematized:
             target = renamed.get(column.name.lower(), column.name.lower())
             if target in STANDARD and target != "reading_id":
                 found.setdefault(target, column)
+        pair = gps.pair_of(layout)
+        if pair is not None:
+            found.setdefault("latitude", pair[0])
+            found.setdefault("longitude", pair[1])
         return found
 
     def rest(self, layout: Layout, matched: Mapping[str, Column]) -> dict[str, pl.Expr]:
@@ -113,10 +138,14 @@ class Schematized:
         used = {c.name for c in matched.values()}
         taken = set(STANDARD) | {"databricks_inserted_at", "node_id", "source_generation"}
         return {
-            f"source_{c.alias}" if c.alias.lower() in taken else self.rename.get(c.name, c.alias): pl.col(c.alias)
+            f"source_{c.alias}" if c.alias.lower() in taken else self.rename.get(c.name, c.alias): self._shown(c)
             for c in layout.columns
             if c.name not in used and c != layout.id_column
         }
+
+    def _shown(self, column: Column) -> pl.Expr:
+        hidden = self.gps is not None and self.gps.tells_a_place(column.name)
+        return pl.lit(None, dtype=DTYPES[column.kind]) if hidden else pl.col(column.alias)
 
     def _filled(self, name: str, known: Mapping[str, pl.Expr], matched: Mapping[str, Column]) -> pl.Expr:
         """A standard column that the source does not have."""
@@ -152,13 +181,19 @@ def _standard(column: Column, name: str, dtype: pl.DataType) -> tuple[pl.Expr, R
     return expression, None if broken is None else Rule("type", column.alias, reason, broken)
 
 
-def build(settings: Settings) -> Schematized:
-    """The mode as the settings describe it."""
-    own, gps = settings.schematize, settings.gps_fuzzing
-    base = (gps.base_lat, gps.base_lon) if gps.base_lat is not None and gps.base_lon is not None else None
+def build(settings: Settings, *, mode: str = "schematized") -> Schematized:
+    """The mode as the settings describe it.
+
+    Args:
+        settings: the settings.
+        mode: the mode whose table is meant; others build on this one.
+    """
+    own, place = settings.schematize, settings.gps_fuzzing
+    base = (place.base_lat, place.base_lon) if place.base_lat is not None and place.base_lon is not None else None
     return Schematized(
         rename=own.rename,
         defaults=own.defaults,
         thresholds={name: Limits(limits.min, limits.max) for name, limits in own.thresholds.items()},
         base=base,
+        gps=gps.of(settings, mode),
     )

@@ -11,15 +11,13 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from edge_delta.model import Column, Kind, Rejection
+from edge_delta.model import Cell, Column, Kind, Rejection
 from edge_delta.source.database import Database, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from edge_delta.source.schema import Table
-
-Cell = int | float | str | bytes | None
 
 
 class RawText(bytes):
@@ -76,7 +74,7 @@ def _cell(tagged: str) -> Cell:
     return None
 
 
-def as_json(cells: dict[str, Cell]) -> str:
+def as_json(cells: Mapping[str, Cell]) -> str:
     """A row as JSON.
 
     What JSON has no form for is an object with one key: ``hex`` for a blob, ``text_hex`` for text that is not UTF-8,
@@ -139,7 +137,7 @@ def rejection(table: Table, rowid: int, cells: dict[str, Cell]) -> Rejection:
         table.columns[0],
         "it shares its time, the only key there is, with a row that does not fit",
     )
-    return Rejection(rowid, "type", column.alias, shown(cells[column.name]), reason, as_json(cells))
+    return Rejection(rowid, "type", column.alias, reason, {c.alias: cells[c.name] for c in table.columns})
 
 
 def shown(cell: Cell) -> str | None:

@@ -16,6 +16,8 @@ from edge_delta.source.database import Database, quoted
 from edge_delta.source.schema import find_table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import polars as pl
 
 ROWID = "_rowid"
@@ -125,6 +127,45 @@ class SQLiteSource:
     def _fingerprint(self, rowid: int) -> int | None:
         found = cells.read_rows(self._database, self._table, [rowid])
         return cells.fingerprint(self._table, *found[0]) if found else None
+
+    def last_values(
+        self,
+        sensor: Column | None,
+        columns: Mapping[str, tuple[Column, float | None, float | None]],
+        *,
+        upto: int,
+    ) -> pl.DataFrame:
+        """Each sensor's last value, up to a rowid. Visits all rows up to there: for the start, not for each batch.
+
+        Args:
+            sensor: the column with the sensor's name, None for one sensor.
+            columns: by name in the result, the column and the limits within which a value counts.
+            upto: the last rowid that counts.
+
+        Returns:
+            ``sensor_id`` and the named columns, one row a sensor and column.
+        """
+        import polars as pl  # noqa: PLC0415
+
+        who = f"CAST({quoted(sensor.name)} AS TEXT)" if sensor is not None else "NULL"
+        frames = []
+        with self._database.snapshot():
+            for name, (column, low, high) in columns.items():
+                value = quoted(column.name)
+                storage = "('text')" if column.kind is Kind.TEXT else "('integer', 'real')"
+                bounds = [f"{value} >= {low!r}"] if low is not None else []
+                bounds += [f"{value} <= {high!r}"] if high is not None else []
+                where = " AND ".join([f"{self._table.key} <= {upto}", f"typeof({value}) IN {storage}", *bounds])
+                # With max(), SQLite takes the other columns from the row that has the maximum.
+                sql = (
+                    f"SELECT {who}, {value}, max({self._table.key}) FROM {quoted(self.table)} WHERE {where} GROUP BY 1"
+                )
+                rows = self._database.rows(sql)
+                frames.append(
+                    pl.DataFrame({"sensor_id": [r[0] for r in rows], name: [r[1] for r in rows]}, strict=False)
+                )
+        merged = pl.concat(frames, how="diagonal_relaxed")
+        return merged.group_by("sensor_id", maintain_order=True).agg(pl.col(n).drop_nulls().last() for n in columns)
 
     def read_after(self, cursor: Cursor, *, limit: int, upto: int | None = None) -> Batch | None:
         """At most ``limit`` rows behind the cursor, in the order of their rowids.

@@ -1,0 +1,253 @@
+"""The lane of event-time windows: what it writes equals one aggregation over all rows, whatever the batches were.
+
+A window is written when it is closed: when the watermark, the largest event time so far, is past its end by more than
+the allowed lateness. Its rows are read from SQLite again and aggregated in one go, so nothing is merged from partial
+results. A row that arrives for a window already written corrects it at once: the window is computed again and replaced
+in the commit that carries the cursor.
+
+What is kept in memory, and with the cursor in the log, is where the rows of open windows lie, not the rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from edge_delta import fitting
+from edge_delta.lane import Lane, Step
+from edge_delta.model import BEFORE_FIRST, Batch, Cursor, Mark, Rejection
+from edge_delta.modes.aggregated import COUNT, FIRST_ID, LAST_ID, WINDOW, Aggregated
+from edge_delta.modes.base import ROWID
+from edge_delta.telemetry import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge_delta.model import Commit, Context
+
+_DEFAULT_CHUNK = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where the rows of one window lie in the source.
+
+    Attributes:
+        first: the first row's id.
+        last: the last row's id.
+        rows: how many there are.
+        end: the window's end in microseconds.
+    """
+
+    first: int
+    last: int
+    rows: int
+    end: int
+
+    def joined(self, other: Span) -> Span:
+        """Both together."""
+        return Span(min(self.first, other.first), max(self.last, other.last), self.rows + other.rows, self.end)
+
+
+class WindowLane(Lane):
+    """See the module's text. Windows are named by their start in microseconds since 1970, UTC."""
+
+    _open: dict[int, Span] | None = None
+    _chunk = _DEFAULT_CHUNK
+
+    def forget(self) -> None:
+        """See `Lane.forget`."""
+        super().forget()
+        self._open = None
+
+    def step(self, *, limit: int, upto: int | None = None) -> Step | None:
+        """See `Lane.step`."""
+        self._chunk = limit
+        return super().step(limit=limit, upto=upto)
+
+    def finish_source(self) -> None:
+        """Write the open windows while their rows can still be read."""
+        self.flush()
+
+    def flush(self) -> Commit | None:
+        """Write the open windows as they are; rows that come later correct them."""
+        cursor = self.cursor()
+        spans = self._restored(cursor)
+        if not spans:
+            return None
+        context = self._context(cursor)
+        known = self._old_rows(spans, cursor, context)
+        result = self._windows().aggregate(known.lazy(), context).collect()
+        written = max(*spans, cursor.marks.get(Mark.WRITTEN, min(spans)))
+        commit = self.sink.append(result, cursor.marked(open=cursor.rowid + 1, written=written))
+        self._open, self._ahead = {}, None
+        return commit
+
+    # -- one batch
+
+    def _deliver(self, batch: Batch) -> Step:
+        before, context = self.cursor(), self._context(batch.cursor)
+        restored = self._restored(before)
+        spans = dict(restored)
+        rows, broken = self._rows(batch, context)
+        touched = self._spans(rows)
+        written = self._written_among(touched, before, context)
+        watermark = self._watermark(rows, before, context)
+        for window, span in touched.items():
+            if window not in written:
+                spans[window] = spans[window].joined(span) if window in spans else span
+        due = {w: s for w, s in spans.items() if self._closed(s, watermark)}
+        old = self._old_rows({**written, **due}, before, context)
+        purged = self._purged(written, old)
+        self._tell_of_gaps(self._purged({w: s for w, s in restored.items() if w in due}, old))
+        late = rows.filter(pl.col(WINDOW).cast(pl.Int64).is_in(purged))
+        rejected = [*batch.rejected, *broken, *self._too_late(batch, late)]
+        self._write_rejected(rejected, batch.cursor)
+        now = {w for w in (*written, *due) if w not in purged}
+        result = self._computed(now, old, rows, context)
+        remaining = {w: s for w, s in spans.items() if w not in due}
+        cursor = self._marked(batch.cursor, remaining, now, watermark)
+        commit = None
+        if result.height:
+            replaced = [w for w in written if w not in purged]
+            commit = self.sink.append(result, cursor, replacing=self._condition(now, context) if replaced else None)
+        self._open, self._ahead = remaining, None if commit is not None else cursor
+        last_time = rows["timestamp"].max()
+        return Step(batch.rows, len(rejected), commit, batch.first_rowid, cursor, last_time)  # type: ignore[arg-type]
+
+    def _computed(self, windows: set[int], old: pl.DataFrame, rows: pl.DataFrame, context: Context) -> pl.DataFrame:
+        new = rows.filter(pl.col(WINDOW).cast(pl.Int64).is_in(windows))
+        return self._windows().aggregate(pl.concat([old, new]).lazy(), context).filter(
+            pl.col(WINDOW).cast(pl.Int64).is_in(windows)
+        ).collect()  # fmt: skip
+
+    def _marked(self, cursor: Cursor, spans: dict[int, Span], written: set[int], watermark: int | None) -> Cursor:
+        marks = {"open": min((s.first for s in spans.values()), default=cursor.rowid + 1)}
+        if watermark is not None:
+            marks["watermark"] = watermark
+        if written:
+            marks["written"] = max(*written, cursor.marks.get(Mark.WRITTEN, min(written)))
+        return cursor.marked(**marks)
+
+    def _watermark(self, rows: pl.DataFrame, before: Cursor, context: Context) -> int | None:
+        """The largest event time so far; times ahead of the clock do not count, so that one cannot close everything."""
+        latest = round((context.inserted_at.timestamp() + self._windows().future_tolerance) * 1_000_000)
+        times = rows["timestamp"].cast(pl.Int64)
+        found: int | None = times.filter(times <= latest).max()  # type: ignore[assignment]
+        return max((t for t in (before.marks.get(Mark.WATERMARK), found) if t is not None), default=None)
+
+    def _closed(self, span: Span, watermark: int | None) -> bool:
+        return watermark is not None and span.end + round(self._windows().lateness * 1_000_000) <= watermark
+
+    # -- rows by window
+
+    def _windows(self) -> Aggregated:
+        mode = self._mode()
+        assert isinstance(mode, Aggregated)  # noqa: S101 - this lane is built for that mode only
+        return mode
+
+    def _rows(self, batch: Batch, context: Context) -> tuple[pl.DataFrame, list[Rejection]]:
+        layout = self._layout()
+        frame = fitting.not_taken_over(batch, layout)
+        return fitting.kept_rows(self._windows().plan(frame.lazy(), layout, context), frame)
+
+    def _spans(self, rows: pl.DataFrame) -> dict[int, Span]:
+        found = rows.group_by(WINDOW).agg(
+            pl.col(ROWID).min().alias("first"), pl.col(ROWID).max().alias("last"), pl.len().alias("rows")
+        )
+        ends = found.select(
+            pl.col(WINDOW).cast(pl.Int64),
+            "first",
+            "last",
+            "rows",
+            self._windows().end_of(pl.col(WINDOW)).cast(pl.Int64).alias("end"),
+        )
+        return {window: Span(first, last, count, end) for window, first, last, count, end in ends.iter_rows()}
+
+    def _old_rows(self, spans: dict[int, Span], before: Cursor, context: Context) -> pl.DataFrame:
+        """The rows of these windows that were read before this batch, from the source."""
+        first = min((s.first for s in spans.values()), default=before.rowid + 1)
+        return self._read_again(first, before, context, pl.col(WINDOW).cast(pl.Int64).is_in(list(spans)))
+
+    def _read_again(self, first: int, before: Cursor, context: Context, wanted: pl.Expr) -> pl.DataFrame:
+        """The wanted rows from one id up to the cursor, a chunk at a time."""
+        empty = self._rows(Batch(self._blank(), (), before, 0), context)[0]
+        cursor, found = Cursor(before.generation, first - 1, marks=before.marks), [empty]
+        while cursor.rowid < before.rowid:
+            batch = self._source.read_after(cursor, limit=self._chunk, upto=before.rowid)
+            if batch is None:
+                break
+            rows, _ = self._rows(batch, context)
+            found.append(rows.filter(wanted))
+            cursor = Cursor(before.generation, batch.cursor.rowid, marks=before.marks)
+        return pl.concat(found)
+
+    def _blank(self) -> pl.DataFrame:
+        from edge_delta.modes.base import DTYPES  # noqa: PLC0415
+
+        return pl.DataFrame(schema={ROWID: pl.Int64(), **{c.alias: DTYPES[c.kind] for c in self._source.columns}})
+
+    def _restored(self, cursor: Cursor) -> dict[int, Span]:
+        """The open windows, from the rows between the first that is in one and the cursor."""
+        if self._open is None:
+            self._open = {}
+            first = cursor.marks.get(Mark.OPEN)
+            if first is not None and cursor.rowid != BEFORE_FIRST and first <= cursor.rowid:
+                context = self._context(cursor)
+                rows = self._read_again(first, cursor, context, pl.lit(True))  # noqa: FBT003
+                self._open = self._unwritten(self._spans(rows), cursor, context)
+        return self._open
+
+    def _unwritten(self, spans: dict[int, Span], cursor: Cursor, context: Context) -> dict[int, Span]:
+        watermark = cursor.marks.get(Mark.WATERMARK)
+        still = {w: s for w, s in spans.items() if not self._closed(s, watermark)}
+        there = self._written_among(still, cursor, context)
+        return {w: s for w, s in still.items() if w not in there}
+
+    # -- what the table holds
+
+    def _written_among(self, spans: dict[int, Span], cursor: Cursor, context: Context) -> dict[int, Span]:
+        """Those of the windows that are in the table, with where their rows lay when they were written."""
+        latest = cursor.marks.get(Mark.WRITTEN)
+        windows = [w for w in spans if latest is not None and w <= latest]
+        if not windows:
+            return {}
+        found = self.sink.query(
+            f"SELECT {WINDOW}, sum({COUNT}) AS n, min({FIRST_ID}) AS first, max({LAST_ID}) AS last FROM t "
+            f"WHERE {self._condition(windows, context)} GROUP BY {WINDOW}"
+        )
+        rows = found.select(pl.col(WINDOW).cast(pl.Int64), "first", "last", pl.col("n").cast(pl.Int64)).iter_rows()
+        return {window: Span(first, last, n, spans[window].end) for window, first, last, n in rows}
+
+    def _condition(self, windows: Iterable[int], context: Context) -> str:
+        """SQL for this device's rows of these windows; the bounds let files be passed over by their statistics."""
+        starts = pl.Series(sorted(windows), dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
+        texts = [f"'{start.isoformat()}'" for start in starts]
+        node = context.node_id.replace("'", "''")
+        return (
+            f"node_id = '{node}' AND source_generation = {context.generation} AND {WINDOW} >= {texts[0]} "
+            f"AND {WINDOW} <= {texts[-1]} AND {WINDOW} IN ({', '.join(texts)})"
+        )
+
+    # -- rows that come too late
+
+    def _purged(self, written: dict[int, Span], old: pl.DataFrame) -> list[int]:
+        """The written windows whose rows are not all in the source any more, so that they cannot be computed again."""
+        counts: dict[Any, int] = dict(old.group_by(pl.col(WINDOW).cast(pl.Int64)).len().iter_rows())
+        return [window for window, span in written.items() if counts.get(window, 0) < span.rows]
+
+    def _tell_of_gaps(self, windows: list[int]) -> None:
+        if windows:
+            self._log.warning(Event.PURGED_EARLY, mode=self.name, windows=len(windows))
+
+    def _too_late(self, batch: Batch, late: pl.DataFrame) -> list[Rejection]:
+        if not late.height:
+            return []
+        self._log.warning(Event.TOO_LATE, mode=self.name, rows=late.height)
+        stamp = self._source.timestamp
+        column = stamp.alias if stamp is not None else "timestamp"
+        reason = "its window is written, and the window's other rows are no longer in the source"
+        rows = batch.frame.join(late.select(ROWID), on=ROWID, how="semi")
+        return fitting.rejections(rows, lambda _row: ("purged", column, reason))
