@@ -16,7 +16,7 @@ from edge_delta.lane import Lane, Step
 from edge_delta.live import SettingsWatch
 from edge_delta.model import Cursor, Mark, Waiting
 from edge_delta.retry import Outage, Persistence
-from edge_delta.sink import DeltaSink, application_id
+from edge_delta.sink import COMMON_MARKS, DeltaSink, application_id
 from edge_delta.source import Database, SQLiteSource
 from edge_delta.state import StateDirectory
 from edge_delta.telemetry import Event
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     import structlog
 
     from edge_delta.config import Settings
+    from edge_delta.replay import Outcome
+
+
+_REPLAYABLE = ("raw", "schematized", "sanitized")
+"""Modes whose rows stand for themselves; windows and alerts come from rows in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,7 @@ def sink_for(  # noqa: PLR0913 - one argument a property of the table
     *,
     part: str = "",
     append_only: bool = True,
-    marks: Sequence[Mark] = (Mark.SINCE, Mark.SINCE_ROWID),
+    marks: Sequence[Mark] = COMMON_MARKS,
     notes: Mapping[str, str] | None = None,
 ) -> DeltaSink:
     """The sink of one of this device's tables."""
@@ -190,7 +195,7 @@ def _problems(settings: Settings, name: str, source: SQLiteSource) -> list[str]:
 def _lane(settings: Settings, name: str, parts: Parts) -> Lane:
     windowed = name == "aggregated"
     lane: type[Lane] = Lane
-    marks: tuple[Mark, ...] = (Mark.SINCE, Mark.SINCE_ROWID)
+    marks: tuple[Mark, ...] = COMMON_MARKS
     if windowed:
         from edge_delta.windows import WindowLane  # noqa: PLC0415
 
@@ -255,6 +260,28 @@ def _say_mode_changed(before: Settings, after: Settings, lanes: list[Lane], log:
     detail = f"processing mode changed from {old!r} to {new!r}"
     routing = [f"routing to {lane.sink.uri}" for lane in lanes]
     log.info(Event.MODE_CHANGED, old=old, new=new, detail=detail, routing=routing)
+
+
+def replay(settings: Settings, log: structlog.stdlib.BoundLogger) -> dict[str, Outcome]:
+    """Put rejected rows through their modes again; the outcome by mode.
+
+    Raises:
+        EdgeDeltaError: if it cannot be done now.
+    """
+    from edge_delta.replay import Replay  # noqa: PLC0415
+
+    state = StateDirectory(settings.state_dir)
+    plain = settings.model_copy(update={"gps_fuzzing": settings.gps_fuzzing.model_copy(update={"enabled": False})})
+    with state.locked():
+        source = SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
+        parts = Parts(source, _node_id(settings, state, source, new_node=False), log)
+        outcomes = {}
+        for lane in lanes_of(settings, parts):
+            if lane.name in _REPLAYABLE:
+                mode, unfuzzed = (modes.load(lane.name, s) for s in (settings, plain))
+                work = Replay(lane.name, source, mode, unfuzzed, lane.sink, lane.rejects, parts.node_id, now)
+                outcomes[lane.name] = work.run()
+        return outcomes
 
 
 # -- coming from another tool

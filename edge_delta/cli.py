@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--once", action="store_true", default=None, help="deliver what is there, then exit")
     run.add_argument("--flush", action="store_true", help="with --once: write open windows too")
     run.add_argument("--new-node", action="store_true", help="this device really is new: make it an id")
+    again = commands.add_parser("replay", parents=[shared], help=COMMANDS["replay"][0], epilog=_EXIT_CODES)
+    again.add_argument("--json", action="store_true", help="print the outcome as JSON")
     demo = commands.add_parser("demo", help=COMMANDS["demo"][0])
     demo.add_argument("--folder", help="where to put it (default: a temporary folder that is kept)")
     demo.add_argument("--rows", type=int, default=20_000, help="readings that are there at the start")
@@ -110,6 +113,18 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if settings.once and not all(finished) else 0
 
 
+def _replay(options: argparse.Namespace) -> int:
+    settings = _load(options)
+    from edge_delta import app, telemetry  # noqa: PLC0415
+
+    outcomes = app.replay(settings, telemetry.configure(verbose=options.verbose))
+    if options.json:
+        print(json.dumps({name: {"tried": o.tried, "passed": o.passed} for name, o in outcomes.items()}))
+    for name, outcome in outcomes.items() if not options.json else ():
+        print(f"{name}: {outcome.passed} of {outcome.tried} rejected rows passed and were delivered")
+    return 0
+
+
 def _shown(settings: Settings) -> dict[str, Any]:
     """The settings for the log; secrets are masked by their type."""
     return settings.model_dump(mode="json", exclude_defaults=True)
@@ -123,6 +138,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
     "run": ("deliver new rows, once or again and again (the default)", _run),
+    "replay": ("put rejected rows through their mode again, after the rules were changed", _replay),
     "demo": ("show the main job on sample data in a folder", _demo),
 }
 """Each command's help and function."""

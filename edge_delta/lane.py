@@ -85,7 +85,7 @@ class Lane:
         self._load_mode = load_mode
         self._loaded: Mode | None = None
         self._memory: pl.DataFrame | None = None
-        self._rejects = rejects
+        self.rejects = rejects
         self._node_id = node_id
         self._stop_on_reset = stop_on_reset
         self._now = now
@@ -108,7 +108,7 @@ class Lane:
         self._ahead = None
         self._memory = None
         self.sink.forget()
-        self._rejects.forget()
+        self.rejects.forget()
 
     def check_source(self) -> None:
         """Start a new generation now if the source is not the one that the cursor belongs to.
@@ -244,7 +244,7 @@ class Lane:
             return
         from edge_delta.rejected import as_frame  # noqa: PLC0415
 
-        stands = self._rejects.committed()
+        stands = self.rejects.committed()
         if stands is not None and stands.generation == cursor.generation:
             rejected = [r for r in rejected if r.rowid > stands.rowid]
         if not rejected:
@@ -252,6 +252,6 @@ class Lane:
         rejected = self._mode().redacted(rejected, self._layout())
         context = Context(self._node_id, cursor.generation, self._now())
         frame = as_frame(rejected, context, mode=self.name, source_table=self._source.table)
-        commit = self._rejects.append(frame, cursor)
+        commit = self.rejects.append(frame, cursor)
         counts = Counter(f"{r.rule}: {r.column}" for r in rejected)
         self._log.warning(Event.ROWS_REJECTED, table=commit.table, mode=self.name, rows=len(rejected), by=dict(counts))

@@ -28,6 +28,8 @@ class Mark(StrEnum):
     """The first row of a window that is not written yet."""
     WRITTEN = "written"
     """The start of the latest window that is written."""
+    REPLAYED = "replayed"
+    """Counts the replays of rejected rows, none of which moves the rowid."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,11 @@ SCHEMA = pl.Schema(
         "reason": pl.String(),
         "row": pl.String(),
         "databricks_inserted_at": pl.Datetime("us", "UTC"),
+        "replayed_at": pl.Datetime("us", "UTC"),
     }
 )
-"""``row`` is the source row as JSON without loss; ``value`` may be shortened."""
+"""``row`` is the source row as JSON without loss; ``value`` may be shortened. ``replayed_at`` is when the row passed
+after all, NULL while it did not."""
 
 
 def as_frame(rejections: list[Rejection], context: Context, *, mode: str, source_table: str) -> pl.DataFrame:
@@ -44,6 +46,7 @@ def as_frame(rejections: list[Rejection], context: Context, *, mode: str, source
             "reason": [r.reason for r in rejections],
             "row": [as_json(r.cells) for r in rejections],
             "databricks_inserted_at": context.inserted_at,
+            "replayed_at": None,
         },
         schema=SCHEMA,
     )

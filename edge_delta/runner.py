@@ -39,6 +39,10 @@ def run_until_signal(work: Callable[[threading.Event], None], *, on_signal: Call
     def body() -> None:
         try:
             work(stop)
+        except KeyboardInterrupt as interrupt:
+            # Polars hooks SIGINT and raises this in the thread that collects, beside the handler below.
+            if not stop.wait(GRACE):
+                failure.append(interrupt)
         except BaseException as error:  # noqa: BLE001 - handed on to the main thread
             failure.append(error)
         finally:

@@ -43,6 +43,9 @@ _PROPERTIES = {
     "delta.logRetentionDuration": "interval 7 days",
     "delta.deletedFileRetentionDuration": "interval 7 days",
 }
+COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED)
+"""The marks that any mode's table may have."""
+
 _COMMITS_PER_HANDLE = 100
 _COMMIT_RETRIES = 100
 _NOT_WRITABLE = {
@@ -81,7 +84,7 @@ class DeltaSink:
         app_id: str,
         *,
         append_only: bool = True,
-        marks: Sequence[Mark] = (Mark.SINCE, Mark.SINCE_ROWID),
+        marks: Sequence[Mark] = COMMON_MARKS,
         notes: Mapping[str, str] | None = None,
     ) -> None:
         self.uri = uri
@@ -234,6 +237,23 @@ class DeltaSink:
         self._cursor = cursor
         self._commits += 1
         return Commit(self.uri, table.version(), frame.height, cursor, time.perf_counter() - started)
+
+    def update(self, values: Mapping[str, str], where: str) -> None:
+        """Set columns of the rows that meet a condition; values and condition are SQL.
+
+        Raises:
+            CommitConflict: if another commit touched the same files.
+            StorageUnavailable: if the store did not take it.
+        """
+        table = self._open()
+        if table is None:
+            return
+        try:
+            with storage.errors(self.uri):
+                table.update(updates=dict(values), predicate=where)
+        except BaseException:
+            self.forget()
+            raise
 
     def _refuse_to_go_back(self, cursor: Cursor) -> None:
         stands = self._cursor

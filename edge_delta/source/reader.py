@@ -16,7 +16,7 @@ from edge_delta.source.database import Database, quoted
 from edge_delta.source.schema import find_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
 
@@ -200,6 +200,20 @@ class SQLiteSource:
             end = max(ends)
             fingerprint = self._fingerprint(end) if self._table.key_is_rowid else None
             return Batch(frame, rejected, cursor.moved_to(end, fingerprint), min(starts))
+
+    def read_ids(self, rowids: Sequence[int]) -> Batch | None:
+        """Those of the rows that are still there; None if none is.
+
+        Raises:
+            SourceUnavailable: if the database cannot be read now.
+        """
+        with self._database.snapshot():
+            self._notice_schema_change()
+            ids = ", ".join(map(str, rowids))
+            rows = f"{quoted(self._table.name)} WHERE {self._table.key} IN ({ids}) ORDER BY {self._table.key}"
+            frame, rejected = self._read(rows, len(rowids))
+        found = [*frame[ROWID], *(r.rowid for r in rejected)]
+        return Batch(frame, rejected, Cursor(rowid=max(found)), min(found)) if found else None
 
     def _notice_schema_change(self) -> None:
         version = self._database.scalar("PRAGMA schema_version")

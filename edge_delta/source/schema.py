@@ -11,6 +11,7 @@ from edge_delta.source.database import Database, quoted
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 _TIME_NAMES = ("timestamp", "ts", "time", "datetime", "date", "created_at", "recorded_at", "event_time", "measured_at")
+_OURS = frozenset({"_rowid", "_suspect", "_rule"})  # what the frames hold beside the source's columns
 _REFUSED_BY_SPARK = re.compile(r"[ ,;{}()\n\t=]")
 
 
@@ -162,7 +163,7 @@ def _milliseconds(column: str) -> str:
 
 
 def _columns(described: list[tuple[str, str]]) -> tuple[Column, ...]:
-    taken: set[str] = set()
+    taken = set(_OURS)
     columns = []
     for name, declared in described:
         alias = base = _REFUSED_BY_SPARK.sub("_", name) or "_"

@@ -1,0 +1,152 @@
+"""Rejected rows put through their mode again, after the rules were changed or the sensor mended its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from edge_delta import fitting
+from edge_delta.model import Batch, Context, Cursor, Mark
+from edge_delta.modes.base import DTYPES, ROWID, Layout
+from edge_delta.source import cells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from edge_delta.modes.base import Mode
+    from edge_delta.sink import DeltaSink
+    from edge_delta.source import SQLiteSource
+
+_ROWS_AT_ONCE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a replay came to: rows looked at, and rows that passed."""
+
+    tried: int
+    passed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The replay of one mode's rejected rows.
+
+    A row is read from SQLite again if it is still there; if not, it is taken from the rejected table. Rows that pass
+    are appended to the mode's table first and marked second. After a crash in between, those that the table holds already
+    are only marked.
+
+    Args:
+        name: the mode's name.
+        source: the device's database.
+        mode: the mode as it is set now.
+        unfuzzed: the same mode without fuzzing, for rows from the rejected table: their coordinates are displaced.
+        sink: the mode's table.
+        rejects: the rejected table.
+        node_id: this device.
+        now: the clock.
+    """
+
+    name: str
+    source: SQLiteSource
+    mode: Mode
+    unfuzzed: Mode
+    sink: DeltaSink
+    rejects: DeltaSink
+    node_id: str
+    now: Callable[[], datetime]
+
+    def run(self) -> Outcome:
+        """Try all rejected rows of this device, table and mode that did not pass yet."""
+        tried = passed = 0
+        for generation, rows in self._rejected():
+            tried += rows.height
+            passed += self._replayed(generation, rows)
+        return Outcome(tried, passed)
+
+    # -- what is to be tried
+
+    def _mine(self) -> str:
+        texts = {"node_id": self.node_id, "source_table": self.source.table, "mode": self.name}
+        return " AND ".join(f"{name} = '{text.replace(chr(39), chr(39) * 2)}'" for name, text in texts.items())
+
+    def _rejected(self) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Generations with their waiting rows (``reading_id``, ``row``), some thousand at a time."""
+        if not self.rejects.exists():
+            return
+        waiting = self.rejects.query(
+            "SELECT source_generation, reading_id, max(row) AS row FROM t "
+            f"WHERE {self._mine()} AND replayed_at IS NULL GROUP BY source_generation, reading_id "
+            "ORDER BY source_generation, reading_id"
+        )
+        for (generation,), rows in waiting.group_by("source_generation", maintain_order=True):
+            for chunk in rows.iter_slices(_ROWS_AT_ONCE):
+                yield int(generation), chunk.with_columns(pl.col("row").cast(pl.String))
+
+    # -- one chunk
+
+    def _replayed(self, generation: int, rows: pl.DataFrame) -> int:
+        context = Context(self.node_id, generation, self.now(), self.source.table)
+        fresh = self._from_source(generation, rows)
+        kept = [self._kept(self.mode, fresh, context)] if fresh is not None else []
+        here = set(fresh.frame[ROWID]) | {r.rowid for r in fresh.rejected} if fresh is not None else set()
+        gone = rows.filter(~pl.col("reading_id").is_in(list(here)))
+        if gone.height:
+            kept.append(self._kept(self.unfuzzed, self._from_rejected(gone), context))
+        ids = [rowid for _, passed in kept for rowid in passed]
+        if not ids:
+            return 0
+        there = self._delivered(generation, ids)
+        # A table without the rows of an earlier, interrupted replay: the filter is by the ids that go with the rows.
+        frames = [frame.filter(~pl.Series(passed).is_in(there)) for frame, passed in kept if passed]
+        frame = pl.concat(frames, how="diagonal_relaxed")
+        if frame.height:
+            self.sink.append(frame, self._counted())
+        stamp = f"arrow_cast('{self.now().isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+        listed = ", ".join(map(str, ids))
+        where = f"{self._mine()} AND source_generation = {generation} AND reading_id IN ({listed})"
+        self.rejects.update({"replayed_at": stamp}, where)
+        return len(ids)
+
+    def _from_source(self, generation: int, rows: pl.DataFrame) -> Batch | None:
+        stands = self.sink.committed()
+        if stands is None or stands.generation != generation or not self.source.keyed_by_rowid:
+            return None
+        self.source.verify(stands)
+        return self.source.read_ids(rows["reading_id"].to_list())
+
+    def _from_rejected(self, rows: pl.DataFrame) -> Batch:
+        columns = self.source.columns
+        found = [(rowid, cells.from_json(row)) for rowid, row in rows.select("reading_id", "row").iter_rows()]
+        fitting_rows = [
+            {ROWID: rowid, **{c.alias: cells_.get(c.alias) for c in columns}}
+            for rowid, cells_ in found
+            if cells.misfit(columns, {c.name: cells_.get(c.alias) for c in columns}) is None
+        ]
+        schema = {ROWID: pl.Int64(), **{c.alias: DTYPES[c.kind] for c in columns}}
+        return Batch(pl.DataFrame(fitting_rows, schema=schema, strict=False), (), Cursor(), 0)
+
+    def _kept(self, mode: Mode, batch: Batch, context: Context) -> tuple[pl.DataFrame, list[int]]:
+        """The rows that pass in the table's form, and their ids."""
+        layout = Layout(self.source.columns, self.source.timestamp, self.source.id_column)
+        plan = fitting.fitted(mode.plan(batch.frame.lazy(), layout, context), self.sink.schema() or {})
+        rows, _ = fitting.kept_rows(plan, batch.frame)
+        return rows.drop(ROWID), rows[ROWID].to_list()
+
+    def _delivered(self, generation: int, ids: list[int]) -> list[int]:
+        if not self.sink.exists():
+            return []
+        key = "source_rowid" if self.name == "raw" else "reading_id"
+        node = self.node_id.replace("'", "''")
+        found = self.sink.query(
+            f"SELECT {key} AS id FROM t WHERE node_id = '{node}' AND source_generation = {generation} "
+            f"AND {key} IN ({', '.join(map(str, ids))})"
+        )
+        return found["id"].to_list()
+
+    def _counted(self) -> Cursor:
+        stands = self.sink.committed() or Cursor()
+        return stands.marked(replayed=stands.marks.get(Mark.REPLAYED, 0) + 1)
