@@ -1,0 +1,1 @@
+"""Benchmarks: what edge-delta costs beside other ways of doing the same."""
