@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 GRACE = 9.0
 """Seconds for the batch in flight. A commit cannot be torn: what is not in the log is read again at the next start."""
+_DONE = b"\xff"  # above every signal's number
 
 
 def run_until_signal(work: Callable[[threading.Event], None], *, on_signal: Callable[[str], None]) -> bool:
@@ -33,7 +34,7 @@ def run_until_signal(work: Callable[[threading.Event], None], *, on_signal: Call
     Raises:
         Exception: whatever the work raised.
     """
-    stop, done = threading.Event(), threading.Event()
+    stop = threading.Event()
     failure: list[BaseException] = []
 
     def body() -> None:
@@ -45,8 +46,6 @@ def run_until_signal(work: Callable[[threading.Event], None], *, on_signal: Call
                 failure.append(interrupt)
         except BaseException as error:  # noqa: BLE001 - handed on to the main thread
             failure.append(error)
-        finally:
-            done.set()
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
@@ -58,15 +57,42 @@ def run_until_signal(work: Callable[[threading.Event], None], *, on_signal: Call
         on_signal(signal.Signals(number).name)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    threading.Thread(target=body, name="engine", daemon=True).start()
     try:
-        done.wait()
+        _run_beside_signals(body)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     if failure:
         raise failure[0]
     return stop.is_set()
+
+
+def _run_beside_signals(body: Callable[[], None]) -> None:
+    """Run the body in a thread; the main thread wakes for every signal, so that its handler runs at once.
+
+    Waiting on a lock would not do: Polars takes SIGINT with a handler of its own, which passes the signal on but lets
+    the wait go on (SA_RESTART).
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def body_and_ring() -> None:
+        try:
+            body()
+        finally:
+            os.write(writer, _DONE)
+
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    engine = threading.Thread(target=body_and_ring, name="engine", daemon=True)
+    engine.start()
+    try:
+        while _DONE not in os.read(reader, 64):
+            pass
+        engine.join()
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
 
 
 def _leave(code: int) -> None:

@@ -242,7 +242,7 @@ def test_a_full_disk_loses_nothing(sensor, command, tmp_path):
     place = Place(str(small / "readings"))
     edge = command(sensor.path, place, node_id="n1", retry_for=1, max_batch_size=3000)
     # What arrived before the disk was full is copied out of the namespace, because the mount ends with it.
-    mounting = f"mount -t tmpfs -o size=700k none {small}; trap 'cp -r {small}/. {tmp_path}/kept' EXIT"
+    mounting = f"mount -t tmpfs -o size=300k none {small}; trap 'cp -r {small}/. {tmp_path}/kept' EXIT"
     done = run_in_mount_with_trap(mounting, edge)
     assert done.returncode == 1, done.stderr
     assert "no space left" in done.stderr

@@ -75,12 +75,16 @@ class Place:
             scan = f"delta_scan('{self.uri(suffix)}')"
             described = c.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()
             picked = ", ".join(
-                f'epoch_us("{name}") AS "{name}"' if kind.startswith("TIMESTAMP") else f'"{name}"'
+                f"epoch_us({quoted(name)}) AS {quoted(name)}" if kind.startswith("TIMESTAMP") else quoted(name)
                 for name, kind, *_ in described
             )
             found = c.execute(f"SELECT {picked} FROM {scan}")
             names = [d[0] for d in found.description]
             return pl.DataFrame(found.fetchall(), schema=names, orient="row", infer_schema_length=None)
+
+
+def quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
 
 
 @functools.cache

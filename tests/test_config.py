@@ -1,0 +1,130 @@
+"""The settings: one frozen value, every problem at once, and no secret in sight."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from edge_delta import config
+from edge_delta.errors import ConfigurationError
+
+NEEDED = {"sqlite": "a.db", "table_path": "lake/readings"}
+
+
+def load(flags=None, env=None, **more):
+    return config.load(NEEDED | (flags or {}) | more, environment=env or {})
+
+
+def problem(flags=None, env=None, **more):
+    with pytest.raises(ConfigurationError) as found:
+        load(flags, env, **more)
+    message = str(found.value)
+    assert "\n" not in message
+    assert found.value.exit_code == 2
+    return message
+
+
+@pytest.fixture
+def toml(tmp_path):
+    def write(text):
+        file = tmp_path / "settings.toml"
+        file.write_text(text)
+        return {"config": str(file)}
+
+    return write
+
+
+def test_what_is_required_is_named_with_every_way_to_set_it():
+    with pytest.raises(ConfigurationError) as found:
+        config.load({}, environment={})
+    for word in ("2 problems", "--sqlite", "SQLITE_PATH", "--table-path", "TABLE_PATH"):
+        assert word in str(found.value)
+
+
+def test_the_defaults_are_those_of_the_documents():
+    settings = load()
+    assert (settings.interval, settings.fuzz_factor, settings.max_batch_size) == (300, 0.1, 131_072)
+    assert settings.on_source_reset == "new_generation"
+    assert settings.once is False
+    assert settings.node_id is None
+
+
+@pytest.mark.parametrize("key", sorted(set(config.ENVIRONMENT.values()) & set(config.FLAGS)))
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(key, toml):
+    variable = next(v for v, k in config.ENVIRONMENT.items() if k == key)
+    values = {
+        "interval": (1.0, 2.0, 3.0),
+        "fuzz_factor": (0.1, 0.2, 0.3),
+        "max_batch_size": (1, 2, 3),
+        "retry_for": (1.0, 2.0, 3.0),
+        "once": (True, False, True),
+        "processing_mode": ("raw", "schematized", "raw"),
+        "on_mode_change": ("continue", "backfill", "continue"),
+    }.get(key, ("in-file", "in-env", "in-flag"))
+    text = str(values[0]).lower() if isinstance(values[0], bool) else repr(values[0]).replace("'", '"')
+    chosen = toml(f"{key} = {text}\n")
+    others = {k: v for k, v in NEEDED.items() if k != key}
+    env = {variable: str(values[1])}
+
+    def shown(settings):
+        value = getattr(settings, key)
+        return value[0] if isinstance(value, tuple) else type(values[0])(value)
+
+    assert shown(config.load(others | chosen, environment={})) == values[0]
+    assert shown(config.load(others | chosen, environment=env)) == values[1]
+    assert shown(config.load(others | chosen | {key: values[2]}, environment=env)) == values[2]
+
+
+@pytest.mark.parametrize("text", ["1", "true", "yes"])
+def test_once_from_the_environment(text):
+    assert load(env={"ONCE": text}).once is True
+
+
+def test_an_unknown_key_suggests_the_nearest_one(toml):
+    assert "did you mean interval?" in problem(toml("intervall = 5"))
+    assert "did you mean base_lat?" in problem(toml("[gps_fuzzing]\nbase_latt = 5"))
+    message = problem(toml("[storage]\nfoo = 5"))
+    assert "storage.foo" in message
+    assert "endpoint_url" in message
+
+
+def test_every_problem_has_its_place_key_value_and_what_would_be_right(toml):
+    message = problem(toml("max_batch_size = 0\n"), {"UPLOAD_INTERVAL": "soon"}, fuzz_factor="2")
+    assert message.startswith("3 problems in the settings: ")
+    for part in (
+        "settings.toml: max_batch_size = 0: ",
+        "environment variable UPLOAD_INTERVAL: interval = 'soon': ",
+        "flag --fuzz-factor: fuzz_factor = '2': ",
+        "greater than or equal to 1",
+        "less than or equal to 1",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize("key", ["secret_access_key", "aws_access_key_id", "account_key", "sas_token", "password"])
+def test_secrets_in_the_file_are_refused_and_not_shown(key, toml):
+    message = problem(toml(f'[storage]\n{key} = "hunter2hunter2"\n'))
+    assert "environment" in message
+    assert "hunter2" not in message
+
+
+def test_a_file_that_is_missing_or_broken_is_one_line(toml, tmp_path):
+    assert "there is no settings file" in problem(config=str(tmp_path / "no.toml"))
+    assert "is not valid TOML" in problem(toml("a = = b"))
+
+
+def test_a_section_from_the_environment_is_json():
+    assert load(env={"GPS_FUZZING_CONFIG": '{"base_lat": 1.5}'}).gps_fuzzing.base_lat == 1.5
+    assert "is not JSON" in problem(env={"GPS_FUZZING_CONFIG": "{"})
+    assert "base_lat" in problem(env={"GPS_FUZZING_CONFIG": '{"base_lat": 91}'})
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        load().interval = 5
+
+
+def test_an_unknown_mode_lists_those_there_are():
+    message = problem(processing_mode="rough")
+    assert "raw" in message
+    assert "schematized" in message
