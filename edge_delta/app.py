@@ -17,7 +17,7 @@ from edge_delta.live import SettingsWatch
 from edge_delta.model import Cursor, Mark, Waiting
 from edge_delta.retry import Outage, Persistence
 from edge_delta.sink import COMMON_MARKS, DeltaSink, application_id
-from edge_delta.source import Database, SQLiteSource
+from edge_delta.source import Database, ReadAhead, SQLiteSource
 from edge_delta.state import StateDirectory
 from edge_delta.telemetry import Event
 
@@ -101,7 +101,7 @@ def build(
     Raises:
         EdgeDeltaError: if something that is needed is not there.
     """
-    source = SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
+    source = ReadAhead(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
     if not source.keyed_by_rowid:
         log.warning(Event.NO_ROWID, table=source.table, order_by=source.timestamp.name if source.timestamp else None)
     node_id = _node_id(settings, state, source, new_node=bool(flags.get("new_node")))
@@ -187,9 +187,7 @@ def lanes_of(settings: Settings, parts: Parts) -> list[Lane]:
 def _problems(settings: Settings, name: str, source: SQLiteSource) -> list[str]:
     if name in ("raw", "schematized"):
         return []  # they have nothing that could not work, and an idle run must not import Polars
-    from edge_delta.modes.base import Layout  # noqa: PLC0415
-
-    return modes.load(name, settings).problems(Layout(source.columns, source.timestamp, source.id_column))
+    return modes.load(name, settings).problems(source.layout)
 
 
 def _lane(settings: Settings, name: str, parts: Parts) -> Lane:

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from edge_delta.model import Batch
-    from edge_delta.modes.base import Layout
+    from edge_delta.model import Batch, Layout
 
 
 def not_taken_over(batch: Batch, layout: Layout) -> pl.DataFrame:

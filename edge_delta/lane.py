@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
     import structlog
 
-    from edge_delta.modes.base import LastValues, Layout, Mode, TableQuery
+    from edge_delta.modes.base import LastValues, Mode, TableQuery
     from edge_delta.sink import DeltaSink
     from edge_delta.source import SQLiteSource
 
@@ -142,7 +142,7 @@ class Lane:
     def _deliver(self, batch: Batch) -> Step:
         from edge_delta import fitting  # noqa: PLC0415 - not before there are rows
 
-        mode, layout, context = self._mode(), self._layout(), self._context(batch.cursor)
+        mode, layout, context = self._mode(), batch.layout, self._context(batch.cursor)
         frame = fitting.not_taken_over(batch, layout)
         plan = fitting.fitted(mode.plan(frame.lazy(), layout, context), self.sink.schema() or {})
         kept, broken = fitting.split(plan, frame)
@@ -182,7 +182,7 @@ class Lane:
         columns = {ROWID: pl.Int64(), **{c.alias: DTYPES[c.kind] for c in self._source.columns}}
         context = Context(self._node_id, 0, self._now())
         return fitting.split(
-            self._mode().plan(pl.LazyFrame(schema=columns), self._layout(), context), pl.DataFrame(schema=columns)
+            self._mode().plan(pl.LazyFrame(schema=columns), self._source.layout, context), pl.DataFrame(schema=columns)
         )[0]
 
     def settle(self) -> Commit | None:
@@ -213,7 +213,7 @@ class Lane:
         if wanted is None:
             return context
         if self._memory is None:
-            self._memory = self._recalled(wanted(self._layout(), context))
+            self._memory = self._recalled(wanted(self._source.layout, context))
         return replace(context, memory=self._memory)
 
     def _recalled(self, request: LastValues | TableQuery | None) -> pl.DataFrame | None:
@@ -233,11 +233,6 @@ class Lane:
             found = self.sink.query(request.sql) if self.sink.exists() else pl.DataFrame(schema=schema)
         return found.select(pl.col(name).cast(dtype, strict=False) for name, dtype in schema.items())
 
-    def _layout(self) -> Layout:
-        from edge_delta.modes.base import Layout  # noqa: PLC0415
-
-        return Layout(self._source.columns, self._source.timestamp, self._source.id_column)
-
     def _write_rejected(self, rejected: list[Rejection], cursor: Cursor) -> None:
         """Rejected rows go first. What the rejected table already holds of this batch is not written again."""
         if not rejected:
@@ -249,7 +244,7 @@ class Lane:
             rejected = [r for r in rejected if r.rowid > stands.rowid]
         if not rejected:
             return
-        rejected = self._mode().redacted(rejected, self._layout())
+        rejected = self._mode().redacted(rejected, self._source.layout)
         context = Context(self._node_id, cursor.generation, self._now())
         frame = as_frame(rejected, context, mode=self.name, source_table=self._source.table)
         commit = self.rejects.append(frame, cursor)

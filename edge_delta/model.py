@@ -95,6 +95,25 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """What is known of the source's columns.
+
+    Attributes:
+        columns: all of them.
+        timestamp: the one with the reading's time.
+        id_column: the one that is the rowid under another name.
+    """
+
+    columns: tuple[Column, ...]
+    timestamp: Column | None
+    id_column: Column | None
+
+    def named(self, name: str) -> Column | None:
+        """A column by its name, in any case."""
+        return next((c for c in self.columns if c.name.lower() == name.lower()), None)
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """One source row that is not written to the mode's table, and why.
 
@@ -122,12 +141,14 @@ class Batch:
         rejected: the rows with a cell that does not fit its column; they are not in ``frame``.
         cursor: where the batch ends.
         first_rowid: where it begins.
+        layout: the columns as they were when the rows were read.
     """
 
     frame: pl.DataFrame
     rejected: tuple[Rejection, ...]
     cursor: Cursor
     first_rowid: int
+    layout: Layout
 
     @property
     def rows(self) -> int:

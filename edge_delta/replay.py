@@ -9,7 +9,7 @@ import polars as pl
 
 from edge_delta import fitting
 from edge_delta.model import Batch, Context, Cursor, Mark
-from edge_delta.modes.base import DTYPES, ROWID, Layout
+from edge_delta.modes.base import DTYPES, ROWID
 from edge_delta.source import cells
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class Replay:
     """The replay of one mode's rejected rows.
 
     A row is read from SQLite again if it is still there; if not, it is taken from the rejected table. Rows that pass
-    are appended to the mode's table first and marked second. After a crash in between, those that the table holds already
-    are only marked.
+    are appended to the mode's table first and marked second. After a crash in between, those that the table holds
+    already are only marked.
 
     Args:
         name: the mode's name.
@@ -127,12 +127,11 @@ class Replay:
             if cells.misfit(columns, {c.name: cells_.get(c.alias) for c in columns}) is None
         ]
         schema = {ROWID: pl.Int64(), **{c.alias: DTYPES[c.kind] for c in columns}}
-        return Batch(pl.DataFrame(fitting_rows, schema=schema, strict=False), (), Cursor(), 0)
+        return Batch(pl.DataFrame(fitting_rows, schema=schema, strict=False), (), Cursor(), 0, self.source.layout)
 
     def _kept(self, mode: Mode, batch: Batch, context: Context) -> tuple[pl.DataFrame, list[int]]:
         """The rows that pass in the table's form, and their ids."""
-        layout = Layout(self.source.columns, self.source.timestamp, self.source.id_column)
-        plan = fitting.fitted(mode.plan(batch.frame.lazy(), layout, context), self.sink.schema() or {})
+        plan = fitting.fitted(mode.plan(batch.frame.lazy(), batch.layout, context), self.sink.schema() or {})
         rows, _ = fitting.kept_rows(plan, batch.frame)
         return rows.drop(ROWID), rows[ROWID].to_list()
 

@@ -149,7 +149,7 @@ class WindowLane(Lane):
         return mode
 
     def _rows(self, batch: Batch, context: Context) -> tuple[pl.DataFrame, list[Rejection]]:
-        layout = self._layout()
+        layout = batch.layout
         frame = fitting.not_taken_over(batch, layout)
         return fitting.kept_rows(self._windows().plan(frame.lazy(), layout, context), frame)
 
@@ -173,7 +173,7 @@ class WindowLane(Lane):
 
     def _read_again(self, first: int, before: Cursor, context: Context, wanted: pl.Expr) -> pl.DataFrame:
         """The wanted rows from one id up to the cursor, a chunk at a time."""
-        empty = self._rows(Batch(self._blank(), (), before, 0), context)[0]
+        empty = self._rows(Batch(self._blank(), (), before, 0, self._source.layout), context)[0]
         cursor, found = Cursor(before.generation, first - 1, marks=before.marks), [empty]
         while cursor.rowid < before.rowid:
             batch = self._source.read_after(cursor, limit=self._chunk, upto=before.rowid)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from edge_delta.modes import schematized
-from edge_delta.modes.base import ROWID, Layout, Plain, Plan, Rule, bookkeeping
+from edge_delta.modes.base import ROWID, Plain, Plan, Rule, bookkeeping
 from edge_delta.modes.schematized import STANDARD, Schematized
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from edge_delta.config import Settings
-    from edge_delta.model import Context, Rejection
+    from edge_delta.model import Context, Layout, Rejection
 
 WINDOW = "window_start"
 WINDOW_END = "window_end"

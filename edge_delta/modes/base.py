@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
-from edge_delta.model import Kind
+from edge_delta.model import Kind, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,25 +27,6 @@ DTYPES = {
     Kind.BOOLEAN: pl.Boolean(),
 }
 """The frame's type of each kind of column."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The source's columns as a mode needs to know them.
-
-    Attributes:
-        columns: all of them.
-        timestamp: the one with the reading's time.
-        id_column: the one that is the rowid under another name.
-    """
-
-    columns: tuple[Column, ...]
-    timestamp: Column | None
-    id_column: Column | None
-
-    def named(self, name: str) -> Column | None:
-        """A column by its name, in any case."""
-        return next((c for c in self.columns if c.name.lower() == name.lower()), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from edge_delta.modes import schematized
-from edge_delta.modes.base import ROWID, UTC, Layout, Plain, Plan, TableQuery, bookkeeping
+from edge_delta.modes.base import ROWID, UTC, Plain, Plan, TableQuery, bookkeeping
 from edge_delta.modes.schematized import STANDARD, Schematized
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from edge_delta.config import Settings
-    from edge_delta.model import Context, Rejection
+    from edge_delta.model import Context, Layout, Rejection
 
 SCHEMA: dict[str, pl.DataType] = {
     "alert_id": pl.Int64(),

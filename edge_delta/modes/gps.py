@@ -13,8 +13,7 @@ from edge_delta.privacy import Fuzzing
 
 if TYPE_CHECKING:
     from edge_delta.config import Settings
-    from edge_delta.model import Cell, Column, Rejection
-    from edge_delta.modes.base import Layout
+    from edge_delta.model import Cell, Column, Layout, Rejection
 
 LATITUDE_NAMES = ("latitude", "lat", "gps_latitude", "gps_lat")
 LONGITUDE_NAMES = ("longitude", "lon", "lng", "long", "gps_longitude", "gps_lon", "gps_lng")

@@ -9,11 +9,11 @@ import polars as pl
 
 from edge_delta.model import Kind
 from edge_delta.modes import gps
-from edge_delta.modes.base import DTYPES, ROWID, Layout, Plain, Plan, bookkeeping
+from edge_delta.modes.base import DTYPES, ROWID, Plain, Plan, bookkeeping
 
 if TYPE_CHECKING:
     from edge_delta.config import Settings
-    from edge_delta.model import Column, Context, Rejection
+    from edge_delta.model import Column, Context, Layout, Rejection
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from edge_delta.modes import schematized
-from edge_delta.modes.base import ROWID, LastValues, Layout, Plan, Rule
+from edge_delta.modes.base import ROWID, LastValues, Plan, Rule
 from edge_delta.modes.schematized import STANDARD, Limits, Schematized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge_delta.config import Settings
-    from edge_delta.model import Context, Rejection
+    from edge_delta.model import Context, Layout, Rejection
 
 IMPOSSIBLE: dict[str, Limits] = {
     # Absolute zero in degrees Celsius; in Fahrenheit or Kelvin no place on Earth comes near it either.

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from edge_delta.model import Column, Context, Kind, Rejection
+from edge_delta.model import Column, Context, Kind, Layout, Rejection
 from edge_delta.modes import gps, times
 from edge_delta.modes.base import (
     DTYPES,
     ROWID,
     UTC,
-    Layout,
     Plain,
     Plan,
     Rule,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from edge_delta.modes.base import UTC
@@ -11,6 +13,7 @@ _WITH_OFFSET = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z")
 _WITHOUT_OFFSET = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
 _JULIAN_DAY_OF_EPOCH = 2440587.5
 _JULIAN_DAYS = (2_300_000.0, 2_700_000.0)  # the years 1585 to 2680
+_FAST_FORM = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?[+-]\d\d:\d\d$", re.ASCII)
 _MICROSECONDS_A_DAY = 86_400_000_000
 _SECONDS_BELOW, _MILLISECONDS_BELOW, _MICROSECONDS_BELOW = 1e11, 1e14, 1e17
 
@@ -21,15 +24,28 @@ def parsed(column: pl.Expr) -> pl.Expr:
     ISO 8601 text with any offset, or without one (then UTC), a date alone; numbers, also as text, as seconds,
     milliseconds, microseconds or nanoseconds since 1970 told apart by their size, or as Julian days.
     """
-    return column.map_batches(_parse, return_dtype=UTC, is_elementwise=True)
+    return column.map_batches(_parse, return_dtype=UTC)
 
 
 def offset_of(column: pl.Expr) -> pl.Expr:
     """The offset that ISO text was written with, as ``+02:00``; null where there is none."""
-    text = column.str.strip_chars()
+    return column.map_batches(_offsets, return_dtype=pl.String)
+
+
+def _offsets(values: pl.Series) -> pl.Series:
+    sample = _sample(values)
+    if _FAST_FORM.match(sample) and values.str.ends_with(sample[-6:]).all(ignore_nulls=False):
+        return pl.repeat(sample[-6:], len(values), eager=True).alias(values.name)
+    text = pl.col(values.name).str.strip_chars()
     sign = text.str.extract(r":\d{2}(?:[.,]\d+)?([+-]\d{2}):?\d{0,2}$", 1)
     minutes = text.str.extract(r"[+-]\d{2}:?(\d{2})$", 1).fill_null("00")
-    return pl.when(text.str.ends_with("Z")).then(pl.lit("+00:00")).otherwise(sign + ":" + minutes)
+    offset = pl.when(text.str.ends_with("Z")).then(pl.lit("+00:00")).otherwise(sign + ":" + minutes)
+    return values.to_frame().select(offset.alias(values.name)).to_series()
+
+
+def _sample(values: pl.Series) -> str:
+    """One of the texts, by which the usual form is told; empty if there is none in the middle of the column."""
+    return (values[len(values) // 2] or "") if len(values) else ""
 
 
 def _parse(values: pl.Series) -> pl.Series:
@@ -41,7 +57,9 @@ def _parse(values: pl.Series) -> pl.Series:
 
 
 def _from_text(values: pl.Series) -> pl.Series:
-    times = values.str.to_datetime(_WITH_OFFSET[0], time_unit="us", time_zone="UTC", strict=False)
+    times = _fast(values)
+    if times is None:
+        times = values.str.to_datetime(_WITH_OFFSET[0], time_unit="us", time_zone="UTC", strict=False)
     missing = values.is_not_null() & times.is_null()
     if not missing.any():
         return times
@@ -55,6 +73,23 @@ def _from_text(values: pl.Series) -> pl.Series:
     found.append(_from_number(odd.cast(pl.Float64, strict=False)))
     rest = pl.select(pl.coalesce(found)).to_series()
     return times.scatter(missing.arg_true(), rest)
+
+
+def _fast(values: pl.Series) -> pl.Series | None:
+    """Texts of the form that Python's ``isoformat`` writes, the others null; None if that is not the column's form.
+
+    Formats of fixed width have a parser of their own in Polars, four times as fast as those with ``%.f`` or ``%z``.
+    """
+    sample = _sample(values)
+    match = _FAST_FORM.match(sample)
+    if match is None:
+        return None
+    fraction = {None: "", 4: ".%3f", 7: ".%6f"}[len(match[1]) if match[1] else None]
+    offset = sample[-6:]
+    minutes = int(offset[0] + "1") * (int(offset[1:3]) * 60 + int(offset[4:]))
+    naive = values.str.to_datetime(f"%Y-%m-%dT%H:%M:%S{fraction}{offset}", time_unit="us", strict=False)
+    times = naive.dt.replace_time_zone("UTC")
+    return times.dt.offset_by(f"{-minutes}m") if minutes else times
 
 
 def _from_number(values: pl.Series) -> pl.Series:

@@ -52,7 +52,7 @@ class Database:
         self._busy_timeout_ms = busy_timeout_ms
         self._connection: adbc_driver_manager.AdbcConnection | None = None
         self._database: adbc_driver_manager.AdbcDatabase | None = None
-        self._opened_as: tuple[int, int] = (0, 0)
+        self.opened_as: tuple[int, int] = (0, 0)
         self._immutable = False
         self._seen: object = None
         self._refuse_what_cannot_work()
@@ -107,7 +107,7 @@ class Database:
         with self._errors():
             database = adbc_driver_manager.AdbcDatabase(driver=adbc_driver_sqlite._driver_path(), uri=uri)  # noqa: SLF001
             connection = adbc_driver_manager.AdbcConnection(database)
-        self._opened_as = (stat.st_dev, stat.st_ino)
+        self.opened_as = (stat.st_dev, stat.st_ino)
         self._database, self._connection = database, connection
         self.rows(f"PRAGMA busy_timeout={self._busy_timeout_ms}")
         return connection
@@ -143,7 +143,7 @@ class Database:
             stat = self.path.stat()
         except FileNotFoundError:
             return False
-        return (stat.st_dev, stat.st_ino) != self._opened_as
+        return (stat.st_dev, stat.st_ino) != self.opened_as
 
     def changed(self) -> bool:
         """Whether there may be something new since the last call; some 20 µs, whatever the size of the database."""
@@ -215,7 +215,7 @@ class Database:
 
         with self._statement(sql, {"adbc.sqlite.query.batch_rows": str(rows + 1)}) as stream:
             try:
-                return pl.scan_arrow_c_stream(stream).collect()
+                return pl.DataFrame(stream)
             except pl.exceptions.PolarsError as error:
                 raise SourceUnavailable(f"{self.path} cannot be read: {_first_line(error)}") from error
 

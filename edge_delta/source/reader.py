@@ -7,10 +7,11 @@ it is not, the rows are read again with the misfits told apart by ``typeof()``, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_delta.errors import SourceReset, SourceUnavailable
-from edge_delta.model import BEFORE_FIRST, Batch, Column, Cursor, Kind, Rejection, Waiting
+from edge_delta.model import BEFORE_FIRST, Batch, Column, Cursor, Kind, Layout, Rejection, Waiting
 from edge_delta.source import cells
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.schema import find_table
@@ -27,6 +28,26 @@ _SEEDS = {Kind.INTEGER: "0", Kind.REAL: "0.5", Kind.TEXT: "''", Kind.BLOB: "x''"
 _CHECKS_PER_STATEMENT = 200
 
 
+BATCH_BYTES = 6_000_000
+"""The bytes of a batch, as far as one row does not exceed them; delta-rs needs some four times as much to write it."""
+_LIGHT_ROW = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The rows of a batch to come.
+
+    Attributes:
+        source: FROM and WHERE that give them.
+        last: the last of their keys.
+        rows: the most that they can be.
+    """
+
+    source: str
+    last: int
+    rows: int
+
+
 class SQLiteSource:
     """One table of one SQLite database, read in the order of its rowids.
 
@@ -40,6 +61,7 @@ class SQLiteSource:
         self._database = database
         self._timestamp_name = timestamp
         self._schema_version: int | None = None
+        self._bytes_per_row: int | None = None
         self._table = find_table(database, table, timestamp)
 
     @property
@@ -56,6 +78,11 @@ class SQLiteSource:
     def timestamp(self) -> Column | None:
         """The column with the reading's time."""
         return self._table.timestamp
+
+    @property
+    def layout(self) -> Layout:
+        """What is known of the columns."""
+        return Layout(self._table.columns, self._table.timestamp, self._table.id_column)
 
     @property
     def id_column(self) -> Column | None:
@@ -79,8 +106,6 @@ class SQLiteSource:
         """Close the file; the next read opens the one that is there then."""
         self._database.close()
         self._schema_version = None
-
-    close = reopen
 
     def waiting(self, cursor: Cursor) -> Waiting:
         """What lies behind the cursor, from the two ends of the b-tree."""
@@ -188,18 +213,34 @@ class SQLiteSource:
         with self._database.snapshot():
             self._notice_schema_change()
             self._verify(cursor)
-            rows = self._rows_sql(cursor, limit=limit, upto=upto)
-            if rows is None:
-                return None
-            frame, rejected = self._read(*rows)
-            ends = [frame[ROWID][-1]] if frame.height else []
-            ends += [r.rowid for r in rejected]
-            if not ends:
-                return None
-            starts = ([frame[ROWID][0]] if frame.height else []) + [r.rowid for r in rejected]
-            end = max(ends)
-            fingerprint = self._fingerprint(end) if self._table.key_is_rowid else None
-            return Batch(frame, rejected, cursor.moved_to(end, fingerprint), min(starts))
+            extent = self._extent(cursor.rowid, limit=limit, upto=upto)
+            return None if extent is None else self._read_extent(extent, cursor)
+
+    def read_extent(self, extent: Extent, base: Cursor) -> Batch | None:
+        """The rows of an extent, in a transaction of their own.
+
+        Args:
+            extent: the rows.
+            base: a cursor in the same source, by which it is told that it is still the same.
+        """
+        with self._database.snapshot():
+            self._notice_schema_change()
+            self._verify(base)
+            return self._read_extent(extent, base)
+
+    def same_file(self, other: SQLiteSource) -> bool:
+        """Whether both have the same file open."""
+        return self._database.opened_as == other._database.opened_as
+
+    def _read_extent(self, extent: Extent, cursor: Cursor) -> Batch | None:
+        frame, rejected = self._read(extent)
+        if frame.height:
+            self._bytes_per_row = max(1, round(frame.estimated_size() / frame.height))
+        ids = [*frame[ROWID].head(1), *frame[ROWID].tail(1), *(r.rowid for r in rejected)]
+        if not ids:
+            return None
+        fingerprint = self._fingerprint(max(ids)) if self._table.key_is_rowid else None
+        return Batch(frame, rejected, cursor.moved_to(max(ids), fingerprint), min(ids), self.layout)
 
     def read_ids(self, rowids: Sequence[int]) -> Batch | None:
         """Those of the rows that are still there; None if none is.
@@ -211,9 +252,7 @@ class SQLiteSource:
             self._notice_schema_change()
             ids = ", ".join(map(str, rowids))
             rows = f"{quoted(self._table.name)} WHERE {self._table.key} IN ({ids}) ORDER BY {self._table.key}"
-            frame, rejected = self._read(rows, len(rowids))
-        found = [*frame[ROWID], *(r.rowid for r in rejected)]
-        return Batch(frame, rejected, Cursor(rowid=max(found)), min(found)) if found else None
+            return self._read_extent(Extent(rows, max(rowids), len(rowids)), Cursor())
 
     def _notice_schema_change(self) -> None:
         version = self._database.scalar("PRAGMA schema_version")
@@ -221,50 +260,69 @@ class SQLiteSource:
             self._table = find_table(self._database, self._table.name, self._timestamp_name)
         self._schema_version = version
 
-    def _rows_sql(self, cursor: Cursor, *, limit: int, upto: int | None) -> tuple[str, int] | None:
-        """FROM and WHERE of the batch's rows, and how many there are at the most."""
+    def _extent(self, after: int, *, limit: int, upto: int | None) -> Extent | None:
+        """The next rows: at most ``limit``, and not many more bytes than a batch may hold, but at least one row."""
         key, table = self._table.key, quoted(self._table.name)
-        bounds = [f"{key} > {cursor.rowid}"] if cursor.rowid != BEFORE_FIRST else []
+        bounds = [f"{key} > {after}"] if after != BEFORE_FIRST else []
         bounds += [f"{key} <= {upto}"] if upto is not None else []
         where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
-        if self._table.key_is_rowid:
-            return f"{table}{where} ORDER BY {key} LIMIT {limit}", limit
-        last = self._database.scalar(
-            f"SELECT max(k) FROM (SELECT {key} AS k FROM {table}{where} ORDER BY k LIMIT {limit})"
-        )
-        if last is None:
+        rows = limit if self._heavy() else max(1, min(limit, BATCH_BYTES // (self._bytes_per_row or 1)))
+        last, count = self._weighed(key, f"{table}{where}", rows) if self._heavy() else (None, 0)
+        if not count:
+            some = f"SELECT {key} AS k FROM {table}{where} ORDER BY k LIMIT {1 if self._heavy() else rows}"
+            [(last, count)] = self._database.rows(f"SELECT max(k), count(*) FROM ({some})")
+        if not count or last is None:
             return None
-        bounds.append(f"{key} <= {last}")
-        rows = f"{table} WHERE {' AND '.join(bounds)}"
-        count = int(self._database.scalar(f"SELECT count(*) FROM {rows}"))
-        return f"{rows} ORDER BY {key}", count
+        source = f"{table} WHERE {' AND '.join([*bounds[: 1 if after != BEFORE_FIRST else 0], f'{key} <= {last}'])}"
+        if not self._table.key_is_rowid:  # rows of one time stay together, so there may be more
+            count = int(self._database.scalar(f"SELECT count(*) FROM {source}"))
+            source += f" ORDER BY {key}"
+        return Extent(source, int(last), int(count))
+
+    def _heavy(self) -> bool:
+        """Whether rows may be so large that they have to be weighed before they are read."""
+        unknown = self._bytes_per_row is None or self._bytes_per_row > _LIGHT_ROW
+        return unknown or any(c.affinity == "BLOB" for c in self.columns)
+
+    def _weighed(self, key: str, source: str, rows: int) -> tuple[int | None, int]:
+        """The last key and the number of the rows that fit into a batch; octet_length() reads no overflow page."""
+        long = [quoted(c.name) for c in self.columns if c.kind in (Kind.TEXT, Kind.BLOB)]
+        weight = " + ".join([str(8 * len(self.columns)), *(f"ifnull(octet_length({name}), 0)" for name in long)])
+        some = f"SELECT {key} AS k, {weight} AS n FROM {source} ORDER BY k LIMIT {rows}"
+        total = f"SELECT k, sum(n) OVER (ORDER BY k ROWS UNBOUNDED PRECEDING) AS total FROM ({some})"
+        [(last, count)] = self._database.rows(f"SELECT max(k), count(*) FROM ({total}) WHERE total <= {BATCH_BYTES}")
+        return last, int(count)
 
     # -- the fast way, and the careful one
 
-    def _read(self, rows: str, limit: int) -> tuple[pl.DataFrame, tuple[Rejection, ...]]:
-        frame = self._select(rows, limit, [_expression(c) for c in self.columns], self._suspicion())
+    def _read(self, extent: Extent) -> tuple[pl.DataFrame, tuple[Rejection, ...]]:
+        frame = self._select(extent, [_expression(c) for c in self.columns], self._suspicion())
         if self._as_pinned(frame):
             return self._finished(frame), ()
-        bad = self._misfits(rows, limit)
+        bad = self._misfits(extent)
         picked = [f"CASE WHEN {_fits(c)} THEN {_expression(c)} END" for c in self.columns]
-        frame = self._select(rows, limit, picked, "0")
+        frame = self._select(extent, picked, "0")
         bad |= _not_utf8(frame, self.columns)
         frame = self._without(frame, bad)
         if not self._as_pinned(frame):
             raise SourceUnavailable(f"{self._database.path}: table {self.table!r} cannot be read as it is declared")
         return self._finished(frame), self._rejections(sorted(bad))
 
-    def _select(self, rows: str, limit: int, expressions: list[str], suspicion: str) -> pl.DataFrame:
+    def _select(self, extent: Extent, expressions: list[str], suspicion: str) -> pl.DataFrame:
         """The seed row and the batch's rows; the seed is cut off by `_finished`."""
         aliases = [quoted(f"c{i}") for i in range(len(self.columns))]
         seed = ", ".join(f"{_SEEDS[c.kind]} AS {a}" for c, a in zip(self.columns, aliases, strict=True))
         picked = ", ".join(f"{e} AS {a}" for e, a in zip(expressions, aliases, strict=True))
         frame = self._database.frame(
             f"SELECT 0 AS {ROWID}, 0 AS {_SUSPECT}, {seed} UNION ALL "
-            f"SELECT * FROM (SELECT {self._table.key}, {suspicion}, {picked} FROM {rows})",
-            rows=limit + 1,
+            f"{self._in_order(f'SELECT {self._table.key}, {suspicion}, {picked} FROM {extent.source}')}",
+            rows=extent.rows + 1,
         )
         return frame.rename({f"c{i}": c.alias for i, c in enumerate(self.columns)})
+
+    def _in_order(self, select: str) -> str:
+        """A range of rowids comes in their order by itself; anything else has to be kept together."""
+        return select if "ORDER BY" not in select else f"SELECT * FROM ({select})"
 
     def _suspicion(self) -> str:
         """SQL that is above 0 where a cell would be converted to bytes without a word."""
@@ -295,7 +353,8 @@ class SQLiteSource:
         import polars as pl  # noqa: PLC0415
 
         flags = [pl.col(c.alias).cast(pl.Boolean) for c in self.columns if c.kind is Kind.BOOLEAN]
-        return frame.slice(1).drop(_SUSPECT).with_columns(flags)
+        rows = frame.slice(1).drop(_SUSPECT).with_columns(flags)
+        return rows if rows[ROWID].is_sorted() else rows.sort(ROWID, maintain_order=True)
 
     def _without(self, frame: pl.DataFrame, bad: set[int]) -> pl.DataFrame:
         import polars as pl  # noqa: PLC0415
@@ -303,14 +362,14 @@ class SQLiteSource:
         keep = ~pl.col(ROWID).is_in(list(bad)) if bad else pl.lit(True)  # noqa: FBT003
         return pl.concat([frame.slice(0, 1), frame.slice(1).filter(keep)])
 
-    def _misfits(self, rows: str, limit: int) -> set[int]:
+    def _misfits(self, extent: Extent) -> set[int]:
         """The keys of the batch's rows that have a cell which does not fit."""
         bad: set[int] = set()
         for start in range(0, len(self.columns), _CHECKS_PER_STATEMENT):
             fits = " AND ".join(_fits(c) for c in self.columns[start : start + _CHECKS_PER_STATEMENT])
-            inner = f"SELECT {self._table.key} AS k, ({fits}) AS ok FROM {rows}"
+            inner = f"SELECT {self._table.key} AS k, ({fits}) AS ok FROM {extent.source}"
             found = self._database.frame(
-                f"SELECT 0 AS k UNION ALL SELECT k FROM ({inner}) WHERE NOT ok", rows=limit + 1
+                f"SELECT 0 AS k UNION ALL SELECT k FROM ({inner}) WHERE NOT ok", rows=extent.rows + 1
             )
             bad.update(found["k"].slice(1).to_list())
         return bad
