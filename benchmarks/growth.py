@@ -1,0 +1,216 @@
+"""How costs grow: with the table's version, the backlog, the source's size, and the columns.
+
+edge-delta runs as its users run it, as a process of its own; what it cost is read from its log and from the kernel.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import generate, measure
+from benchmarks.measure import Failed, Spread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_ROWS_A_COMMIT = 20
+_WINDOW = 50
+_PATIENCE = 120.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Commits around one table version.
+
+    Attributes:
+        version: the table's version at its end.
+        commit: seconds of each commit, as the log says.
+        cpu: CPU seconds a commit, of the whole process: reading, committing, upkeep, logging.
+        wall: seconds a commit from the insert to the finished cycle, upkeep included.
+    """
+
+    version: int
+    commit: Spread
+    cpu: float
+    wall: float
+
+
+class Device:
+    """A running edge-delta, and the SQLite file that it delivers.
+
+    Args:
+        directory: an empty folder for its files.
+        table_path: where the tables go; by default into the folder.
+        options: more of its flags.
+        environment: variables for the object store.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        table_path: str | None = None,
+        options: Sequence[str] = (),
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.database = directory / "readings.db"
+        self._flags = ["--sqlite", str(self.database), "--table-path", table_path or str(directory / "lake/readings")]
+        self._flags += ["--state-dir", str(directory / "state"), "--node-id", "bench", *options]
+        self._environment = os.environ | {"PYTHONPATH": str(measure.ROOT)} | (environment or {})
+        self._directory = directory
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self, interval: float) -> None:
+        """Start it with so many seconds between cycles."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "edge_delta", *self._flags, "--interval", str(interval), "--fuzz-factor", "0"],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self._directory,
+            env=self._environment,
+        )
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Its log, event by event, as it comes."""
+        process = self._running()
+        assert process.stderr is not None
+        for line in process.stderr:
+            if not line.startswith("{"):
+                continue
+            event = json.loads(line)
+            if event["event"] in ("unavailable", "failed"):
+                raise Failed(f"edge-delta said: {event}")
+            yield event
+        raise Failed(f"edge-delta ended with {process.wait()}")
+
+    def cpu(self) -> float:
+        """CPU seconds so far (proc(5): utime and stime)."""
+        fields = Path(f"/proc/{self._running().pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.communicate()
+            self._process = None
+
+    def once(self) -> None:
+        """Deliver everything with one run of its own."""
+        flags = [sys.executable, "-m", "edge_delta", *self._flags, "--once"]
+        subprocess.run(flags, check=True, cwd=self._directory, env=self._environment, capture_output=True)
+
+    def once_argv(self) -> list[str]:
+        """The command of such a run."""
+        return [sys.executable, "-m", "edge_delta", *self._flags, "--once"]
+
+    def _running(self) -> subprocess.Popen[str]:
+        assert self._process is not None
+        return self._process
+
+
+def commits(
+    directory: Path,
+    versions: Sequence[int],
+    *,
+    table_path: str | None = None,
+    environment: dict[str, str] | None = None,
+) -> list[Window]:
+    """Cost per commit of a few rows, in the commits that end at each of these table versions."""
+    place = Path(tempfile.mkdtemp(prefix="commits-", dir=directory))
+    device = Device(place, table_path, environment=environment)
+    generate.generate(device.database, _ROWS_A_COMMIT)
+    sensor = sqlite3.connect(device.database, isolation_level=None)
+    device.start(interval=0.01)
+    try:
+        return list(_windows(device, sensor, versions))
+    finally:
+        device.stop()
+        sensor.close()
+        shutil.rmtree(place)
+
+
+def _windows(device: Device, sensor: sqlite3.Connection, versions: Sequence[int]) -> Iterator[Window]:
+    pending = list(versions)
+    seconds: list[float] = []
+    cpu, started, version = 0.0, time.perf_counter(), -1
+    for event in device.events():
+        if event["event"] == "batch committed" and "version" in event:
+            version = event["version"]
+            seconds.append(event["seconds"])
+        if event["event"] != "cycle finished" or not event.get("rows_written"):
+            continue
+        if len(seconds) == 1:
+            cpu, started = device.cpu(), time.perf_counter()
+        if version >= pending[0] and len(seconds) > 1:
+            spent = len(seconds) - 1
+            yield Window(
+                version, Spread.of(seconds[1:]), (device.cpu() - cpu) / spent, (time.perf_counter() - started) / spent
+            )
+            pending.pop(0)
+            if not pending:
+                return
+        if version < pending[0] - _WINDOW:
+            seconds = []
+        insert(sensor, _ROWS_A_COMMIT)
+
+
+def insert(sensor: sqlite3.Connection, rows: int) -> None:
+    """Append readings, as the sensor's process does."""
+    names = list(generate.COLUMNS)[1:]
+    [[last]] = sensor.execute(f"SELECT max(id) FROM {generate.TABLE}")
+    sensor.execute("BEGIN IMMEDIATE")
+    sensor.executemany(
+        f"INSERT INTO {generate.TABLE} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
+        generate.readings(rows, first=last),
+    )
+    sensor.execute("COMMIT")
+
+
+def idle(directory: Path, database: Path, cycles: int) -> float:
+    """CPU seconds of one idle cycle beside a source of this size."""
+    place = Path(tempfile.mkdtemp(prefix="idle-", dir=directory))
+    device = Device(place)
+    device.database.symlink_to(database)
+    device.once()
+    device.start(interval=0.005)
+    try:
+        seen, before = 0, 0.0
+        for event in device.events():
+            if event["event"] != "cycle finished":
+                continue
+            if event["rows_written"]:
+                raise Failed("an idle cycle wrote rows")
+            seen += 1
+            if seen == cycles // 10 + 2:  # the first ones look at the tables
+                before, first = device.cpu(), seen
+            if seen >= cycles + cycles // 10 + 2:
+                return (device.cpu() - before) / (seen - first)
+    finally:
+        device.stop()
+        shutil.rmtree(place)
+    raise Failed("no cycle was seen")
+
+
+def nothing_to_do(directory: Path, database: Path, times: int) -> tuple[list[measure.Run], list[measure.Run]]:
+    """`--once` on an up-to-date source, and ``import polars``, in turn."""
+    place = Path(tempfile.mkdtemp(prefix="once-", dir=directory))
+    device = Device(place)
+    device.database.symlink_to(database)
+    device.once()
+    commands = {"once": device.once_argv(), "polars": [sys.executable, "-c", "import polars"]}
+    try:
+        found = measure.in_turn(list(commands), times, lambda name: measure.run(commands[name], directory=place))
+    finally:
+        shutil.rmtree(place)
+    return found["once"], found["polars"]

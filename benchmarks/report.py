@@ -1,0 +1,333 @@
+"""The page that docs/ shows: tables, a plot, and what was promised beside what was measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.measure import Spread, ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+NAMES = {
+    "floor": "floor: SQLite visits every value",
+    "edge_delta": "**edge-delta**, schematized",
+    "duckdb_parquet": "DuckDB → one Parquet file",
+    "polars_delta": "Polars, connectorx → Delta",
+    "plain_loop": "plain loop → Delta",
+    "pandas_delta": "pandas → Delta",
+    "dlt_connectorx": "dlt, connectorx → Delta",
+    "dlt_pyarrow": "dlt, pyarrow → Delta",
+}
+PLOT = "benchmarks.svg"
+_MB = 1e6
+_MIB = 2**20
+
+Figures = dict[str, Any]
+
+
+def write(results: Figures, output: Path, *, plot: bool) -> None:
+    """Write the page and its plot.
+
+    Args:
+        results: raw figures by part, as in ``benchmarks.json``.
+        output: the folder.
+        plot: whether to draw; that takes matplotlib.
+    """
+    if plot and "contenders" in results:
+        draw(results["contenders"]["figures"], output / PLOT)
+    (output / "benchmarks.md").write_text("\n".join(page(results)) + "\n", encoding="utf-8")
+
+
+def page(results: Figures) -> Iterator[str]:
+    """The page, line by line."""
+    yield "# Benchmarks"
+    yield ""
+    yield "<!-- Written by `make bench` from what it measured; changes by hand are lost. -->"
+    yield ""
+    yield (
+        "Every figure here can be had again with `make bench` (or one part of it, for example "
+        "`make bench ARGS='--only contenders'`). Figures are medians, with the least and the most beside them; "
+        "ratios are taken pair by pair, between runs that stood next to each other. Times of two machines cannot be "
+        "compared, ratios can."
+    )
+    for part, section in _SECTIONS.items():
+        if part in results:
+            yield from section(results[part]["figures"])
+            yield ""
+            yield _measured_on(results[part])
+    yield from promises(results)
+
+
+def _measured_on(part: Figures) -> str:
+    on = part["on"]
+    packages = ", ".join(f"{name} {version}" for name, version in on["packages"].items())
+    return (
+        f"<sub>{part['at']}: {on['processor']}, {on['cores']} cores, {on['memory'] / 2**30:.0f} GiB, {on['system']}, "
+        f"Python {on['python']}, {packages}.</sub>"
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield ""
+    yield "| " + " | ".join(head) + " |"
+    yield "| --- " + "| ---: " * (len(head) - 1) + "|"
+    yield from ("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _of(runs: Sequence[Figures], key: str) -> list[float]:
+    return [run[key] for run in runs]
+
+
+def contenders(figures: Figures) -> Iterator[str]:
+    """The contenders on one database."""
+    runs = figures["runs"]
+    yield ""
+    yield f"## {figures['rows']:,} rows of 18 columns"
+    yield ""
+    yield (
+        "The same SQLite file, each contender in a process of its own, in turn. *Whole* is the process from start to "
+        "end, *work* is without start-up and imports. The floor reads and writes nothing; DuckDB writes one file "
+        "without a Delta log, a cursor or timestamps."
+    )
+    yield ""
+    yield f"![wall time, memory and bytes of each contender]({PLOT})"
+    head = ["whole s", "work s", "CPU s", "peak MiB", "written MB", "rows/s", "whole, to ours", "work, to the floor"]
+    yield from _table(["", *head], [_contender(name, runs) for name in runs])
+
+
+def _contender(name: str, runs: Figures) -> list[str]:
+    own = runs[name]
+    written = Spread.of(b / _MB for b in _of(own, "written"))
+    cells = [
+        Spread.of(_of(own, "wall")).shown(),
+        Spread.of(_of(own, "seconds")).shown(),
+        Spread.of(_of(own, "cpu")).shown(),
+        Spread.of(b / _MIB for b in _of(own, "peak")).shown(0),
+        "-" if not written.most else written.shown(1),
+        f"{Spread.of(r['rows'] / r['seconds'] for r in own).median:,.0f}",
+    ]
+    for other, key in (("edge_delta", "wall"), ("floor", "seconds")):
+        against = runs.get(other)
+        cells.append(ratio(_of(own, key), _of(against, key)).shown() if against else "-")
+    return [NAMES[name], *cells]
+
+
+def backlog(figures: Figures) -> Iterator[str]:
+    """Time per row."""
+    yield ""
+    yield "## Time per row, by the length of the backlog"
+    yield from _table(
+        ["rows", "work s", "µs a row", "peak MiB", "written MB"],
+        [[f"{int(n):,}", *_work(runs, 1e6 / int(n))] for n, runs in figures["runs"].items()],
+    )
+
+
+def columns(figures: Figures) -> Iterator[str]:
+    """Time per cell."""
+    yield ""
+    yield "## Time per cell, by the number of columns"
+    rows = {n: runs[0]["rows"] for n, runs in figures["runs"].items()}
+    yield from _table(
+        ["columns", "rows", "work s", "ns a cell", "peak MiB", "written MB"],
+        [[n, f"{rows[n]:,}", *_work(runs, 1e9 / (rows[n] * int(n)))] for n, runs in figures["runs"].items()],
+    )
+
+
+def blobs(figures: Figures) -> Iterator[str]:
+    """Memory with blobs."""
+    yield ""
+    yield f"## Rows with a blob of {figures['bytes'] // 1024} KiB each"
+    yield from _table(
+        ["rows", "work s", "ms a row", "peak MiB", "written MB"],
+        [[f"{int(n):,}", *_work(runs, 1e3 / int(n))] for n, runs in figures["runs"].items()],
+    )
+
+
+def _work(runs: Sequence[Figures], scale: float) -> list[str]:
+    seconds = _of(runs, "seconds")
+    return [
+        Spread.of(seconds).shown(),
+        Spread.of(s * scale for s in seconds).shown(3),
+        Spread.of(b / _MIB for b in _of(runs, "peak")).shown(0),
+        Spread.of(b / _MB for b in _of(runs, "written")).shown(1),
+    ]
+
+
+def once(figures: Figures) -> Iterator[str]:
+    """A start with nothing to do."""
+    yield ""
+    yield "## A run with nothing to do"
+    names = {"once": "`edge-delta --once`, up to date", "polars": "`python -c 'import polars'`"}
+    yield from _table(
+        ["", "whole s", "CPU s", "peak MiB", "CPU, to polars"],
+        [
+            [
+                shown,
+                Spread.of(_of(figures[name], "wall")).shown(3),
+                Spread.of(_of(figures[name], "cpu")).shown(3),
+                Spread.of(b / _MIB for b in _of(figures[name], "peak")).shown(0),
+                ratio(_of(figures[name], "cpu"), _of(figures["polars"], "cpu")).shown(),
+            ]
+            for name, shown in names.items()
+        ],
+    )
+
+
+def idle(figures: Figures) -> Iterator[str]:
+    """Idle cycles."""
+    yield ""
+    yield "## An idle cycle of a running process"
+    yield from _table(
+        ["rows in the source", "CPU ms a cycle"],
+        [[f"{int(n):,}", Spread.of(s * 1e3 for s in seconds).shown(3)] for n, seconds in figures.items()],
+    )
+
+
+def commits(figures: Figures) -> Iterator[str]:
+    """Cost per commit."""
+    yield ""
+    yield "## Cost of a commit, by the table's version"
+    yield ""
+    yield (
+        "Commits of 20 rows by one running process, the last fifty before each version. CPU and wall time count the "
+        "whole process: reading, committing, upkeep, logging, and for wall time the pause of 10 ms between cycles."
+    )
+    yield from _table(
+        ["", "version", "commit ms", "CPU ms a commit", "wall ms a commit", "CPU, to the first"],
+        [
+            [
+                where,
+                f"{window['version']:,}",
+                Spread(**{k: v * 1e3 for k, v in window["commit"].items()}).shown(1),
+                f"{window['cpu'] * 1e3:.1f}",
+                f"{window['wall'] * 1e3:.1f}",
+                f"{window['cpu'] / windows[0]['cpu']:.2f}",
+            ]
+            for where, windows in figures.items()
+            for window in windows
+        ],
+    )
+
+
+_SECTIONS: dict[str, Callable[[Figures], Iterator[str]]] = {
+    "contenders": contenders,
+    "backlog": backlog,
+    "columns": columns,
+    "blobs": blobs,
+    "once": once,
+    "idle": idle,
+    "commits": commits,
+}
+
+
+def promises(results: Figures) -> Iterator[str]:
+    """What the project promises of itself, each with the figure that was measured."""
+    found = {part: value["figures"] for part, value in results.items()}
+    rows = [row for part, check in _PROMISES.items() if part in found for row in check(found[part])]
+    if rows:
+        yield ""
+        yield "## What is promised"
+        yield from _table(
+            ["", "at most", "measured", "holds"],
+            [[what, f"{limit:g}", f"{got:.3g}", "yes" if got <= limit else "**no**"] for what, limit, got in rows],
+        )
+
+
+Promise = tuple[str, float, float]
+
+
+def _of_contenders(figures: Figures) -> Iterator[Promise]:
+    runs = figures["runs"]
+    ours = runs.get("edge_delta")
+    if ours is None:
+        return
+
+    def against(name: str, key: str) -> float:
+        return ratio(_of(ours, key), _of(runs[name], key)).median
+
+    if "floor" in runs:
+        yield "work, to the floor's", 2.5, against("floor", "seconds")
+    if "duckdb_parquet" in runs:
+        yield "work, to DuckDB's", 1.0, against("duckdb_parquet", "seconds")
+        yield "bytes, to DuckDB's", 0.9, against("duckdb_parquet", "written")
+    dlt = [against(name, "wall") for name in ("dlt_connectorx", "dlt_pyarrow") if name in runs]
+    if dlt:
+        yield "whole process, to dlt's best backend", 0.25, max(dlt)
+    if "pandas_delta" in runs:
+        yield "whole process, to pandas", 0.2, against("pandas_delta", "wall")
+    yield f"peak MiB at {figures['rows']:,} rows", 256, Spread.of(_of(ours, "peak")).median / _MIB
+
+
+def _of_backlog(figures: Figures) -> Iterator[Promise]:
+    sizes = list(figures["runs"])
+    for size in sizes:
+        peak = Spread.of(_of(figures["runs"][size], "peak")).median / _MIB
+        yield f"peak MiB at a backlog of {int(size):,} rows", 256, peak
+    if len(sizes) > 1:
+        small, large = sizes[-2:]
+        pairs = ratio(_of(figures["runs"][large], "seconds"), _of(figures["runs"][small], "seconds"))
+        per_row = pairs.median * int(small) / int(large)
+        yield f"time per row at {int(large):,} rows, to that at {int(small):,}", 1.1, per_row
+
+
+def _of_blobs(figures: Figures) -> Iterator[Promise]:
+    for runs in figures["runs"].values():
+        yield "peak MiB with a blob in every row", 256, Spread.of(_of(runs, "peak")).median / _MIB
+
+
+def _of_once(figures: Figures) -> Iterator[Promise]:
+    cpu = ratio(_of(figures["once"], "cpu"), _of(figures["polars"], "cpu")).median
+    yield "CPU with nothing to do, to `import polars`", 1.0, cpu
+
+
+def _of_idle(figures: Figures) -> Iterator[Promise]:
+    yield "CPU ms of an idle cycle, at any size", 5.0, max(Spread.of(s).median for s in figures.values()) * 1e3
+
+
+def _of_commits(figures: Figures) -> Iterator[Promise]:
+    for where, windows in figures.items():
+        first, last = windows[0], windows[-1]
+        growth = last["cpu"] / first["cpu"]
+        yield f"CPU a commit at version {last['version']:,}, to {first['version']:,} ({where})", 1.25, growth
+        growth = last["commit"]["median"] / first["commit"]["median"]
+        yield f"time a commit at version {last['version']:,}, to {first['version']:,} ({where})", 1.25, growth
+
+
+_PROMISES: dict[str, Callable[[Figures], Iterator[Promise]]] = {
+    "contenders": _of_contenders,
+    "backlog": _of_backlog,
+    "blobs": _of_blobs,
+    "once": _of_once,
+    "idle": _of_idle,
+    "commits": _of_commits,
+}
+
+
+def draw(figures: Figures, path: Path) -> None:
+    """Time, memory and bytes of each contender as bars."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "edge-delta"
+    from matplotlib import pyplot as plt
+
+    runs = figures["runs"]
+    names = list(runs)[::-1]
+    panels = (
+        ("wall", 1.0, "whole process, s"),
+        ("peak", 1 / _MIB, "peak memory, MiB"),
+        ("written", 1 / _MB, "MB written"),
+    )
+    chart, axes = plt.subplots(1, len(panels), figsize=(11, 0.45 * len(names) + 1.2), sharey=True)
+    for axis, (key, scale, title) in zip(axes, panels, strict=True):
+        spreads = [Spread.of(v * scale for v in _of(runs[name], key)) for name in names]
+        reach = [[s.median - s.least for s in spreads], [s.most - s.median for s in spreads]]
+        colours = ["#d9480f" if name == "edge_delta" else "#868e96" for name in names]
+        axis.barh([NAMES[n].replace("**", "") for n in names], [s.median for s in spreads], color=colours, xerr=reach)
+        axis.set_title(title, fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+    chart.tight_layout()
+    chart.savefig(path, metadata={"Date": None})
+    plt.close(chart)
