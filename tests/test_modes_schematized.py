@@ -74,7 +74,7 @@ def test_every_standard_column_that_the_source_has_is_taken_from_it(sensor, fold
 
 def test_absent_columns_are_null(sensor, folder):
     table = run(sensor, folder, "id INTEGER PRIMARY KEY, x REAL", [(1, 1.0)])
-    filled = {"reading_id", "x", "databricks_inserted_at", "node_id", "source_generation"}
+    filled = {"reading_id", "x", "anomaly_flag", "databricks_inserted_at", "node_id", "source_generation"}
     assert {name for name in table.columns if table[name][0] is not None} <= filled
 
 
@@ -162,12 +162,25 @@ def test_names_in_any_case_match_and_extra_columns_with_our_names_are_kept(senso
 
 
 def test_a_source_that_gains_and_loses_columns_is_followed(sensor, folder):
-    run(sensor, folder, "id INTEGER PRIMARY KEY, a REAL, b TEXT", [(1, 1.0, "x")])
+    run(
+        sensor,
+        folder,
+        "id INTEGER PRIMARY KEY, timestamp TEXT, a REAL, b TEXT",
+        [(1, "2026-01-01T00:00:01Z", 1.0, "x")],
+    )
     sensor.run("ALTER TABLE t ADD COLUMN c INTEGER")
-    sensor.run("INSERT INTO t VALUES (2, 2.0, 'y', 2)")
-    deliver(sensor.path, folder)
+    sensor.run("INSERT INTO t VALUES (2, '2026-01-01T00:00:02Z', 2.0, 'y', 2)")
+    deliver(sensor.path, folder, env={"ON_SOURCE_RESET": "stop"})
     sensor.run("ALTER TABLE t DROP COLUMN b")
-    sensor.run("INSERT INTO t VALUES (3, 3.0, 3)")
-    deliver(sensor.path, folder)
+    sensor.run("INSERT INTO t VALUES (3, '2026-01-01T00:00:03Z', 3.0, 3)")
+    deliver(sensor.path, folder, env={"ON_SOURCE_RESET": "stop"})
     table = assert_both_readers_agree(folder, "_1_schematized", "reading_id")
     assert table.select("a", "b", "c").rows() == [(1.0, "x", None), (2.0, "y", 2), (3.0, None, 3)]
+
+
+def test_a_source_without_times_that_gains_a_column_is_followed(sensor, folder):
+    run(sensor, folder, "id INTEGER PRIMARY KEY, a REAL", [(1, 1.0)])
+    sensor.run("ALTER TABLE t ADD COLUMN c INTEGER")
+    sensor.run("INSERT INTO t VALUES (2, 2.0, 2)")
+    deliver(sensor.path, folder, env={"ON_SOURCE_RESET": "stop"})
+    assert folder.read().sort("reading_id").select("a", "c").rows() == [(1.0, None), (2.0, 2)]

@@ -149,7 +149,7 @@ def shown(cell: Cell) -> str | None:
 
 
 def fingerprint(table: Table, rowid: int, cells: dict[str, Cell]) -> int:
-    """What a row looked like, in 63 bits: its time, its measurements, and the names of its columns.
+    """What a row looked like, in 63 bits: its time, its measurements, and the names and kinds of its columns.
 
     Three hashes of 21 bits beside each other, because they answer three questions (see `same_row`). Columns that
     applications update in place (upload marks, states, integer flags) are left out.
@@ -162,7 +162,7 @@ def fingerprint(table: Table, rowid: int, cells: dict[str, Cell]) -> int:
         if c != stamp and c.kind in (Kind.REAL, Kind.TEXT, Kind.BLOB) and not _OFTEN_UPDATED.search(c.name)
     } or {c.name: cells[c.name] for c in table.columns if not _OFTEN_UPDATED.search(c.name)}
     measured = sorted((name, repr(cell)) for name, cell in lasting.items() if cell is not None)
-    names = sorted(c.name for c in table.columns)
+    names = sorted((c.name, c.kind.name) for c in table.columns)
     return _hash([rowid, repr(time)]) << 2 * _BITS | _hash(measured) << _BITS | _hash(names)
 
 
@@ -170,7 +170,7 @@ def same_row(one: int, other: int, *, timed: bool) -> bool:
     """Whether two fingerprints can be of one row.
 
     A row of another source has another time or, where a simulator repeats its times, other measurements. A row that
-    was altered by ``ALTER TABLE`` has other columns, and then only the time can tell.
+    was altered by ``ALTER TABLE`` has other columns, and then the time tells, or cells that stayed as they were.
 
     Args:
         one: the fingerprint that went with the cursor.
@@ -180,9 +180,7 @@ def same_row(one: int, other: int, *, timed: bool) -> bool:
     time, measured, names = ((one ^ other) >> shift & _MASK for shift in (2 * _BITS, _BITS, 0))
     if time:
         return False
-    if names:
-        return timed
-    return not measured
+    return not measured or bool(names and timed)
 
 
 def _hash(value: object) -> int:
