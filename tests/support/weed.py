@@ -60,6 +60,7 @@ class Weed:
             f"-admin.port={admin}",
             f"-s3.localSocket={data}/s3.sock",
             f"-filer.localSocket={data}/filer.sock",
+            "-s3.autoCreateBucket=false",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-webdav=false",
