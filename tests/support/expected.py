@@ -35,16 +35,15 @@ SETTINGS: dict[str, Any] = {
 }
 """The settings that what follows is computed for."""
 
+_SLICE = 100_000
 _MEASURES = ("sensor_id", "temperature", "humidity", "pressure", "location", "latitude", "longitude", "status_code")
 
 
-def schematized(sensor: Sensor) -> list[tuple[Any, ...]]:
-    """reading_id, timestamp and `_MEASURES`, then the flag and the source's own columns."""
-    return sensor.run(
-        f"SELECT id, {MICROS}, {', '.join(_MEASURES)}, anomaly_flag, note, co2 FROM stations WHERE {TIMED} ORDER BY id"
-    )
+RAW = f"SELECT {', '.join(modes.NAMES)} FROM stations ORDER BY id"
 
-
+SCHEMATIZED = (
+    f"SELECT id, {MICROS}, {', '.join(_MEASURES)}, anomaly_flag, note, co2 FROM stations WHERE {TIMED} ORDER BY id"
+)
 SCHEMATIZED_COLUMNS = ["reading_id", "timestamp", *_MEASURES, "anomaly_flag", "note", "co2"]
 
 
@@ -70,14 +69,18 @@ _FILLED = """
 """
 
 
-def sanitized(sensor: Sensor) -> list[tuple[Any, ...]]:
-    """reading_id, timestamp, temperature, humidity, location and co2 of the clean readings."""
-    return sensor.run(
-        _FILLED + f"SELECT id, {MICROS}, temperature, wet, place, co2 FROM judged WHERE broken IS NULL ORDER BY id"
-    )
-
-
+SANITIZED = _FILLED + f"SELECT id, {MICROS}, temperature, wet, place, co2 FROM judged WHERE broken IS NULL ORDER BY id"
 SANITIZED_COLUMNS = ["reading_id", "timestamp", "temperature", "humidity", "location", "co2"]
+
+
+def assert_rows_equal(sensor: Sensor, found: pl.DataFrame, sql: str) -> None:
+    """The frame has exactly the rows that SQLite finds, in that order; compared a slice at a time."""
+    sensor.run(f"CREATE TEMP TABLE wanted AS {sql}")
+    for start in range(0, found.height + 1, _SLICE):
+        rows = sensor.run(f"SELECT * FROM wanted WHERE rowid > {start} AND rowid <= {start + _SLICE} ORDER BY rowid")
+        assert found.slice(start, _SLICE).rows() == rows
+    assert sensor.run("SELECT count(*) FROM wanted") == [(found.height,)]
+    sensor.run("DROP TABLE wanted")
 
 
 def sanitized_rejects(sensor: Sensor) -> list[tuple[int, str, str]]:
