@@ -47,10 +47,6 @@ def test_a_column_with_the_name_of_one_of_ours_is_kept_under_another(sensor, fol
     assert (row["node_id"], row["source_rowid"]) == ("n1", 1)
 
 
-@pytest.mark.xfail(
-    reason="a mode's prefix source_ can hit another column of the source",
-    raises=(pl.exceptions.DuplicateError, AssertionError),
-)
 @pytest.mark.parametrize("mode", ["raw", "schematized"])
 def test_columns_that_would_collide_after_renaming_stay_apart(mode, sensor, folder):
     sensor.run("CREATE TABLE t (node_id TEXT, source_node_id TEXT)")

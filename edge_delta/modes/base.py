@@ -10,7 +10,7 @@ import polars as pl
 from edge_delta.model import Kind, Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from edge_delta.model import Column, Context, Rejection
 
@@ -151,6 +151,28 @@ def first_broken(rules: tuple[Rule, ...]) -> pl.Expr:
     """The index of the first rule that a row breaks, null if it breaks none."""
     hits = [pl.when(rule.broken).then(pl.lit(i, dtype=pl.Int32)) for i, rule in enumerate(rules)]
     return pl.coalesce(hits).alias(RULE) if hits else pl.lit(None, dtype=pl.Int32).alias(RULE)
+
+
+def beside(wanted: Mapping[str, str], taken: Iterable[str]) -> dict[str, str]:
+    """Names for columns in a table that has some already: where one is taken, ``source_`` goes before it.
+
+    Args:
+        wanted: the name that each column would have, by alias.
+        taken: the names that the table has.
+
+    Returns:
+        The name that each column gets, by alias, in the given order.
+    """
+    used = {name.lower() for name in taken}
+    given = {}
+    # Those that keep their names come first, so that no new name takes one of theirs.
+    for alias, wish in sorted(wanted.items(), key=lambda item: item[1].lower() in used):
+        name = wish
+        while name.lower() in used:
+            name = f"source_{name}"
+        used.add(name.lower())
+        given[alias] = name
+    return {alias: given[alias] for alias in wanted}
 
 
 def bookkeeping(context: Context) -> dict[str, pl.Expr]:

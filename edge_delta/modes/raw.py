@@ -9,7 +9,7 @@ import polars as pl
 
 from edge_delta.model import Kind
 from edge_delta.modes import gps
-from edge_delta.modes.base import DTYPES, ROWID, Plain, Plan, bookkeeping
+from edge_delta.modes.base import DTYPES, ROWID, Plain, Plan, beside, bookkeeping
 
 if TYPE_CHECKING:
     from edge_delta.config import Settings
@@ -32,9 +32,8 @@ class Raw(Plain):
         ours = {"source_rowid": pl.col(ROWID), **bookkeeping(context)}
         plan = self._fuzzed(Plan(frame), layout)
         marks = [pl.col(name) for name in plan.marks]
-        theirs = [
-            pl.col(c.alias).alias(f"source_{c.alias}" if c.alias.lower() in ours else c.alias) for c in layout.columns
-        ]
+        names = beside({c.alias: c.alias for c in layout.columns}, ours)
+        theirs = [pl.col(c.alias).alias(names[c.alias]) for c in layout.columns]
         return plan.changed(plan.frame.select(pl.col(ROWID), *marks, *theirs, **ours))
 
     def _fuzzed(self, plan: Plan, layout: Layout) -> Plan:

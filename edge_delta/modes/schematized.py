@@ -16,6 +16,7 @@ from edge_delta.modes.base import (
     Plain,
     Plan,
     Rule,
+    beside,
     bookkeeping,
     first_broken,
     strict_cast,
@@ -136,11 +137,9 @@ class Schematized(Plain):
         """Whatever else the source has. A name that is taken gets the prefix ``source_``."""
         used = {c.name for c in matched.values()}
         taken = set(STANDARD) | {"databricks_inserted_at", "node_id", "source_generation"}
-        return {
-            f"source_{c.alias}" if c.alias.lower() in taken else self.rename.get(c.name, c.alias): self._shown(c)
-            for c in layout.columns
-            if c.name not in used and c != layout.id_column
-        }
+        others = {c.alias: c for c in layout.columns if c.name not in used and c != layout.id_column}
+        names = beside({alias: self.rename.get(c.name, alias) for alias, c in others.items()}, taken)
+        return {name: self._shown(others[alias]) for alias, name in names.items()}
 
     def _shown(self, column: Column) -> pl.Expr:
         hidden = self.gps is not None and self.gps.tells_a_place(column.name)

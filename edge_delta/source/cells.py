@@ -156,31 +156,33 @@ def fingerprint(table: Table, rowid: int, cells: dict[str, Cell]) -> int:
     """
     stamp = table.timestamp
     time = cells[stamp.name] if stamp is not None else None
-    lasting = {
-        c.name: cells[c.name]
-        for c in table.columns
-        if c != stamp and c.kind in (Kind.REAL, Kind.TEXT, Kind.BLOB) and not _OFTEN_UPDATED.search(c.name)
-    } or {c.name: cells[c.name] for c in table.columns if not _OFTEN_UPDATED.search(c.name)}
-    measured = sorted((name, repr(cell)) for name, cell in lasting.items() if cell is not None)
-    names = sorted((c.name, c.kind.name) for c in table.columns)
-    return _hash([rowid, repr(time)]) << 2 * _BITS | _hash(measured) << _BITS | _hash(names)
+    lasting = [c for c in table.columns if c != stamp and not _OFTEN_UPDATED.search(c.name)]
+    measuring = [c for c in lasting if stamp is not None and c.kind in (Kind.REAL, Kind.TEXT, Kind.BLOB)] or lasting
+    measured = sorted((c.name, _canonical(cells[c.name])) for c in measuring if cells[c.name] is not None)
+    columns = sorted((c.name, c.kind.value) for c in table.columns)
+    return _hash([rowid, _canonical(time)]) << 2 * _BITS | _hash(measured) << _BITS | _hash(columns)
+
+
+def _canonical(cell: Cell) -> str:
+    """The same text for a number whatever type its column has."""
+    return repr(float(cell) if isinstance(cell, int) and int(float(cell)) == cell else cell)
 
 
 def same_row(one: int, other: int, *, timed: bool) -> bool:
     """Whether two fingerprints can be of one row.
 
-    A row of another source has another time or, where a simulator repeats its times, other measurements. A row that
-    was altered by ``ALTER TABLE`` has other columns, and then the time tells, or cells that stayed as they were.
+    A row of another source has another time or, where a simulator repeats its times, other measurements. After a change
+    of the table's columns only the time can tell, if there is one.
 
     Args:
         one: the fingerprint that went with the cursor.
         other: that of the row found there now.
         timed: whether the table has a timestamp column.
     """
-    time, measured, names = ((one ^ other) >> shift & _MASK for shift in (2 * _BITS, _BITS, 0))
+    time, measured, columns = ((one ^ other) >> shift & _MASK for shift in (2 * _BITS, _BITS, 0))
     if time:
         return False
-    return not measured or bool(names and timed)
+    return not measured or bool(columns and timed)
 
 
 def _hash(value: object) -> int:
