@@ -117,7 +117,7 @@ def idle(sensor, proxy, place, command, *, rows):
     time.sleep(4)
     cycles, cpu = len(done(running)) - cycles, running.cpu_seconds() - cpu
     assert len(proxy.requests()) == requests > 0
-    assert cycles >= 20
+    assert cycles >= 10
     assert cpu / cycles < 0.020
     # It is still awake.
     sensor.add(1)
@@ -288,10 +288,10 @@ def test_memory_does_not_grow_with_the_backlog(sensor, folder, command):
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_from_300_000_to_1_500_000_rows(sensor, folder, command):
+def test_memory_does_not_grow_from_one_to_five_million_rows(sensor, folder, command):
     sensor.create()
     peaks = [
-        peak(sensor, folder, command, rows=rows, run=i, size=131_072) for i, rows in enumerate((300_000, 1_500_000))
+        peak(sensor, folder, command, rows=rows, run=i, size=131_072) for i, rows in enumerate((1_000_000, 5_000_000))
     ]
     assert peaks[1] < peaks[0] * 1.15
     assert peaks[1] < 400
