@@ -71,7 +71,7 @@ class Sizes:
     blobs: int = 20_000
     blob_bytes: int = 65_536
     runs: int = 5
-    idle_cycles: int = 500
+    idle_cycles: int = 2_000
 
 
 class Bench:
@@ -207,14 +207,14 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, and write docs/benchmarks.md.")
     parser.add_argument("--only", action="append", choices=PARTS, help="measure this part (may be given again)")
-    parser.add_argument("--rows", type=int, default=Sizes.rows, help="rows for the contenders")
-    parser.add_argument("--runs", type=int, default=Sizes.runs, help="times that each is measured")
+    parser.add_argument("--rows", type=int, default=Sizes().rows, help="rows for the contenders")
+    parser.add_argument("--runs", type=int, default=Sizes().runs, help="times that each is measured")
     parser.add_argument("--contender", action="append", choices=CONTENDERS, help="only these (may be given again)")
     parser.add_argument("--directory", type=Path, help="for databases, which stay (default: a temporary one)")
     parser.add_argument("--output", type=Path, default=measure.ROOT / "docs", help="where the page goes")
     parser.add_argument("--no-plot", action="store_true", help="for where matplotlib is not installed")
     options = parser.parse_args()
-    directory = options.directory or Path(tempfile.gettempdir()) / "edge-delta-benchmarks"
+    directory = (options.directory or Path(tempfile.gettempdir()) / "edge-delta-benchmarks").resolve()
     directory.mkdir(parents=True, exist_ok=True)
     work = Bench(Sizes(rows=options.rows, runs=options.runs), directory, options.contender or CONTENDERS)
     bench(work, options.output, options.only or PARTS, plot=not options.no_plot)

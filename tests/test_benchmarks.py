@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,6 +98,13 @@ def test_wide_and_heavy_tables_have_the_width_and_weight_asked_for(tmp_path: Pat
     heavy = sqlite3.connect(tmp_path / "blobs.db")
     assert heavy.execute(f"SELECT sum(length(image)) FROM {TABLE}").fetchone() == (3 * 65_536,)
     heavy.close()
+
+
+def test_the_command_writes_the_page_of_the_part_asked_for(tmp_path: Path) -> None:
+    chosen = ["--only", "contenders", "--contender", "floor", "--rows", "500", "--runs", "1", "--no-plot"]
+    argv = [sys.executable, "-m", "benchmarks", *chosen, "--output", "docs", "--directory", "work"]
+    measure.run(argv, directory=tmp_path)
+    assert "500 rows" in (tmp_path / "docs" / "benchmarks.md").read_text()
 
 
 def test_a_spread_shows_median_least_and_most() -> None:
