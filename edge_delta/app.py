@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edge_delta import modes, storage
+from edge_delta.config import changed
 from edge_delta.engine import Engine, Pace
 from edge_delta.errors import ConfigurationError
 from edge_delta.lane import Lane, Step
@@ -114,14 +115,16 @@ def build(
         from edge_delta.progress import Bar  # noqa: PLC0415
 
         listeners.append(Bar().record)
-    watch = SettingsWatch(settings, flags, log)
+    watch = SettingsWatch(settings, flags, log, check=lambda wanted: lanes_of(wanted, parts))
 
     def reload(running: Sequence[Lane]) -> tuple[Sequence[Lane], Pace] | None:
         changed = watch.poll()
         if changed is None:
             return None
         before, after = changed
-        return switched(running, before, after, parts), pace_of(after)
+        lanes = switched(running, before, after, parts)
+        watch.taken_over()  # not before all of it is done: what fails for the moment is tried again
+        return lanes, pace_of(after)
 
     return Engine(source, lanes, pace_of(settings), log=log, listeners=listeners, reload=reload)
 
@@ -235,8 +238,9 @@ def _privacy_policy(settings: Settings, mode: str) -> dict[str, str]:
 def switched(running: Sequence[Lane], before: Settings, after: Settings, parts: Parts) -> list[Lane]:
     """The lanes of changed settings, going on from where the running ones stand.
 
-    A mode that was there before keeps its own cursor. A new one goes on from the cursor of those that end (or of the
-    first one, if none ends), unless the settings say that it catches up from its own.
+    A mode that was there before keeps its own cursor. A new one goes on from the cursor of those that end (or that
+    stay, if none ends), unless the settings say that it catches up from its own. Where they stand apart, the one that
+    is behind counts; that of emergency, which holds no readings, only if it is alone.
     """
     lanes = lanes_of(after, parts)
     old = {lane.name: lane for lane in running}
@@ -245,9 +249,13 @@ def switched(running: Sequence[Lane], before: Settings, after: Settings, parts: 
             lane.finish_source()
         lane.settle()
     ended = [lane for lane in running if lane.name not in after.processing_mode] or list(running)
+    ended = [lane for lane in ended if lane.name != "emergency"] or ended
+    behind = min((lane.cursor() for lane in ended), key=lambda c: (c.generation, c.rowid))
     for lane in lanes:
-        if lane.name not in old and after.on_mode_change == "continue":
-            lane.adopt(ended[0].cursor())
+        if lane.name in old:
+            lane.start_from(old[lane.name].cursor())
+        elif after.on_mode_change == "continue":
+            lane.adopt(behind)
     if before.processing_mode != after.processing_mode:
         _say_mode_changed(before, after, lanes, parts.log)
     return lanes
@@ -269,7 +277,7 @@ def replay(settings: Settings, log: structlog.stdlib.BoundLogger) -> dict[str, O
     from edge_delta.replay import Replay  # noqa: PLC0415
 
     state = StateDirectory(settings.state_dir)
-    plain = settings.model_copy(update={"gps_fuzzing": settings.gps_fuzzing.model_copy(update={"enabled": False})})
+    plain = changed(settings, gps_fuzzing=changed(settings.gps_fuzzing, enabled=False))
     with state.locked():
         source = SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
         parts = Parts(source, _node_id(settings, state, source, new_node=False), log)

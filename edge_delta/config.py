@@ -5,33 +5,25 @@ Every problem is reported at once, with the place it came from. A key that nothi
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
-import zoneinfo
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+import msgspec
+from msgspec import Meta
 
 from edge_delta.errors import ConfigurationError, Problem
-from edge_delta.modes import SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 DEFAULT_FILE = Path("config.toml")
 _SECRET_WORDS = ("secret", "password", "token", "account_key", "access_key", "sas")
-
+_MASK = "**********"
+_SHORTEST_SECRET = 16
 
 ModeName = Literal["raw", "schematized", "sanitized", "aggregated", "emergency"]
 Aggregation = Literal[
@@ -39,152 +31,223 @@ Aggregation = Literal[
 ]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+class Secret:
+    """A text that shows itself to nobody by accident."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        if len(text) < _SHORTEST_SECRET:
+            msg = f"is too short: expected at least {_SHORTEST_SECRET} characters"
+            raise ValueError(msg)
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return _MASK
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
 
 
-class Limits(_Section):
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the settings.
+
+    A field's ``Meta`` has its bounds and its description. In ``extra`` it may have ``prepare``, a function that brings
+    other ways of writing the value into its form, and ``private``, whether the log masks it.
+    """
+
+
+def _in_order(low: float | None, high: float | None) -> None:
+    if low is not None and high is not None and low > high:
+        msg = f"min {low:g} is above max {high:g}"
+        raise ValueError(msg)
+
+
+class Limits(Section, frozen=True, kw_only=True):
     """Lower and upper limit of a column, in the source's unit."""
 
-    min: float | None = Field(default=None, description="values below it are outside")
-    max: float | None = Field(default=None, description="values above it are outside")
+    min: Annotated[float | None, Meta(description="values below it are outside")] = None
+    max: Annotated[float | None, Meta(description="values above it are outside")] = None
+
+    def __post_init__(self) -> None:
+        _in_order(self.min, self.max)
 
 
-class Fill(_Section):
+class Fill(Section, frozen=True, kw_only=True):
     """A value in place of a missing one."""
 
-    fill: float | str = Field(description="the value")
+    fill: Annotated[float | str, Meta(description="the value")]
 
 
 Missing = Literal["keep", "reject", "forward_fill"] | Fill
 
 
-class SchematizeSettings(_Section):
+class SchematizeSettings(Section, frozen=True, kw_only=True):
     """How the standard columns are found and filled."""
 
-    rename: dict[str, str] = Field(default_factory=dict, description="standard column by source column")
-    defaults: dict[str, str] = Field(default_factory=dict, description="text for standard columns the source lacks")
-    thresholds: dict[str, Limits] = Field(
-        default_factory=dict, description="limits that set anomaly_flag where the source has none"
-    )
+    rename: Annotated[dict[str, str], Meta(description="standard column by source column")] = {}
+    defaults: Annotated[dict[str, str], Meta(description="text for standard columns the source lacks")] = {}
+    thresholds: Annotated[
+        dict[str, Limits], Meta(description="limits that set anomaly_flag where the source has none")
+    ] = {}
 
 
-class GpsSettings(_Section):
+class GpsSettings(Section, frozen=True, kw_only=True):
     """How coordinates are displaced, and those of devices that report none. The secret is GPS_FUZZING_SECRET."""
 
-    enabled: bool = Field(default=False, description="displace coordinates")
-    strategy: Literal["per_sensor", "per_reading", "planar_laplace"] = Field(
-        "per_sensor", description="how: one displacement per sensor, noise per reading, or planar Laplace"
+    enabled: Annotated[bool, Meta(description="displace coordinates")] = False
+    strategy: Annotated[
+        Literal["per_sensor", "per_reading", "planar_laplace"],
+        Meta(description="how: one displacement per sensor, noise per reading, or planar Laplace"),
+    ] = "per_sensor"
+    radius_meters: Annotated[float, Meta(gt=0, le=1_000_000, description="radius of the disk")] = 500.0
+    epsilon: Annotated[float, Meta(gt=0, description="planar_laplace: privacy per metre; mean is 2/epsilon")] | None = (
+        None
     )
-    radius_meters: float = Field(500.0, gt=0, le=1_000_000, description="radius of the disk")
-    epsilon: float | None = Field(
-        default=None, gt=0, description="planar_laplace: privacy per metre; mean is 2/epsilon"
+    cell_meters: (
+        Annotated[float, Meta(ge=1, description="another displacement in each grid cell, for movers")] | None
+    ) = None
+    modes: Annotated[tuple[ModeName, ...], Meta(description="modes whose tables are fuzzed")] = (
+        "schematized",
+        "sanitized",
+        "aggregated",
+        "emergency",
     )
-    cell_meters: float | None = Field(
-        default=None, ge=1, description="another displacement in each grid cell, for movers"
-    )
-    modes: tuple[ModeName, ...] = Field(
-        ("schematized", "sanitized", "aggregated", "emergency"), description="modes whose tables are fuzzed"
-    )
-    withhold: tuple[str, ...] = Field((), description="more source columns that tell a place; NULL in fuzzed tables")
-    base_lat: float | None = Field(
-        default=None, ge=-90, le=90, description="degrees north, where the source has no latitude"
-    )
-    base_lon: float | None = Field(
-        default=None, ge=-180, le=180, description="degrees east, where the source has no longitude"
-    )
+    withhold: Annotated[
+        tuple[str, ...], Meta(description="more source columns that tell a place; NULL in fuzzed tables")
+    ] = ()
+    base_lat: (
+        Annotated[
+            float,
+            Meta(ge=-90, le=90, description="degrees north, where the source has no latitude", extra={"private": True}),
+        ]
+        | None
+    ) = None
+    base_lon: (
+        Annotated[
+            float,
+            Meta(
+                ge=-180, le=180, description="degrees east, where the source has no longitude", extra={"private": True}
+            ),
+        ]
+        | None
+    ) = None
+
+    def __post_init__(self) -> None:
+        if (self.base_lat is None) != (self.base_lon is None):
+            msg = "base_lat and base_lon go together: set both or none"
+            raise ValueError(msg)
 
 
-class SanitizeSettings(_Section):
+class SanitizeSettings(Section, frozen=True, kw_only=True):
     """What a clean reading is."""
 
-    ranges: dict[str, Limits] = Field(default_factory=dict, description="possible values by column")
-    missing: dict[str, Missing] = Field(default_factory=dict, description="what to do with NULL, by column")
-    columns: tuple[str, ...] | None = Field(default=None, description="allow-list: no other column leaves the device")
-    future_tolerance: float = Field(86_400.0, ge=0, description="seconds that a time may lie in the future")
+    ranges: Annotated[dict[str, Limits], Meta(description="possible values by column")] = {}
+    missing: Annotated[dict[str, Missing], Meta(description="what to do with NULL, by column")] = {}
+    columns: Annotated[tuple[str, ...] | None, Meta(description="allow-list: no other column leaves the device")] = None
+    future_tolerance: Annotated[float, Meta(ge=0, description="seconds that a time may lie in the future")] = 86_400.0
 
 
-class AggregateSettings(_Section):
+_USUAL: dict[str, tuple[Aggregation, ...]] = {
+    "temperature": ("mean", "min", "max"),
+    "humidity": ("mean", "min", "max"),
+    "pressure": ("mean", "min", "max"),
+}
+
+
+class AggregateSettings(Section, frozen=True, kw_only=True):
     """Event-time windows."""
 
-    window_minutes: int = Field(5, ge=1, description="length of a window")
-    group_by: tuple[str, ...] = Field(("sensor_id",), description="columns that make the groups")
-    aggregations: dict[str, tuple[Aggregation, ...]] = Field(
-        dict.fromkeys(("temperature", "humidity", "pressure"), ("mean", "min", "max")),
-        description="what to compute, by column",
+    window_minutes: Annotated[int, Meta(ge=1, description="length of a window")] = 5
+    group_by: Annotated[tuple[str, ...], Meta(description="columns that make the groups")] = ("sensor_id",)
+    aggregations: Annotated[dict[str, tuple[Aggregation, ...]], Meta(description="what to compute, by column")] = (
+        msgspec.field(default_factory=lambda: dict(_USUAL))
     )
-    allowed_lateness: float = Field(60.0, ge=0, description="seconds a window stays open after its end")
-    future_tolerance: float = Field(
-        3_600.0, ge=0, description="seconds ahead of the clock that times still count as time"
-    )
-    time_zone: str = Field("UTC", description="where windows begin, for windows longer than an hour")
+    allowed_lateness: Annotated[float, Meta(ge=0, description="seconds a window stays open after its end")] = 60.0
+    future_tolerance: Annotated[
+        float, Meta(ge=0, description="seconds ahead of the clock that times still count as time")
+    ] = 3_600.0
+    time_zone: Annotated[str, Meta(description="where windows begin, for windows longer than an hour")] = "UTC"
 
-    @field_validator("time_zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
+    def __post_init__(self) -> None:
+        if self.time_zone == "UTC":
+            return
+        import zoneinfo  # noqa: PLC0415 - few settings name a zone
+
         try:
-            zoneinfo.ZoneInfo(value)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-            msg = f"{value!r} is no time zone: expected a name like Europe/Berlin"
+            zoneinfo.ZoneInfo(self.time_zone)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            msg = f"time_zone {self.time_zone!r} is no time zone: expected a name like Europe/Berlin"
             raise ValueError(msg) from None
-        return value
+        if self.window_minutes > 60 and self.window_minutes % 60:  # noqa: PLR2004
+            msg = f"window_minutes = {self.window_minutes} with a time zone: expected at most 60, or full hours"
+            raise ValueError(msg)
 
 
-class Threshold(_Section):
+class Threshold(Section, frozen=True, kw_only=True):
     """Limits of a column and how bad it is to be outside."""
 
-    min: float | None = Field(default=None, description="alert strictly below it")
-    max: float | None = Field(default=None, description="alert strictly above it")
-    severity: str = Field("high", description="the alert's severity")
+    min: Annotated[float | None, Meta(description="alert strictly below it")] = None
+    max: Annotated[float | None, Meta(description="alert strictly above it")] = None
+    severity: Annotated[str, Meta(description="the alert's severity")] = "high"
+
+    def __post_init__(self) -> None:
+        if self.min is None and self.max is None:
+            msg = "has neither min nor max"
+            raise ValueError(msg)
+        _in_order(self.min, self.max)
 
 
-def _threshold(value: object) -> object:
-    return {"max": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+def _thresholds(values: object) -> object:
+    if not isinstance(values, dict):
+        return values
+    plain = (int, float)
+    return {k: {"max": v} if isinstance(v, plain) and not isinstance(v, bool) else v for k, v in values.items()}
 
 
-class EmergencySettings(_Section):
+class EmergencySettings(Section, frozen=True, kw_only=True):
     """What makes an alert."""
 
-    trigger_keywords: tuple[str, ...] = Field(("EMERGENCY",), description="whole words in text columns, any case")
-    keyword_columns: tuple[str, ...] | None = Field(
-        default=None, description="where to look; default: all text columns"
+    trigger_keywords: Annotated[tuple[str, ...], Meta(description="whole words in text columns, any case")] = (
+        "EMERGENCY",
     )
-    keyword_severity: str = Field("critical", description="severity of keyword alerts")
-    severity_thresholds: dict[str, Annotated[Threshold, BeforeValidator(_threshold)]] = Field(
-        default_factory=dict, description="a number: alert strictly above it; or { min, max, severity }"
+    keyword_columns: Annotated[tuple[str, ...] | None, Meta(description="where to look; default: all text columns")] = (
+        None
     )
-    anomaly_flag: bool = Field(default=True, description="alert on anomaly_flag")
-    anomaly_severity: str = Field("medium", description="severity of anomaly alerts")
-    cooldown: float = Field(0.0, ge=0, description="seconds without a second alert of one sensor and rule")
-    min_pause: float = Field(0.5, ge=0.05, description="seconds between commits at the least")
+    keyword_severity: Annotated[str, Meta(description="severity of keyword alerts")] = "critical"
+    severity_thresholds: Annotated[
+        dict[str, Threshold],
+        Meta(
+            description="a number: alert strictly above it; or { min, max, severity }", extra={"prepare": _thresholds}
+        ),
+    ] = {}
+    anomaly_flag: Annotated[bool, Meta(description="alert on anomaly_flag")] = True
+    anomaly_severity: Annotated[str, Meta(description="severity of anomaly alerts")] = "medium"
+    cooldown: Annotated[float, Meta(ge=0, description="seconds without a second alert of one sensor and rule")] = 0.0
+    min_pause: Annotated[float, Meta(ge=0.05, description="seconds between commits at the least")] = 0.5
 
 
-class StorageSettings(_Section):
+class StorageSettings(Section, frozen=True, kw_only=True):
     """Where the object store is. Credentials come from the environment or the SDK's own chain, never from here."""
 
-    endpoint_url: str | None = Field(
-        default=None, description="an S3-compatible server, for example http://127.0.0.1:8333"
-    )
-    region: str | None = Field(default=None, description="the bucket's region")
-    virtual_hosted_style: bool = Field(default=False, description="bucket in the host name instead of the path")
-    request_timeout: float = Field(30.0, gt=0, description="seconds that one request may take")
-    connect_timeout: float = Field(5.0, gt=0, description="seconds to connect")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_secrets(cls, values: Any) -> Any:
-        for key in values if isinstance(values, dict) else ():
-            if _is_secret(str(key)):
-                msg = f"{key} is a secret: set it in the environment, never in the file"
-                raise ValueError(msg)
-        return values
+    endpoint_url: Annotated[
+        str | None, Meta(description="an S3-compatible server, for example http://127.0.0.1:8333")
+    ] = None
+    region: Annotated[str | None, Meta(description="the bucket's region")] = None
+    virtual_hosted_style: Annotated[bool, Meta(description="bucket in the host name instead of the path")] = False
+    request_timeout: Annotated[float, Meta(gt=0, description="seconds that one request may take")] = 30.0
+    connect_timeout: Annotated[float, Meta(gt=0, description="seconds to connect")] = 5.0
 
 
 def _path(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str) else value
-
-
-LocalPath = Annotated[Path, BeforeValidator(_path)]
 
 
 def _listed(value: object) -> object:
@@ -193,53 +256,65 @@ def _listed(value: object) -> object:
     return list(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
 
 
-class Settings(_Section):
+def _yes_or_no(value: object) -> object:
+    words = {"yes": True, "on": True, "no": False, "off": False}
+    return words.get(value.lower(), value) if isinstance(value, str) else value
+
+
+class Settings(Section, frozen=True, kw_only=True):
     """All settings of one process."""
 
-    sqlite: LocalPath = Field(description="the SQLite database file")
-    sqlite_table_name: str | None = Field(default=None, description="the table to read; default: the only one")
-    timestamp_col: str | None = Field(default=None, description="the column with the reading's time; default: detected")
-    table_path: str = Field(
-        min_length=1, description="base of the tables: a folder, s3://, abfss://; {node_id} allowed"
+    sqlite: Annotated[Path, Meta(description="the SQLite database file", extra={"prepare": _path})]
+    sqlite_table_name: Annotated[str | None, Meta(description="the table to read; default: the only one")] = None
+    timestamp_col: Annotated[str | None, Meta(description="the column with the reading's time; default: detected")] = (
+        None
     )
-    processing_mode: Annotated[tuple[ModeName, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
-        ("schematized",), description="which table is written; several in a list"
+    table_path: Annotated[
+        str, Meta(min_length=1, description="base of the tables: a folder, s3://, abfss://; {node_id} allowed")
+    ]
+    processing_mode: Annotated[
+        tuple[ModeName, ...],
+        Meta(min_length=1, description="which table is written; several in a list", extra={"prepare": _listed}),
+    ] = ("schematized",)
+    on_mode_change: Annotated[
+        Literal["continue", "backfill"],
+        Meta(description="a mode set while running goes on where the old one stands, or from its own cursor"),
+    ] = "continue"
+    state_dir: Annotated[Path, Meta(description="node id, lock and last_upload.json", extra={"prepare": _path})] = Path(
+        "state"
     )
-    on_mode_change: Literal["continue", "backfill"] = Field(
-        "continue", description="a mode set while running goes on where the old one stands, or from its own cursor"
-    )
-    state_dir: LocalPath = Field(Path("state"), description="node id, lock and last_upload.json")
-    interval: float = Field(300.0, gt=0, description="seconds between cycles")
-    fuzz_factor: float = Field(0.1, ge=0, le=1, description="share of the interval by which it varies")
-    max_batch_size: int = Field(131_072, ge=1, description="rows a commit")
-    node_id: str | None = Field(
-        None, min_length=1, description="this device's name; default: kept in the state directory"
-    )
-    once: bool = Field(default=False, description="deliver what is there, then exit")
-    retry_for: float = Field(60.0, ge=0, description="seconds that --once keeps trying when something is unavailable")
-    on_source_reset: Literal["new_generation", "stop"] = Field(
-        "new_generation", description="what to do when the source was replaced"
-    )
+    interval: Annotated[float, Meta(gt=0, description="seconds between cycles")] = 300.0
+    fuzz_factor: Annotated[float, Meta(ge=0, le=1, description="share of the interval by which it varies")] = 0.1
+    max_batch_size: Annotated[int, Meta(ge=1, description="rows a commit")] = 131_072
+    node_id: (
+        Annotated[str, Meta(min_length=1, description="this device's name; default: kept in the state directory")]
+        | None
+    ) = None
+    once: Annotated[bool, Meta(description="deliver what is there, then exit", extra={"prepare": _yes_or_no})] = False
+    retry_for: Annotated[
+        float, Meta(ge=0, description="seconds that --once keeps trying when something is unavailable")
+    ] = 60.0
+    on_source_reset: Annotated[
+        Literal["new_generation", "stop"], Meta(description="what to do when the source was replaced")
+    ] = "new_generation"
     schematize: SchematizeSettings = SchematizeSettings()
     sanitize: SanitizeSettings = SanitizeSettings()
     aggregate: AggregateSettings = AggregateSettings()
     emergency: EmergencySettings = EmergencySettings()
     gps_fuzzing: GpsSettings = GpsSettings()
-    gps_fuzzing_secret: SecretStr | None = Field(default=None, min_length=16, description="key of the displacements")
+    gps_fuzzing_secret: Annotated[Secret | None, Meta(description="key of the displacements")] = None
     storage: StorageSettings = StorageSettings()
 
-    @model_validator(mode="after")
-    def _fuzzing_is_complete(self) -> Settings:
+    def __post_init__(self) -> None:
         gps = self.gps_fuzzing
         if not gps.enabled:
-            return self
+            return
         if gps.strategy != "per_reading" and self.gps_fuzzing_secret is None:
             msg = f"gps_fuzzing with strategy {gps.strategy!r} needs a secret: set GPS_FUZZING_SECRET"
             raise ValueError(msg)
         if gps.strategy == "planar_laplace" and gps.epsilon is None:
             msg = "gps_fuzzing with strategy 'planar_laplace' needs gps_fuzzing.epsilon"
             raise ValueError(msg)
-        return self
 
 
 ENVIRONMENT = {
@@ -287,21 +362,27 @@ FLAGS = {
 """The flag of each setting that has one."""
 
 
-def load(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = None) -> Settings:
+def load(
+    flags: Mapping[str, Any],
+    *,
+    environment: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> Settings:
     """The settings of this process.
 
     Args:
         flags: settings given on the command line, by name; ``config`` is the file's path. None means not given.
         environment: the environment variables, by default the process's own.
+        defaults: for what a command does not need and nothing else sets.
 
     Raises:
         ConfigurationError: with every problem found.
     """
     environment = os.environ if environment is None else environment
-    problems: list[Problem] = []
     file = file_of(flags, environment)
-    values: dict[str, Any] = _toml(file) if file is not None else {}
+    values: dict[str, Any] = {**defaults, **(_toml(file) if file is not None else {})}
     places = dict.fromkeys(values, str(file))
+    problems: list[Problem] = []
     if values.pop("gps_fuzzing_secret", None) is not None:
         problems.append(Problem(str(file), "gps_fuzzing_secret", "", "is a secret: set GPS_FUZZING_SECRET instead"))
     problems += _from_environment(environment, values, places)
@@ -309,12 +390,8 @@ def load(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = No
         if flags.get(key) is not None:
             values[key] = flags[key]
             places[key] = f"flag {flag}"
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        problems += [_problem(details, values, places, file) for details in error.errors()]
-        raise ConfigurationError.of(problems) from None
-    if problems:
+    settings = _section(Settings, values, _Report(places, file, problems))
+    if settings is None or problems:
         raise ConfigurationError.of(problems)
     return settings
 
@@ -357,37 +434,180 @@ def _toml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} is not valid TOML: {error}", "Mend that line") from None
 
 
-def _problem(details: Any, values: Mapping[str, Any], places: Mapping[str, str], file: Path | None) -> Problem:
-    path = [str(part) for part in details["loc"]]
-    key = ".".join(path)
-    place = places.get(path[0], "settings") if path else str(file or "settings")
-    if details["type"] == "missing" and len(path) == 1:
-        variable = next((v for v, k in ENVIRONMENT.items() if k == path[0]), None)
-        ways = [FLAGS.get(path[0]), variable, f"{path[0]} in {file or DEFAULT_FILE}"]
-        return Problem("settings", key, "", "is required: set " + ", ".join(w for w in ways if w))
-    if details["type"] == "extra_forbidden":
-        return Problem(place, key, "", "no such setting" + _nearest(path))
-    if details["type"] == "value_error":
-        return Problem(place, key or "gps_fuzzing", "", str(details["ctx"]["error"]))
-    value: Any = values
-    for part in path:
-        value = value.get(part) if isinstance(value, dict) else value
-    shown = "" if _is_secret(key) else repr(value)
-    return Problem(place, key, shown, details["msg"][0].lower() + details["msg"][1:])
+S = TypeVar("S", bound=Section)
 
 
-def _is_secret(key: str) -> bool:
+class _Report:
+    """Gathers the problems, each with the place that its value came from."""
+
+    def __init__(self, places: Mapping[str, str], file: Path | None, problems: list[Problem]) -> None:
+        self._places = places
+        self._file = file
+        self._problems = problems
+
+    def add(self, key: str, value: object, expected: str) -> None:
+        """One problem. Only values that cannot be secret are shown."""
+        plain = isinstance(value, str | int | float) and not is_secret(key)
+        place = self._places.get(key.split(".")[0], str(self._file or "settings"))
+        self._problems.append(Problem(place, key, repr(value) if plain else "", expected))
+
+    def missing(self, key: str) -> None:
+        """A required setting is not there."""
+        variable = next((v for v, k in ENVIRONMENT.items() if k == key), None)
+        ways = [FLAGS.get(key), variable, f"{key} in {self._file or DEFAULT_FILE}"]
+        expected = "is required: set " + ", ".join(way for way in ways if way)
+        self._problems.append(Problem("settings", key, "", expected))
+
+
+def _section(section: type[S], values: object, report: _Report, path: str = "") -> S | None:
+    """A section out of plain values; None, and every problem reported, if they do not make one."""
+    if not isinstance(values, dict):
+        report.add(path, values, f"expected a table of settings, like [{path}]")
+        return None
+    known = {field.name: field for field in msgspec.structs.fields(section)}
+    built: dict[str, Any] = {}
+    complete = True
+    for name in values:
+        if name not in known:
+            report.add(f"{path}{name}", None, _unknown(name, list(known)))
+            complete = False
+    for name, field in known.items():
+        if name in values:
+            built[name] = _field(field, values[name], report, f"{path}{name}")
+            complete &= built[name] is not _BROKEN
+        elif field.required:
+            report.missing(f"{path}{name}")
+            complete = False
+    return _constructed(section, built, report, path) if complete else None
+
+
+_BROKEN = object()
+
+
+def _field(field: msgspec.structs.FieldInfo, value: object, report: _Report, key: str) -> object:
+    if isinstance(field.type, type) and issubclass(field.type, Section):
+        inner = _section(field.type, value, report, f"{key}.")
+        return _BROKEN if inner is None else inner
+    prepare = extra(field.type).get("prepare")
+    prepared = prepare(value) if prepare is not None else value
+    try:
+        return msgspec.convert(prepared, field.type, strict=False, dec_hook=_decoded)
+    except msgspec.ValidationError as error:
+        _explain(str(error), field.type, value, report, key)
+        return _BROKEN
+
+
+def _constructed(section: type[S], built: dict[str, Any], report: _Report, path: str) -> S | None:
+    try:
+        return section(**built)
+    except ValueError as error:
+        report.add(path.rstrip(".") or "gps_fuzzing", None, str(error))
+        return None
+
+
+def _decoded(wanted: type, value: object) -> object:
+    if wanted is Secret and isinstance(value, str):
+        return Secret(value)
+    if wanted is Path and isinstance(value, Path):
+        return value
+    msg = f"expected a {'text' if wanted is Secret else 'path'}"
+    raise ValueError(msg)
+
+
+def _explain(message: str, form: Any, value: object, report: _Report, key: str) -> None:
+    """Report msgspec's message, which names the inner place as a path that begins with a dollar sign."""
+    text, _, inner = message.partition(" - at `$")
+    for part in inner.rstrip("`").replace("[...]", "").split("."):
+        if part:
+            key, value = f"{key}.{part}", value.get(part) if isinstance(value, dict) else value
+    if text.startswith("Invalid enum value"):
+        text = "expected one of " + ", ".join(repr(choice) for choice in _choices(form))
+    if "unknown field" in text:
+        text = "no such setting: " + text.partition("unknown field ")[2]
+    report.add(key, value, text[0].lower() + text[1:])
+
+
+def _choices(form: Any) -> Iterator[str]:
+    for part in get_args(form):
+        if isinstance(part, str):
+            yield part
+        elif part is not Ellipsis:
+            yield from _choices(part)
+
+
+def extra(form: Any) -> dict[str, Any]:
+    """What a field's type says besides msgspec's own constraints."""
+    found: dict[str, Any] = {}
+    for part in get_args(form):
+        if isinstance(part, Meta):
+            found |= part.extra or {}
+        else:
+            found |= extra(part)
+    return found
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    import difflib  # noqa: PLC0415 - only for a mistake
+
+    if is_secret(name):
+        return "is a secret: set it in the environment, never in the file"
+    close = difflib.get_close_matches(name, names, n=1)
+    return "no such setting" + (f", did you mean {close[0]}?" if close else f"; there are: {', '.join(names)}")
+
+
+def is_secret(key: str) -> bool:
+    """Whether a name is one that secrets have."""
     return any(word in key.lower() for word in _SECRET_WORDS)
 
 
-def _nearest(path: list[str]) -> str:
-    section: Any = Settings
-    for part in path[:-1]:
-        field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
-        section = field.annotation if field is not None else None
-    names = list(section.model_fields) if hasattr(section, "model_fields") else []
-    close = difflib.get_close_matches(path[-1], names, n=1)
-    return f", did you mean {close[0]}?" if close else f"; there are: {', '.join(names)}"
+# -- showing and changing
 
 
-__all__ = ["ENVIRONMENT", "FLAGS", "SUFFIXES", "SecretStr", "Settings", "load"]
+@cache
+def _private(section: type[Section]) -> frozenset[str]:
+    hints = get_type_hints(section, include_extras=True)
+    return frozenset(name for name, form in hints.items() if extra(form).get("private"))
+
+
+def shown(section: Section, *, all_of_it: bool = False) -> dict[str, Any]:
+    """A section as plain values for the log: secrets and the device's place masked, defaults left out.
+
+    Args:
+        section: the section.
+        all_of_it: whether defaults are shown too.
+    """
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(section):
+        value = getattr(section, field.name)
+        default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        if value == default and not all_of_it:
+            continue
+        found[field.name] = _MASK if field.name in _private(type(section)) and value is not None else _plain(value)
+    return found
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Section):
+        return shown(value)
+    if isinstance(value, Secret | Path):
+        return repr(value) if isinstance(value, Secret) else str(value)
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return value
+
+
+def names(section: type[Section] | Section) -> list[str]:
+    """The names of a section's settings."""
+    return [field.name for field in msgspec.structs.fields(section)]
+
+
+def changed(section: S, **values: Any) -> S:
+    """The same section with some other values.
+
+    Raises:
+        ConfigurationError: if they do not go together.
+    """
+    try:
+        return msgspec.structs.replace(section, **values)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None

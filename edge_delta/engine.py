@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from edge_delta.model import Waiting
 from edge_delta.retry import Outage, Persistence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edge_delta.lane import Lane, Step
     from edge_delta.source import SQLiteSource
 
+T = TypeVar("T")
 _LOOK_EVERY = 2.0
 """Seconds between looks at the settings file."""
 
@@ -120,10 +121,10 @@ class Engine:
             self._persist(self._finish_source, stop, for_seconds=self._pace.retry_for)
         self._persist(self._settle, stop, for_seconds=self._pace.retry_for)
 
-    def _persist(self, work: Callable[[Flag], None], stop: Flag, *, for_seconds: float | None) -> None:
+    def _persist(self, work: Callable[[Flag], T], stop: Flag, *, for_seconds: float | None) -> T | None:
         """Work, tried again while it fails for a reason that may pass."""
         persistence = Persistence(self._outage, stop, for_seconds=for_seconds)
-        persistence.call(lambda: work(stop), on_failure=self._forget)
+        return persistence.call(lambda: work(stop), on_failure=self._forget)
 
     def _forget(self) -> None:
         self._behind = True
@@ -136,7 +137,7 @@ class Engine:
         due = time.monotonic() + self._pace.pause()
         while (left := due - time.monotonic()) > 0 and not stop.is_set():
             stop.wait(min(left, _LOOK_EVERY, *(lane.urgent or _LOOK_EVERY for lane in self._lanes)))
-            if self._take_over_settings():
+            if self._persist(lambda _stop: self._take_over_settings(), stop, for_seconds=None):
                 return
             self._persist(self._hurry, stop, for_seconds=None)
 

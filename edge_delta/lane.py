@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_delta.errors import SourceReset
-from edge_delta.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Rejection
+from edge_delta.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Mark, Rejection
 from edge_delta.telemetry import Event
 
 if TYPE_CHECKING:
@@ -163,27 +163,35 @@ class Lane:
         stands = self.sink.committed()
         if stands is not None and (stands.generation, stands.rowid) >= (cursor.generation, cursor.rowid):
             return
-        self._ahead = Cursor(cursor.generation, cursor.rowid, cursor.fingerprint)
+        self._ahead = self._adopted(cursor)
         if cursor.rowid == BEFORE_FIRST:
             return
         self.sink.append(self._no_rows(), self._ahead)
         self._ahead = None
 
+    def _adopted(self, cursor: Cursor) -> Cursor:
+        """Another mode's cursor with the marks that matter here too."""
+        since = {name: n for name, n in cursor.marks.items() if name in (Mark.SINCE, Mark.SINCE_ROWID)}
+        return replace(cursor, marks=since)
+
     def _no_rows(self) -> pl.DataFrame:
         """A frame without rows in the shape of the mode's table."""
         import polars as pl  # noqa: PLC0415
 
-        from edge_delta import fitting  # noqa: PLC0415
         from edge_delta.modes.base import DTYPES, ROWID  # noqa: PLC0415
 
         there = self.sink.schema()
         if there is not None:
             return pl.DataFrame(schema={name: dtype for name, dtype in there.items() if dtype is not None})
         columns = {ROWID: pl.Int64(), **{c.alias: DTYPES[c.kind] for c in self._source.columns}}
-        context = Context(self._node_id, 0, self._now())
-        return fitting.split(
-            self._mode().plan(pl.LazyFrame(schema=columns), self._source.layout, context), pl.DataFrame(schema=columns)
-        )[0]
+        return self._empty(pl.DataFrame(schema=columns))
+
+    def _empty(self, columns: pl.DataFrame) -> pl.DataFrame:
+        """What the mode makes of a batch without rows."""
+        from edge_delta import fitting  # noqa: PLC0415
+
+        context = Context(self._node_id, 0, self._now(), self._source.table)
+        return fitting.split(self._mode().plan(columns.lazy(), self._source.layout, context), columns)[0]
 
     def settle(self) -> Commit | None:
         """Commit the cursor by itself where the last batches wrote no row to the mode's table."""

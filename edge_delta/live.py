@@ -15,7 +15,7 @@ from edge_delta.errors import ConfigurationError
 from edge_delta.telemetry import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import structlog
@@ -36,43 +36,59 @@ class SettingsWatch:
         settings: the running settings.
         flags: the command line, which goes before the file at every reading.
         log: where events go.
+        check: raises `ConfigurationError` for settings that cannot work with the source.
     """
 
-    def __init__(self, settings: Settings, flags: Mapping[str, Any], log: structlog.stdlib.BoundLogger) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        flags: Mapping[str, Any],
+        log: structlog.stdlib.BoundLogger,
+        *,
+        check: Callable[[Settings], object] = lambda _settings: None,
+    ) -> None:
+        self._running = self._wanted = settings
         self._flags = flags
         self._log = log
+        self._check = check
         self._file = config.file_of(flags)
-        self._seen = _content(self._file)
+        # The first look reads the file in any case: it may have changed since the settings were read.
+        self._seen: bytes | None = None
         self._next = time.monotonic() + LOOK_EVERY
 
     def poll(self) -> tuple[Settings, Settings] | None:
-        """The running and the changed settings, if there is a valid change; looks at most every `LOOK_EVERY` s."""
-        if self._file is None or time.monotonic() < self._next:
-            return None
-        self._next = time.monotonic() + LOOK_EVERY
-        content = _content(self._file)
+        """The running and the wanted settings as long as they differ; looks at most every `LOOK_EVERY` s."""
+        if self._file is not None and time.monotonic() >= self._next:
+            self._next = time.monotonic() + LOOK_EVERY
+            self._look(_content(self._file))
+        return (self._running, self._wanted) if self._wanted is not self._running else None
+
+    def taken_over(self) -> None:
+        """The wanted settings are the running ones now. Until this is said, `poll` goes on naming them."""
+        self._running = self._wanted
+
+    def _look(self, content: bytes | None) -> None:
         if content is None or content == self._seen:
-            return None  # a file that is being replaced is not there for a moment
+            return  # a file that is being replaced is not there for a moment
         self._seen = content
         try:
             found = config.load(self._flags)
+            wanted = config.changed(found, **{key: getattr(self._running, key) for key in FIXED})
+            self._check(wanted)
         except ConfigurationError as error:
             self._log.error(Event.SETTINGS_INVALID, error=str(error))
-            return None
-        return self._taken_over(found)
+            return
+        self._want(found, wanted)
 
-    def _taken_over(self, found: Settings) -> tuple[Settings, Settings] | None:
-        before = self._settings
+    def _want(self, found: Settings, wanted: Settings) -> None:
+        before = self._running
         stuck = [key for key in FIXED if getattr(found, key) != getattr(before, key)]
         if stuck:
             self._log.warning(Event.NEEDS_RESTART, keys=stuck)
-        after = found.model_copy(update={key: getattr(before, key) for key in FIXED})
-        changed = [key for key in type(after).model_fields if getattr(after, key) != getattr(before, key)]
+        changed = [key for key in config.names(wanted) if getattr(wanted, key) != getattr(before, key)]
         for key in changed:
-            self._log.info(Event.SETTINGS_CHANGED, key=key, old=_shown(before, key), new=_shown(after, key))
-        self._settings = after
-        return (before, after) if changed else None
+            self._log.info(Event.SETTINGS_CHANGED, key=key, old=_shown(before, key), new=_shown(wanted, key))
+        self._wanted = wanted if changed else before
 
 
 def _content(file: Path | None) -> bytes | None:
@@ -83,4 +99,4 @@ def _content(file: Path | None) -> bytes | None:
 
 
 def _shown(settings: Settings, key: str) -> object:
-    return settings.model_dump(mode="json", include={key})[key]
+    return config.shown(settings, all_of_it=True)[key]

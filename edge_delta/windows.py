@@ -10,22 +10,23 @@ What is kept in memory, and with the cursor in the log, is where the rows of ope
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from edge_delta import fitting
 from edge_delta.lane import Lane, Step
-from edge_delta.model import BEFORE_FIRST, Batch, Cursor, Mark, Rejection
+from edge_delta.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, Rejection
 from edge_delta.modes.aggregated import COUNT, FIRST_ID, LAST_ID, WINDOW, Aggregated
 from edge_delta.modes.base import ROWID
 from edge_delta.telemetry import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from edge_delta.model import Commit, Context
+    from edge_delta.errors import SourceReset
+    from edge_delta.model import Commit
 
 _DEFAULT_CHUNK = 65_536
 
@@ -51,6 +52,23 @@ class Span:
         return Span(min(self.first, other.first), max(self.last, other.last), self.rows + other.rows, self.end)
 
 
+def _join(spans: dict[int, Span], more: Mapping[int, Span]) -> None:
+    """Add what more is known to the spans."""
+    for window, span in more.items():
+        spans[window] = spans[window].joined(span) if window in spans else span
+
+
+def _stretches(spans: Iterable[Span], *, upto: int) -> list[tuple[int, int]]:
+    """First and last ids between which the rows of the spans lie, without what lies far between two of them."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted((s.first, min(s.last, upto)) for s in spans if s.first <= upto):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(last, found[-1][1]))
+        else:
+            found.append((first, last))
+    return found
+
+
 class WindowLane(Lane):
     """See the module's text. Windows are named by their start in microseconds since 1970, UTC."""
 
@@ -66,6 +84,23 @@ class WindowLane(Lane):
         """See `Lane.step`."""
         self._chunk = limit
         return super().step(limit=limit, upto=upto)
+
+    def _new_generation(self, reset: SourceReset) -> None:
+        super()._new_generation(reset)
+        self._tell_of_gaps(list(self._open or {}))  # the rows of open windows went with the source
+        self._open = None
+
+    def _adopted(self, cursor: Cursor) -> Cursor:
+        """Windows that are in the table stay known; rows that went to another mode's table open none."""
+        stands = self.sink.committed()
+        own = stands.marks if stands is not None and stands.generation == cursor.generation else {}
+        self._open = None
+        return replace(super()._adopted(cursor), marks={**own, Mark.OPEN: cursor.rowid + 1})
+
+    def _empty(self, columns: pl.DataFrame) -> pl.DataFrame:
+        context = Context(self._node_id, 0, self._now(), self._source.table)
+        batch = Batch(columns, (), Cursor(), 0, self._source.layout)
+        return self._windows().aggregate(self._rows(batch, context)[0].lazy(), context).collect()
 
     def finish_source(self) -> None:
         """Write the open windows while their rows can still be read."""
@@ -95,9 +130,7 @@ class WindowLane(Lane):
         touched = self._spans(rows)
         written = self._written_among(touched, before, context)
         watermark = self._watermark(rows, before, context)
-        for window, span in touched.items():
-            if window not in written:
-                spans[window] = spans[window].joined(span) if window in spans else span
+        _join(spans, {window: span for window, span in touched.items() if window not in written})
         due = {w: s for w, s in spans.items() if self._closed(s, watermark)}
         old = self._old_rows({**written, **due}, before, context)
         purged = self._purged(written, old)
@@ -168,21 +201,21 @@ class WindowLane(Lane):
 
     def _old_rows(self, spans: dict[int, Span], before: Cursor, context: Context) -> pl.DataFrame:
         """The rows of these windows that were read before this batch, from the source."""
-        first = min((s.first for s in spans.values()), default=before.rowid + 1)
-        return self._read_again(first, before, context, pl.col(WINDOW).cast(pl.Int64).is_in(list(spans)))
-
-    def _read_again(self, first: int, before: Cursor, context: Context, wanted: pl.Expr) -> pl.DataFrame:
-        """The wanted rows from one id up to the cursor, a chunk at a time."""
-        empty = self._rows(Batch(self._blank(), (), before, 0, self._source.layout), context)[0]
-        cursor, found = Cursor(before.generation, first - 1, marks=before.marks), [empty]
-        while cursor.rowid < before.rowid:
-            batch = self._source.read_after(cursor, limit=self._chunk, upto=before.rowid)
-            if batch is None:
-                break
-            rows, _ = self._rows(batch, context)
-            found.append(rows.filter(wanted))
-            cursor = Cursor(before.generation, batch.cursor.rowid, marks=before.marks)
+        wanted = pl.col(WINDOW).cast(pl.Int64).is_in(list(spans))
+        found = [self._rows(Batch(self._blank(), (), before, 0, self._source.layout), context)[0]]
+        for first, last in _stretches(spans.values(), upto=before.rowid):
+            found += [rows.filter(wanted) for rows in self._read_again(first, last, before, context)]
         return pl.concat(found)
+
+    def _read_again(self, first: int, last: int, before: Cursor, context: Context) -> Iterator[pl.DataFrame]:
+        """The rows from one id to another, a chunk at a time."""
+        cursor = Cursor(before.generation, first - 1, marks=before.marks)
+        while cursor.rowid < last:
+            batch = self._source.read_after(cursor, limit=self._chunk, upto=last)
+            if batch is None:
+                return
+            yield self._rows(batch, context)[0]
+            cursor = Cursor(before.generation, batch.cursor.rowid, marks=before.marks)
 
     def _blank(self) -> pl.DataFrame:
         from edge_delta.modes.base import DTYPES  # noqa: PLC0415
@@ -192,12 +225,13 @@ class WindowLane(Lane):
     def _restored(self, cursor: Cursor) -> dict[int, Span]:
         """The open windows, from the rows between the first that is in one and the cursor."""
         if self._open is None:
-            self._open = {}
+            spans: dict[int, Span] = {}
             first = cursor.marks.get(Mark.OPEN)
-            if first is not None and cursor.rowid != BEFORE_FIRST and first <= cursor.rowid:
+            if first is not None and cursor.rowid != BEFORE_FIRST:
                 context = self._context(cursor)
-                rows = self._read_again(first, cursor, context, pl.lit(True))  # noqa: FBT003
-                self._open = self._unwritten(self._spans(rows), cursor, context)
+                for rows in self._read_again(first, cursor.rowid, cursor, context):
+                    _join(spans, self._unwritten(self._spans(rows), cursor, context))
+            self._open = spans
         return self._open
 
     def _unwritten(self, spans: dict[int, Span], cursor: Cursor, context: Context) -> dict[int, Span]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WINDOW = "window_start"
 WINDOW_END = "window_end"
 FIRST_ID, LAST_ID, COUNT = "first_reading_id", "last_reading_id", "record_count"
-_MINUTES_A_DAY = 1440
+_MINUTES_AN_HOUR, _MINUTES_A_DAY = 60, 1440
 _IN_ORDER = ["timestamp", ROWID]
 
 
@@ -104,15 +104,35 @@ class Aggregated(Plain):
         days, rest = divmod(self.window_minutes, _MINUTES_A_DAY)
         return f"{self.window_minutes}m" if rest else f"{days}d"
 
+    @property
+    def _by_wall_clock(self) -> bool:
+        return self.time_zone != "UTC" and self.window_minutes > _MINUTES_AN_HOUR
+
     def window_of(self, time: pl.Expr) -> pl.Expr:
         """The start of the window that a time lies in."""
         local = time.dt.convert_time_zone(self.time_zone)
+        if self._by_wall_clock:
+            return self._instant(local.dt.replace_time_zone(None).dt.truncate(self._every))
         return local.dt.truncate(self._every).dt.convert_time_zone("UTC")
 
     def end_of(self, start: pl.Expr) -> pl.Expr:
         """The end of the window that starts there."""
         local = start.dt.convert_time_zone(self.time_zone)
+        if self._by_wall_clock:
+            return self._instant(local.dt.replace_time_zone(None).dt.truncate(self._every).dt.offset_by(self._every))
         return local.dt.offset_by(self._every).dt.convert_time_zone("UTC")
+
+    def _instant(self, wall: pl.Expr) -> pl.Expr:
+        """When the clock on the wall shows a time: the first time if it does so twice; if it skips it, when it skips.
+
+        So that windows neither overlap nor leave a gap, whatever the clock does at their borders.
+        """
+
+        def first(naive: pl.Expr) -> pl.Expr:
+            zoned = naive.dt.replace_time_zone(self.time_zone, ambiguous="earliest", non_existent="null")
+            return zoned.dt.convert_time_zone("UTC")
+
+        return pl.coalesce(first(wall), first(wall.dt.offset_by("-1d")).dt.offset_by("24h"))
 
     def aggregate(self, rows: pl.LazyFrame, context: Context) -> pl.LazyFrame:
         """One row a window and group, of rows as `plan` makes them."""

@@ -125,7 +125,7 @@ def deliver(
     flags = {"config": str(file), "once": True, "flush": flush}
     loaded = config.load(flags, environment={"GPS_FUZZING_SECRET": secret} if secret else {})
     stream = io.StringIO()
-    complete = app.run(loaded, telemetry.configure(stream=stream), threading.Event(), flags=flags)
+    complete = app.run(loaded, telemetry.configure(stream=stream), threading.Event(), flags={"flush": flush})
     return Delivered(complete, parse_events(stream.getvalue()), stream.getvalue())
 
 
