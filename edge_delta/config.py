@@ -9,7 +9,6 @@ import json
 import os
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
@@ -362,25 +361,19 @@ FLAGS = {
 """The flag of each setting that has one."""
 
 
-def load(
-    flags: Mapping[str, Any],
-    *,
-    environment: Mapping[str, str] | None = None,
-    defaults: Mapping[str, Any] = MappingProxyType({}),
-) -> Settings:
+def load(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process.
 
     Args:
         flags: settings given on the command line, by name; ``config`` is the file's path. None means not given.
         environment: the environment variables, by default the process's own.
-        defaults: for what a command does not need and nothing else sets.
 
     Raises:
         ConfigurationError: with every problem found.
     """
     environment = os.environ if environment is None else environment
     file = file_of(flags, environment)
-    values: dict[str, Any] = {**defaults, **(_toml(file) if file is not None else {})}
+    values: dict[str, Any] = _toml(file) if file is not None else {}
     places = dict.fromkeys(values, str(file))
     problems: list[Problem] = []
     if values.pop("gps_fuzzing_secret", None) is not None:
@@ -448,7 +441,7 @@ class _Report:
     def add(self, key: str, value: object, expected: str) -> None:
         """One problem. Only values that cannot be secret are shown."""
         plain = isinstance(value, str | int | float) and not is_secret(key)
-        place = self._places.get(key.split(".")[0], str(self._file or "settings"))
+        place = self._places.get(key.split(".", maxsplit=1)[0], str(self._file or "settings"))
         self._problems.append(Problem(place, key, repr(value) if plain else "", expected))
 
     def missing(self, key: str) -> None:

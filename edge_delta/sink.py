@@ -129,6 +129,18 @@ class DeltaSink:
         with storage.errors(self.uri):
             return pl.DataFrame(QueryBuilder().register("t", table).execute(sql).read_all())  # type: ignore[arg-type]
 
+    def snapshot(self) -> DeltaTable | None:
+        """The table for reading, also with features that cannot be written here; None if there is none.
+
+        Raises:
+            StorageUnavailable: if it cannot be read now.
+        """
+        with storage.errors(self.uri):
+            try:
+                return DeltaTable(self.uri, storage_options=self._options or None)
+            except TableNotFoundError:
+                return None
+
     def version(self) -> int | None:
         """The table's version as of the last look at it."""
         return self._handle.version() if self._handle is not None else None

@@ -9,9 +9,6 @@ import contextlib
 import fcntl
 import json
 import os
-import socket
-import tempfile
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +20,14 @@ if TYPE_CHECKING:
 MIRROR = "last_upload.json"
 _NODE_ID = "node_id"
 _LOCK = "lock"
+
+
+def kept_node_id(path: Path) -> str | None:
+    """The id that a state directory keeps, None if there is none; nothing is made."""
+    try:
+        return (path / _NODE_ID).read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
 
 
 class StateDirectory:
@@ -70,7 +75,7 @@ class StateDirectory:
                 ) from None
             with contextlib.suppress(OSError):  # a full disk must not stop a delivery
                 os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
             yield
         finally:
             os.close(descriptor)
@@ -103,7 +108,7 @@ class StateDirectory:
                 f"the target table exists, but {self.path} does not say which device this is",
                 "Set NODE_ID to this device's id, or pass --new-node if it never delivered before",
             )
-        made = f"node-{uuid.uuid4().hex[:12]}"
+        made = f"node-{os.urandom(6).hex()}"
         try:
             self._write(_NODE_ID, made + "\n")
         except OSError as error:
@@ -132,6 +137,8 @@ class StateDirectory:
         self._write(MIRROR, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def _write(self, name: str, text: str) -> None:
+        import tempfile  # noqa: PLC0415 - an idle run writes nothing
+
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=self.path)
         try:
