@@ -11,17 +11,16 @@ import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
-from pydantic_core import PydanticUndefined
+import msgspec
 
 from edge_delta.cli import COMMANDS, build_parser
-from edge_delta.config import ENVIRONMENT, ENVIRONMENT_JSON, FLAGS, Settings
+from edge_delta.config import ENVIRONMENT, ENVIRONMENT_JSON, FLAGS, Section, Settings
 from edge_delta.telemetry import EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pydantic.fields import FieldInfo
+    from msgspec.structs import FieldInfo
 
 ROOT = Path(__file__).parent.parent
 GENERATED = "<!-- Written by `make docs` from the code; changes by hand are lost. -->"
@@ -85,21 +84,34 @@ def pages() -> dict[Path, str]:
 # -- what the models say
 
 
-def sections() -> Iterator[tuple[str, type[BaseModel]]]:
+def sections() -> Iterator[tuple[str, type[Section]]]:
     """The settings' sections, by name; the first is the top level, named ``""``."""
     yield "", Settings
-    for name, field in Settings.model_fields.items():
-        model = field.annotation
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            yield name, model
+    for field in msgspec.structs.fields(Settings):
+        if isinstance(field.type, type) and issubclass(field.type, Section):
+            yield field.name, field.type
 
 
-def settings_of(section: str, model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+def settings_of(section: str, model: type[Section]) -> Iterator[tuple[str, FieldInfo]]:
     """A section's settings with their full names, sections inside it left out."""
     inner = {name for name, _ in sections()}
-    for name, field in model.model_fields.items():
-        if section or name not in inner:
-            yield (f"{section}.{name}" if section else name), field
+    for field in msgspec.structs.fields(model):
+        if section or field.name not in inner:
+            yield (f"{section}.{field.name}" if section else field.name), field
+
+
+def metas(form: Any) -> Iterator[msgspec.Meta]:
+    """What is said of a type, also inside a union with None."""
+    for part in get_args(form):
+        if isinstance(part, msgspec.Meta):
+            yield part
+        else:
+            yield from metas(part)
+
+
+def description(field: FieldInfo) -> str:
+    """What a setting is."""
+    return next((m.description for m in metas(field.type) if m.description), "")
 
 
 def all_settings() -> Iterator[tuple[str, FieldInfo]]:
@@ -115,7 +127,12 @@ def short(name: str) -> str:
 
 def is_secret(field: FieldInfo) -> bool:
     """Whether the setting may only come from the environment."""
-    return SecretStr in (field.annotation, *get_args(field.annotation))
+    return "Secret" in shape_names(field.type)
+
+
+def shape_names(form: Any) -> set[str]:
+    """The names of the types in a type."""
+    return {getattr(form, "__name__", "")}.union(*(shape_names(part) for part in get_args(form)))
 
 
 def shape(annotation: Any) -> str:  # noqa: PLR0911 - one line a form
@@ -131,8 +148,8 @@ def shape(annotation: Any) -> str:  # noqa: PLR0911 - one line a form
         return f"table of {shape(arguments[1])} by name"
     if origin in (tuple, list):
         return f"list of {shape(arguments[0])}"
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "{ " + ", ".join(annotation.model_fields) + " }"
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return "{ " + ", ".join(f.name for f in msgspec.structs.fields(annotation)) + " }"
     words = {str: "text", int: "whole number", float: "number", bool: "`true`, `false`", Path: "path"}
     return words.get(annotation, "text")
 
@@ -142,7 +159,7 @@ def bounds(field: FieldInfo) -> str:
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
     found = [
         f"{sign} {getattr(constraint, name):,}"
-        for constraint in field.metadata
+        for constraint in metas(field.type)
         for name, sign in signs.items()
         if getattr(constraint, name, None) is not None
     ]
@@ -164,8 +181,8 @@ def toml(value: Any) -> str:
 
 def default(field: FieldInfo) -> str | None:
     """The default as TOML; None if there is none."""
-    value = field.get_default(call_default_factory=True)
-    return None if value is PydanticUndefined or value is None else toml(value)
+    value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    return None if value is msgspec.NODEFAULT or value is None else toml(value)
 
 
 # -- the files
@@ -188,16 +205,16 @@ def example() -> str:
             value = EXAMPLES.get(name) or default(field)
             if value is None:
                 raise SystemExit(f"{name} has no default: add what it may look like to EXAMPLES in docs/generate.py")
-            lines.append(f"{'' if field.is_required() else '#'}{short(name)} = {value}")
+            lines.append(f"{'' if field.required else '#'}{short(name)} = {value}")
     return "\n".join(lines) + "\n"
 
 
 def sentence(field: FieldInfo) -> str:
     """What a setting is, and what it may be."""
-    text = field.description or ""
+    text = description(field)
     first, *_ = text.split(maxsplit=1)
     begin = first.capitalize() if first.isalpha() else first
-    values = shape(field.annotation).replace("`", "")
+    values = shape(field.type).replace("`", "")
     return f"{begin}{text[len(first) :]}. [{values}{bounds(field)}]"
 
 
@@ -230,12 +247,12 @@ def configuration() -> str:
 def setting_row(name: str, field: FieldInfo) -> str:
     """One setting as a row of its table."""
     value = default(field)
-    shown = "**required**" if field.is_required() else f"`{value}`" if value is not None else ""
+    shown = "**required**" if field.required else f"`{value}`" if value is not None else ""
     ways = [FLAGS.get(name), next((v for v, key in ENVIRONMENT.items() if key == name), None)]
     cells = [
         f"`{short(name)}`" + (" (never in the file)" if is_secret(field) else ""),
-        field.description or "",
-        shape(field.annotation) + bounds(field),
+        description(field),
+        shape(field.type) + bounds(field),
         shown,
         ", ".join(f"`{way}`" for way in ways if way),
     ]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from edge_delta.cli import main
+from edge_delta.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

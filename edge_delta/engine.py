@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -43,6 +42,8 @@ class Pace:
 
     def pause(self) -> float:
         """Seconds until the next cycle."""
+        import random  # noqa: PLC0415 - not for --once
+
         return self.interval * random.uniform(1 - self.fuzz, 1 + self.fuzz)  # noqa: S311
 
 

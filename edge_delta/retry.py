@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -49,6 +48,8 @@ class Outage:
         On the jitter: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
         """
         longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self.failures, 16))
+        import random  # noqa: PLC0415 - only after a failure
+
         return random.uniform(longest / 10, longest)  # noqa: S311
 
     def over(self) -> None:

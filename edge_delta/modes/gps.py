@@ -113,7 +113,7 @@ def of(settings: Settings, mode: str) -> Gps | None:
             radius_meters=own.radius_meters,
             epsilon=own.epsilon,
             cell_meters=own.cell_meters,
-            secret=secret.get_secret_value().encode() if secret is not None else b"",
+            secret=secret.reveal().encode() if secret is not None else b"",
         ),
         frozenset(own.withhold),
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -19,6 +18,8 @@ from edge_delta.source.database import Database
 from edge_delta.source.reader import SQLiteSource
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from edge_delta.model import Batch
     from edge_delta.source.reader import Extent
 
@@ -92,6 +93,8 @@ class ReadAhead(SQLiteSource):
 
     def _submit(self, extent: Extent) -> Future[Batch | None]:
         if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only for a backlog
+
             self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
             for _ in range(_READERS):
                 own = Database(self._database.path)
