@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from edge_delta.lane import Lane, Step
     from edge_delta.source import SQLiteSource
+    from edge_delta.telemetry import Observer
 
 T = TypeVar("T")
 _LOOK_EVERY = 2.0
@@ -73,6 +74,7 @@ class Engine:
         pace: when and how much.
         log: where events go.
         listeners: called after every batch, with its lane and what is still waiting in it.
+        observers: hear of commits, cycles and failures.
         reload: looks for changed settings; gives the lanes and the pace that are to take over, or None.
     """
 
@@ -84,6 +86,7 @@ class Engine:
         *,
         log: structlog.stdlib.BoundLogger,
         listeners: Sequence[Callable[[Lane, Step, Waiting], None]] = (),
+        observers: Sequence[Observer] = (),
         reload: Callable[[Sequence[Lane]], tuple[Sequence[Lane], Pace] | None] = lambda _lanes: None,
     ) -> None:
         self._source = source
@@ -91,8 +94,9 @@ class Engine:
         self._pace = pace
         self._log = log
         self._listeners = listeners
+        self._observers = observers
         self._reload = reload
-        self._outage = Outage(log)
+        self._outage = Outage(log, observers)
         self._behind = True
 
     @property
@@ -121,6 +125,7 @@ class Engine:
         if flush and not stop.is_set():
             self._persist(self._finish_source, stop, for_seconds=self._pace.retry_for)
         self._persist(self._settle, stop, for_seconds=self._pace.retry_for)
+        self._cycled(None)
 
     def _persist(self, work: Callable[[Flag], T], stop: Flag, *, for_seconds: float | None) -> T | None:
         """Work, tried again while it fails for a reason that may pass."""
@@ -135,12 +140,20 @@ class Engine:
 
     def _wait(self, stop: Flag) -> None:
         """Until the next cycle is due, with an eye on the settings and on what is urgent."""
-        due = time.monotonic() + self._pace.pause()
+        pause = self._pace.pause()
+        due = time.monotonic() + pause
+        self._cycled(pause)
         while (left := due - time.monotonic()) > 0 and not stop.is_set():
             stop.wait(min(left, _LOOK_EVERY, *(lane.urgent or _LOOK_EVERY for lane in self._lanes)))
             if self._persist(lambda _stop: self._take_over_settings(), stop, for_seconds=None):
                 return
             self._persist(self._hurry, stop, for_seconds=None)
+            for observer in self._observers:
+                observer.alive()
+
+    def _cycled(self, pause: float | None) -> None:
+        for observer in () if self._behind else self._observers:
+            observer.cycled(pause)
 
     def _hurry(self, stop: Flag) -> None:
         """Deliver what is new in the urgent lanes."""

@@ -9,11 +9,13 @@ from edge_delta.errors import TransientError
 from edge_delta.telemetry import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from threading import Event as Flag
 
     import structlog
     import tenacity
+
+    from edge_delta.telemetry import Observer
 
 T = TypeVar("T")
 
@@ -23,10 +25,16 @@ _SAY_EVERY = 300.0
 
 
 class Outage:
-    """Says once that something is unavailable, repeats it at a limited rate, and says when it is over."""
+    """Says once that something is unavailable, repeats it at a limited rate, and says when it is over.
 
-    def __init__(self, log: structlog.stdlib.BoundLogger) -> None:
+    Args:
+        log: where it is said.
+        observers: told of every failure, and when it is over.
+    """
+
+    def __init__(self, log: structlog.stdlib.BoundLogger, observers: Sequence[Observer] = ()) -> None:
         self._log = log
+        self._observers = observers
         self._since: float | None = None
         self._said = 0.0
         self.failures = 0
@@ -35,6 +43,8 @@ class Outage:
         """One more failure; the next try comes after ``pause`` seconds."""
         now = time.monotonic()
         self.failures += 1
+        for observer in self._observers:
+            observer.failed(error, self.failures, pause)
         if self._since is None:
             self._since = now
         elif now - self._said < _SAY_EVERY:
@@ -57,6 +67,8 @@ class Outage:
         if self._since is not None:
             seconds = round(time.monotonic() - self._since, 1)
             self._log.info(Event.RECOVERED, after_seconds=seconds, failures=self.failures)
+            for observer in self._observers:
+                observer.recovered()
         self._since, self.failures = None, 0
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     import structlog
 
+    from edge_delta.errors import TransientError
+
 
 class Event(StrEnum):
     """Every event in the log. The keys that go with each are in `EVENTS`."""
@@ -61,6 +63,22 @@ EVENTS: Mapping[Event, str] = {
     Event.STOPPED: "The process ends.",
     Event.FAILED: "The process ends with an error.",
 }
+
+
+class Observer:
+    """Hears what the engine does. Each method does nothing here, and none may raise or take long."""
+
+    def cycled(self, pause: float | None) -> None:
+        """All that was there is delivered; the next cycle begins in ``pause`` seconds, None if there is none."""
+
+    def alive(self) -> None:
+        """The engine waits for the next cycle; said every few seconds."""
+
+    def failed(self, error: TransientError, failures: int, pause: float) -> None:
+        """Something is unavailable; it is tried again in ``pause`` seconds."""
+
+    def recovered(self) -> None:
+        """It works again."""
 
 
 def configure(*, verbose: bool = False, stream: TextIO | None = None) -> structlog.stdlib.BoundLogger:
