@@ -44,6 +44,8 @@ lock: $(VENV)/.dev ## write the locks anew
 	$(COMPILE) pyproject.toml --extra dev --group build --output-file requirements-dev.lock
 	$(COMPILE) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
 	$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements-build.lock
+	$(COMPILE) pyproject.toml --extra dev --extra bench --group build --constraint requirements-dev.lock \
+		--output-file requirements-bench.lock
 
 wheel: $(VENV)/.dev ## build the wheel into dist/
 	rm -rf dist
@@ -67,3 +69,5 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.created
 	$(PIP) --require-hashes -r requirements-dev.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.runtime
+
+include benchmarks/bench.mk
