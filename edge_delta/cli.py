@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from edge_delta import __version__
-from edge_delta.errors import EdgeDeltaError
+from edge_delta.errors import ConfigurationError, EdgeDeltaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
     if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help", "--version")):
-        arguments.insert(0, "run")
+        asks = any(word.split("=")[0] == "--run-query" for word in arguments)
+        arguments.insert(0, "query" if asks else "run")
     options = parser.parse_args(arguments)
     if options.command != "run":
         gc.enable()
@@ -77,10 +78,20 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--new-node", action="store_true", help="this device really is new: make it an id")
     again = commands.add_parser("replay", parents=[shared], help=COMMANDS["replay"][0], epilog=_EXIT_CODES)
     again.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    _add_query(commands.add_parser("query", parents=[shared], help=COMMANDS["query"][0], epilog=_EXIT_CODES))
     demo = commands.add_parser("demo", help=COMMANDS["demo"][0])
     demo.add_argument("--folder", help="where to put it (default: a temporary folder that is kept)")
     demo.add_argument("--rows", type=int, default=20_000, help="readings that are there at the start")
     return parser
+
+
+def _add_query(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("sql", metavar="SQL", nargs="?", help="a SELECT over tables by their names, or INFO: what the tables are")
+    add("--run-query", metavar="SQL", help="the same as a flag; without a command it means query")
+    add("--format", choices=("table", "json", "csv", "parquet"), help="of the result (default: table); json: a row a line")
+    add("--output", metavar="FILE", help="where the result goes (default: stdout)")
+    add("--limit", metavar="ROWS", type=int, help="rows to show; 0 is all (default: 100 as a table on stdout, else all)")
 
 
 def _settings_flags() -> argparse.ArgumentParser:
@@ -134,6 +145,17 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if settings.once and finished != [True] else 0
 
 
+def _query(options: argparse.Namespace) -> int:
+    sql = options.sql or options.run_query
+    if not sql or (options.sql and options.run_query):
+        raise ConfigurationError("there is no SQL to run" if not sql else "there are two statements", "Give one")
+    # Whoever asks need not have the database.
+    settings = _load(argparse.Namespace(**{**vars(options), "sqlite": options.sqlite or os.devnull}))
+    from edge_delta import query  # noqa: PLC0415
+
+    return query.main(sql, settings, form=options.format, output=options.output, limit=options.limit)
+
+
 def _replay(options: argparse.Namespace) -> int:
     settings = _load(options)
     from edge_delta import app, telemetry  # noqa: PLC0415
@@ -162,6 +184,7 @@ def _demo(options: argparse.Namespace) -> int:
 COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
     "run": ("deliver new rows, once or again and again (the default)", _run),
     "replay": ("put rejected rows through their mode again, after the rules were changed", _replay),
+    "query": ("run SQL over the tables where they are, or show what they are", _query),
     "demo": ("show the main job on sample data in a folder", _demo),
 }
 """Each command's help and function."""
