@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import structlog
 
     from edge_delta.config import Settings
+    from edge_delta.maintenance import Keeper, Report
     from edge_delta.replay import Outcome
 
 
@@ -220,10 +221,49 @@ def _lane(settings: Settings, name: str, parts: Parts) -> Lane:
         rejects=rejects,
         node_id=parts.node_id,
         stop_on_reset=settings.on_source_reset == "stop",
+        keepers=_keepers(settings, sink, rejects, parts.log),
         urgent=settings.emergency.min_pause if name == "emergency" else None,
         now=now,
         log=parts.log,
     )
+
+
+def _keepers(
+    settings: Settings, sink: DeltaSink, rejects: DeltaSink, log: structlog.stdlib.BoundLogger
+) -> tuple[Keeper, Keeper] | None:
+    own = settings.maintenance
+    if not ("{node_id}" in settings.table_path if own.keeper is None else own.keeper):
+        return None
+    return keeper_of(settings, sink, log), keeper_of(settings, rejects, log)
+
+
+def keeper_of(settings: Settings, sink: DeltaSink, log: structlog.stdlib.BoundLogger) -> Keeper:
+    """Who looks after a sink's table."""
+    from edge_delta.maintenance import Keeper, Plan  # noqa: PLC0415
+
+    own = settings.maintenance
+    plan = Plan(own.every_commits, own.hours, own.target_file_mb * 1_000_000, timedelta(days=own.retention_days))
+    return Keeper(sink.uri, sink.options, plan, now=now, log=log)
+
+
+def maintain(
+    settings: Settings, log: structlog.stdlib.BoundLogger, *, z_order: Sequence[str] = ()
+) -> dict[str, Report | None]:
+    """Look after the tables of the chosen modes and the rejected one now; what was done, by table.
+
+    Raises:
+        EdgeDeltaError: if it cannot be done now.
+    """
+    state = StateDirectory(settings.state_dir)
+    source = SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
+    node_id = _node_id(settings, state, source, new_node=False)
+    suffixes = [*(modes.SUFFIXES[name] for name in settings.processing_mode), modes.REJECTED_SUFFIX]
+    sinks = [sink_for(settings, suffix, node_id, source.table) for suffix in suffixes]
+    found = {}
+    for sink in sinks:
+        columns = z_order if not sink.uri.endswith(modes.REJECTED_SUFFIX) else ()
+        found[sink.uri] = keeper_of(settings, sink, log).run(columns)
+    return found
 
 
 def _privacy_policy(settings: Settings, mode: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from edge_delta import __version__
@@ -76,6 +77,9 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--once", action="store_true", default=None, help="deliver what is there, then exit")
     run.add_argument("--flush", action="store_true", help="with --once: write open windows too")
     run.add_argument("--new-node", action="store_true", help="this device really is new: make it an id")
+    upkeep = commands.add_parser("maintain", parents=[shared], help=COMMANDS["maintain"][0], epilog=_EXIT_CODES)
+    upkeep.add_argument("--z-order", metavar="COLUMNS", help="order all rows by these columns, with commas")
+    upkeep.add_argument("--json", action="store_true", help="print the outcome as JSON")
     again = commands.add_parser("replay", parents=[shared], help=COMMANDS["replay"][0], epilog=_EXIT_CODES)
     again.add_argument("--json", action="store_true", help="print the outcome as JSON")
     _add_query(commands.add_parser("query", parents=[shared], help=COMMANDS["query"][0], epilog=_EXIT_CODES))
@@ -89,9 +93,15 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("sql", metavar="SQL", nargs="?", help="a SELECT over tables by their names, or INFO: what the tables are")
     add("--run-query", metavar="SQL", help="the same as a flag; without a command it means query")
-    add("--format", choices=("table", "json", "csv", "parquet"), help="of the result (default: table); json: a row a line")
+    add(
+        "--format",
+        choices=("table", "json", "csv", "parquet"),
+        help="of the result (default: table); json: a row a line",
+    )
     add("--output", metavar="FILE", help="where the result goes (default: stdout)")
-    add("--limit", metavar="ROWS", type=int, help="rows to show; 0 is all (default: 100 as a table on stdout, else all)")
+    add(
+        "--limit", metavar="ROWS", type=int, help="rows to show; 0 is all (default: 100 as a table on stdout, else all)"
+    )
 
 
 def _settings_flags() -> argparse.ArgumentParser:
@@ -156,6 +166,23 @@ def _query(options: argparse.Namespace) -> int:
     return query.main(sql, settings, form=options.format, output=options.output, limit=options.limit)
 
 
+def _maintain(options: argparse.Namespace) -> int:
+    settings = _load(options)
+    from edge_delta import app, telemetry  # noqa: PLC0415
+
+    columns = [name for name in (options.z_order or "").split(",") if name]
+    reports = app.maintain(settings, telemetry.configure(verbose=options.verbose), z_order=columns)
+    if options.json:
+        print(json.dumps({table: asdict(report) if report else None for table, report in reports.items()}))
+        return 0
+    for table, report in reports.items():
+        if report is None:
+            print(f"{table}: not there, or another compactor is at work")
+        else:
+            print(f"{table}: {report.files_before} files, now {report.files_after}; {report.files_vacuumed} removed")
+    return 0
+
+
 def _replay(options: argparse.Namespace) -> int:
     settings = _load(options)
     from edge_delta import app, telemetry  # noqa: PLC0415
@@ -183,6 +210,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
     "run": ("deliver new rows, once or again and again (the default)", _run),
+    "maintain": ("join small files, clean the log, remove old files now", _maintain),
     "replay": ("put rejected rows through their mode again, after the rules were changed", _replay),
     "query": ("run SQL over the tables where they are, or show what they are", _query),
     "demo": ("show the main job on sample data in a folder", _demo),

@@ -233,6 +233,24 @@ class EmergencySettings(Section, frozen=True, kw_only=True):
     min_pause: Annotated[float, Meta(ge=0.05, description="seconds between commits at the least")] = 0.5
 
 
+class MaintenanceSettings(Section, frozen=True, kw_only=True):
+    """Upkeep of the tables. Two compactors of one table would repeat its rows, so each table has one keeper."""
+
+    keeper: Annotated[
+        bool | None,
+        Meta(description="whether this device looks after the tables; default: if {node_id} makes them its own"),
+    ] = None
+    every_commits: Annotated[int, Meta(ge=2, description="commits between two compactions")] = 100
+    hours: Annotated[
+        tuple[Annotated[int, Meta(ge=0, le=23)], ...],
+        Meta(description="hours of the day, UTC, for it instead"),
+    ] = ()
+    target_file_mb: Annotated[int, Meta(ge=1, le=1024, description="size that compacted files grow to")] = 64
+    retention_days: Annotated[
+        float, Meta(ge=1, description="days that files of older versions are kept for their readers")
+    ] = 7.0
+
+
 class StorageSettings(Section, frozen=True, kw_only=True):
     """Where the object store is. Credentials come from the environment or the SDK's own chain, never from here."""
 
@@ -302,6 +320,7 @@ class Settings(Section, frozen=True, kw_only=True):
     emergency: EmergencySettings = EmergencySettings()
     gps_fuzzing: GpsSettings = GpsSettings()
     gps_fuzzing_secret: Annotated[Secret | None, Meta(description="key of the displacements")] = None
+    maintenance: MaintenanceSettings = MaintenanceSettings()
     storage: StorageSettings = StorageSettings()
 
     def __post_init__(self) -> None:

@@ -248,6 +248,7 @@ class Engine:
                 cursor=step.cursor.rowid,
                 seconds=round(commit.seconds, 3),
             )
+            lane.look_after()
         for listener in self._listeners:
             listener(lane, step, Waiting(step.cursor.rowid + 1, waiting.last_rowid))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
     import structlog
 
+    from edge_delta.maintenance import Keeper
     from edge_delta.modes.base import LastValues, Mode, TableQuery
     from edge_delta.sink import DeltaSink
     from edge_delta.source import SQLiteSource
@@ -59,6 +60,7 @@ class Lane:
         rejects: the rejected table.
         node_id: this device.
         stop_on_reset: whether a replaced source stops the process instead of starting a new generation.
+        keepers: those who look after the mode's table and the rejected one, if this process does.
         urgent: for modes where a new row counts at once: seconds between looks at the source; None for the others.
         now: the clock, in UTC.
         log: where events go.
@@ -74,12 +76,14 @@ class Lane:
         rejects: DeltaSink,
         node_id: str,
         stop_on_reset: bool,
+        keepers: tuple[Keeper, Keeper] | None = None,
         urgent: float | None = None,
         now: Callable[[], datetime],
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         self.name = name
         self.urgent = urgent
+        self._keepers = keepers
         self.sink = sink
         self._source = source
         self._load_mode = load_mode
@@ -154,6 +158,11 @@ class Lane:
             self._memory = mode.remembered(context.memory, frame, kept, layout)  # type: ignore[attr-defined]
         last_time = fitting.last_time(kept, frame, layout)
         return Step(batch.rows, len(rejected), commit, batch.first_rowid, batch.cursor, last_time)
+
+    def look_after(self) -> None:
+        """Count a commit to the mode's table, and compact it when that is due."""
+        if self._keepers is not None and self._keepers[0].committed():
+            self.sink.forget()  # its handle knows the files that were there before
 
     def finish_source(self) -> None:
         """The source is about to be replaced by another one; whatever still depends on it has to be written now."""
@@ -256,5 +265,7 @@ class Lane:
         context = Context(self._node_id, cursor.generation, self._now())
         frame = as_frame(rejected, context, mode=self.name, source_table=self._source.table)
         commit = self.rejects.append(frame, cursor)
+        if self._keepers is not None and self._keepers[1].committed():
+            self.rejects.forget()
         counts = Counter(f"{r.rule}: {r.column}" for r in rejected)
         self._log.warning(Event.ROWS_REJECTED, table=commit.table, mode=self.name, rows=len(rejected), by=dict(counts))

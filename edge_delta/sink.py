@@ -98,6 +98,11 @@ class DeltaSink:
         self._cursor: Cursor | None = None
         self._commits = 0
 
+    @property
+    def options(self) -> dict[str, str]:
+        """The storage options."""
+        return dict(self._options)
+
     # -- where it stands
 
     def exists(self) -> bool:
@@ -238,7 +243,7 @@ class DeltaSink:
                     fitted,
                     **how,
                     schema_mode="merge" if added else None,
-                    writer_properties=_writer_properties(fitted),
+                    writer_properties=writer_properties(fitted.schema),
                     commit_properties=self._commit_properties(cursor),
                     # Cleaning up lists the whole log; maintenance does it once a day.
                     post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
@@ -326,7 +331,7 @@ class DeltaSink:
         return frame.select(*picked, *added), added
 
 
-def _writer_properties(frame: pl.DataFrame) -> WriterProperties:
+def writer_properties(columns: Mapping[str, pl.DataType]) -> WriterProperties:
     """Parquet settings: zstd, and for each type the encoding that pays.
 
     A dictionary of measurements costs half of the writing time and makes the file larger; integers and times shrink to
@@ -338,7 +343,7 @@ def _writer_properties(frame: pl.DataFrame) -> WriterProperties:
     differences = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")
     bulky = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
     chosen: dict[str, ColumnProperties] = {}
-    for name, dtype in frame.schema.items():
+    for name, dtype in columns.items():
         if dtype in (pl.String, pl.Boolean):
             chosen[name] = repeated
         elif dtype == pl.Binary:

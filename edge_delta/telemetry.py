@@ -35,6 +35,8 @@ class Event(StrEnum):
     UNAVAILABLE = "unavailable"
     RECOVERED = "recovered"
     STATE_NOT_WRITTEN = "state not written"
+    UPKEEP = "table looked after"
+    UPKEEP_FAILED = "upkeep failed"
     STOPPING = "stopping"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -59,6 +61,8 @@ EVENTS: Mapping[Event, str] = {
     Event.UNAVAILABLE: "Source or storage cannot be used now; it is tried again: error, failures, pause.",
     Event.RECOVERED: "It works again: after_seconds, failures.",
     Event.STATE_NOT_WRITTEN: "The state directory cannot be written; delivery goes on: error.",
+    Event.UPKEEP: "Small files were joined and old ones removed: table, files_before, files_after, files_vacuumed.",
+    Event.UPKEEP_FAILED: "The upkeep of a table did not work this time; delivery goes on: table, error.",
     Event.STOPPING: "A signal came; the batch in flight is finished first.",
     Event.STOPPED: "The process ends.",
     Event.FAILED: "The process ends with an error.",

@@ -1,0 +1,221 @@
+"""Upkeep of a table: compaction, checkpoints, clean-up of the log, vacuum.
+
+delta-rs lets two compactions that run at once write every row twice (1.6.4 to 1.6.6), so there is one compactor a
+table. Whoever starts first claims a lease: an empty commit with a ``txn`` whose version is the lease's end. A rival
+whose view of the table is older is refused by the log; one that looks later finds the lease.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
+from deltalake.exceptions import TableNotFoundError
+
+from edge_delta import storage
+from edge_delta.errors import CommitConflict, EdgeDeltaError
+from edge_delta.schema import to_polars
+from edge_delta.sink import writer_properties
+from edge_delta.telemetry import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    import structlog
+
+LEASE = "edge-delta/compactor"
+_LEASE_TIME = timedelta(hours=2)
+_VACUUM_EVERY = timedelta(days=1)
+_FEWEST_FILES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """When and how a table is looked after.
+
+    Attributes:
+        every_commits: after how many commits of this process.
+        hours: at which hours of the day, UTC, instead.
+        target_bytes: the size that compacted files grow to.
+        retention: how long files that are no longer in the table stay, for readers of older versions.
+    """
+
+    every_commits: int = 100
+    hours: tuple[int, ...] = ()
+    target_bytes: int = 64_000_000
+    retention: timedelta = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one upkeep came to."""
+
+    table: str
+    files_before: int
+    files_after: int
+    files_vacuumed: int
+
+
+class Keeper:
+    """Looks after one table.
+
+    Args:
+        uri: the table's address.
+        options: storage options for delta-rs.
+        plan: when and how.
+        now: the clock, UTC.
+        log: where events go.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        options: Mapping[str, str],
+        plan: Plan,
+        *,
+        now: Callable[[], datetime],
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
+        self.uri = uri
+        self._options = dict(options)
+        self._plan = plan
+        self._now = now
+        self._log = log
+        self._commits = 0
+        self._last_hour: datetime | None = None
+        self._vacuumed: datetime | None = None
+
+    def committed(self) -> bool:
+        """Count a commit, and look after the table if that is due. A failure is logged and waits for the next time.
+
+        Returns:
+            Whether the table was changed.
+        """
+        self._commits += 1
+        if not self._due():
+            return False
+        self._commits = 0
+        try:
+            report = self.run()
+        except EdgeDeltaError as error:
+            self._log.warning(Event.UPKEEP_FAILED, table=self.uri, error=str(error))
+            return False
+        return report is not None
+
+    def _due(self) -> bool:
+        if not self._plan.hours:
+            return self._commits >= self._plan.every_commits
+        hour = self._now().replace(minute=0, second=0, microsecond=0)
+        if hour.hour not in self._plan.hours or hour == self._last_hour:
+            return False
+        self._last_hour = hour
+        return True
+
+    def run(self, z_order: Sequence[str] = ()) -> Report | None:
+        """Look after the table now.
+
+        Args:
+            z_order: columns to order all rows by, instead of only joining small files.
+
+        Returns:
+            What was done; None if there is no table, or another compactor is at work.
+
+        Raises:
+            CommitConflict: if another commit got in the way of this one; nothing was changed.
+            StorageUnavailable: if the store does not answer.
+        """
+        with storage.errors(self.uri):
+            try:
+                table = DeltaTable(self.uri, storage_options=self._options or None)
+            except TableNotFoundError:
+                return None
+            before = len(table.file_uris())
+            worth = bool(z_order) or self._small_files(table) >= _FEWEST_FILES
+            if worth and not self._claimed(table):
+                return None
+            if worth:
+                self._rewrite(table, z_order)
+            vacuumed = self._clean(table)
+            report = Report(self.uri, before, len(table.file_uris()), vacuumed)
+        self._log.info(
+            Event.UPKEEP,
+            table=report.table,
+            files_before=report.files_before,
+            files_after=report.files_after,
+            files_vacuumed=report.files_vacuumed,
+        )
+        return report
+
+    def _small_files(self, table: DeltaTable) -> int:
+        import arro3.core as arrow  # noqa: PLC0415
+
+        sizes = arrow.Table.from_arrow(table.get_add_actions(flatten=True)).column("size_bytes").to_pylist()
+        return sum(1 for size in sizes if size < self._plan.target_bytes // 2)
+
+    # -- one compactor at a time
+
+    def _claimed(self, table: DeltaTable) -> bool:
+        """Whether the lease is ours now: nobody holds one, and nobody claimed it since this view of the table."""
+        now = self._now()
+        held = table.transaction_version(LEASE)
+        if held is not None and held > _milliseconds(now):
+            return False
+        try:
+            self._mark(table, now + _LEASE_TIME)
+        except CommitConflict:
+            return False
+        return True
+
+    def _mark(self, table: DeltaTable, until: datetime) -> None:
+        """An empty commit with the lease's end. delta-rs refuses it if another one carried the same id meanwhile."""
+        import polars as pl  # noqa: PLC0415
+
+        columns = {name: dtype for name, dtype in to_polars(table.schema()).items() if dtype is not None}
+        with storage.errors(self.uri):
+            write_deltalake(
+                table,
+                pl.DataFrame(schema=columns),
+                mode="append",
+                commit_properties=CommitProperties(app_transactions=[Transaction(LEASE, _milliseconds(until))]),
+                post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+            )
+
+    def _rewrite(self, table: DeltaTable, z_order: Sequence[str]) -> None:
+        columns = {name: dtype for name, dtype in to_polars(table.schema()).items() if dtype is not None}
+        how = writer_properties(columns)
+        try:
+            # One task at a time: a small device has no memory for more.
+            if z_order:
+                table.optimize.z_order(
+                    list(z_order),
+                    target_size=self._plan.target_bytes,
+                    max_concurrent_tasks=1,
+                    writer_properties=how,
+                )
+            else:
+                table.optimize.compact(
+                    target_size=self._plan.target_bytes, max_concurrent_tasks=1, writer_properties=how
+                )
+        finally:
+            with contextlib.suppress(EdgeDeltaError):  # then it ends by itself
+                self._mark(table, self._now())
+
+    # -- what is not needed any more
+
+    def _clean(self, table: DeltaTable) -> int:
+        table.create_checkpoint()
+        now = self._now()
+        if self._vacuumed is not None and now - self._vacuumed < _VACUUM_EVERY:
+            return 0
+        self._vacuumed = now
+        table.cleanup_metadata()
+        hours = max(1, round(self._plan.retention / timedelta(hours=1)))
+        return len(table.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False))
+
+
+def _milliseconds(time: datetime) -> int:
+    return round(time.timestamp() * 1000)
