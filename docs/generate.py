@@ -59,6 +59,8 @@ EXAMPLES = {
     "sanitize.columns": '["timestamp", "sensor_id", "temperature", "humidity"]',
     "emergency.keyword_columns": '["anomaly_type", "location"]',
     "emergency.severity_thresholds": '{ temperature = 35, pressure = { max = 1030, severity = "critical" } }',
+    "maintenance.keeper": "true",
+    "maintenance.hours": "[3]",
     "storage.endpoint_url": '"http://127.0.0.1:8333"',
     "storage.region": '"us-east-1"',
 }
