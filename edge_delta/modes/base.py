@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC as UTC_ZONE
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
-from edge_delta.model import Kind, Layout
+from edge_delta.model import Context, Kind, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from edge_delta.model import Column, Context, Rejection
+    from edge_delta.model import Column, Rejection
 
 ROWID = "_rowid"
 RULE = "_rule"
@@ -173,6 +175,13 @@ def beside(wanted: Mapping[str, str], taken: Iterable[str]) -> dict[str, str]:
         used.add(name.lower())
         given[alias] = name
     return {alias: given[alias] for alias in wanted}
+
+
+def columns_of(plan: Callable[[pl.LazyFrame, Layout, Context], Plan], layout: Layout) -> pl.Schema:
+    """The columns that a mode's plan makes of this source, with their types."""
+    nothing = pl.LazyFrame(schema={ROWID: pl.Int64(), **{c.alias: DTYPES[c.kind] for c in layout.columns}})
+    nobody = Context("", 0, datetime.fromtimestamp(0, UTC_ZONE))
+    return plan(nothing, layout, nobody).frame.collect_schema()
 
 
 def bookkeeping(context: Context) -> dict[str, pl.Expr]:

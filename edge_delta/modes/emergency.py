@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from edge_delta.modes import schematized
-from edge_delta.modes.base import ROWID, UTC, Plain, Plan, TableQuery, bookkeeping
-from edge_delta.modes.schematized import STANDARD, Schematized
+from edge_delta.modes.base import ROWID, UTC, Plain, Plan, TableQuery, bookkeeping, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from edge_delta.config import Settings
     from edge_delta.model import Context, Layout, Rejection
+    from edge_delta.modes.schematized import Schematized
 
 SCHEMA: dict[str, pl.DataType] = {
     "alert_id": pl.Int64(),
@@ -98,8 +98,20 @@ class Emergency(Plain):
             for n in self.keyword_columns or ()
             if n not in names
         ]
-        frame = pl.LazyFrame(schema={n: STANDARD.get(n, pl.String()) for n in names})
-        if not unknown and not self._triggers(frame.collect_schema(), names):
+        if unknown:
+            return unknown
+        types = columns_of(self.schema.plan, layout)
+        unknown += [
+            f"emergency.severity_thresholds.{n}: {n} is no number and has no threshold"
+            for n in self.thresholds
+            if not types[n].is_numeric()
+        ]
+        unknown += [
+            f"emergency.keyword_columns: {n} is no text and has no words"
+            for n in self.keyword_columns or ()
+            if types[n] != pl.String
+        ]
+        if not unknown and not self._triggers(types, names):
             unknown.append("emergency: none of its triggers has a column in the source, so no alert could ever come")
         return unknown
 
@@ -181,10 +193,11 @@ class Emergency(Plain):
         keep = []
         for sensor, kind, time in alerts.select("sensor_id", "alert_type", "timestamp").iter_rows():
             before = last.get((sensor, kind))
-            too_soon = time is not None and before is not None and time < before + pause
+            # A reading that came late, from before the last alert's time, is silenced only if it lies near it too.
+            too_soon = time is not None and before is not None and before - pause < time < before + pause
             keep.append(not too_soon)
             if not too_soon and time is not None:
-                last[sensor, kind] = time
+                last[sensor, kind] = max(time, before or time)
         return alerts.filter(pl.Series(keep, dtype=pl.Boolean))
 
     def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
@@ -238,7 +251,7 @@ def build(settings: Settings) -> Emergency:
     own = settings.emergency
     return Emergency(
         schema=schematized.build(settings, mode="emergency"),
-        keywords=own.trigger_keywords,
+        keywords=tuple({word.lower(): word for word in reversed(own.trigger_keywords)}.values())[::-1],
         keyword_columns=own.keyword_columns,
         keyword_severity=own.keyword_severity,
         thresholds={n: Threshold(t.min, t.max, t.severity) for n, t in own.severity_thresholds.items()},

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from edge_delta.model import TELLS_A_PLACE
 from edge_delta.modes.base import Plan, Rule
 from edge_delta.privacy import Fuzzing
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 LATITUDE_NAMES = ("latitude", "lat", "gps_latitude", "gps_lat")
 LONGITUDE_NAMES = ("longitude", "lon", "lng", "long", "gps_longitude", "gps_lon", "gps_lng")
-_TELLS_A_PLACE = re.compile(
-    r"(^|[_\s.-])(lat|lon|lng|long|latitude|longitude|gps|geo\w*|coord\w*|position)($|[_\s.-])", re.IGNORECASE
-)
 _HIDDEN = "withheld"
 
 
@@ -59,7 +56,7 @@ class Gps:
 
     def tells_a_place(self, name: str) -> bool:
         """Whether a column may hold a place, going by its name."""
-        return name in self.withhold or bool(_TELLS_A_PLACE.search(name))
+        return name in self.withhold or bool(TELLS_A_PLACE.search(name))
 
     def redacted(
         self, rejections: list[Rejection], layout: Layout, pair: tuple[Column, Column] | None, sensor: Column | None

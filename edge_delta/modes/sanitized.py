@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from edge_delta.modes import schematized
-from edge_delta.modes.base import ROWID, LastValues, Plan, Rule
+from edge_delta.modes.base import ROWID, LastValues, Plan, Rule, columns_of
 from edge_delta.modes.schematized import STANDARD, Limits, Schematized
 
 if TYPE_CHECKING:
@@ -66,8 +66,18 @@ class Sanitized:
             for name in self._forward()
             if name not in STANDARD
         ]
-        texts = [n for n in self.ranges if STANDARD.get(n) == pl.String()]
-        return unknown + [f"sanitize.ranges.{name}: {name} is text and has no range" for name in texts]
+        return unknown or self._misfits(columns_of(replace(self.schema, gps=None).plan, layout))
+
+    def _misfits(self, types: Mapping[str, pl.DataType]) -> list[str]:
+        """Settings that the columns' types cannot have."""
+        texts = [n for n in self.ranges if not types[n].is_numeric()]
+        wrong = [f"sanitize.ranges.{name}: {name} is no number and has no range" for name in texts]
+        named = [n for n in self._forward() if n in ("timestamp", "sensor_id")]
+        wrong += [f"sanitize.missing.{name} = 'forward_fill' works for measurements only" for name in named]
+        for name, policy in self.missing.items():
+            if isinstance(policy, tuple) and not _takes(types[name], policy[0]):
+                wrong.append(f"sanitize.missing.{name}: {policy[0]!r} is no value for this column")
+        return wrong
 
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """See `Mode.plan`."""
@@ -190,6 +200,13 @@ class Sanitized:
         allowed = {c.alias for name, c in matched.items() if name in (*_ALWAYS, *self.columns)} | set(self.columns)
         allowed |= {layout.id_column.alias} if layout.id_column is not None else set()
         return [replace(r, cells={n: v for n, v in r.cells.items() if n in allowed}) for r in clean]
+
+
+def _takes(dtype: pl.DataType, value: float | str) -> bool:
+    """Whether a missing value of this type can be filled with this one."""
+    if dtype == pl.String:
+        return True
+    return dtype.is_numeric() and not isinstance(value, str) and (dtype.is_float() or float(value).is_integer())
 
 
 def _range_text(limits: Limits) -> str:

@@ -91,7 +91,9 @@ class Schematized(Plain):
         rules: list[Rule] = []
         for name, dtype in STANDARD.items():
             column = matched.get(name)
-            if column is not None:
+            if column is not None and self._is_hidden(name, column):
+                targets[name] = pl.lit(None, dtype=dtype)
+            elif column is not None:
                 targets[name], rule = _standard(column, name, dtype)
                 rules += [rule] if rule is not None else []
         for name in STANDARD:
@@ -144,6 +146,11 @@ class Schematized(Plain):
     def _shown(self, column: Column) -> pl.Expr:
         hidden = self.gps is not None and self.gps.tells_a_place(column.name)
         return pl.lit(None, dtype=DTYPES[column.kind]) if hidden else pl.col(column.alias)
+
+    def _is_hidden(self, name: str, column: Column) -> bool:
+        """Whether a column with a standard name tells a place in another form than the coordinates that are fuzzed."""
+        needed = ("latitude", "longitude", "timestamp", "sensor_id")
+        return self.gps is not None and name not in needed and self.gps.tells_a_place(column.name)
 
     def _filled(self, name: str, known: Mapping[str, pl.Expr], matched: Mapping[str, Column]) -> pl.Expr:
         """A standard column that the source does not have."""

@@ -11,7 +11,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from edge_delta.model import Cell, Column, Kind, Rejection
+from edge_delta.model import TELLS_A_PLACE, Cell, Column, Kind, Rejection
 from edge_delta.source.database import Database, quoted
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ _SHOWN = 200
 _BITS = 21
 _MASK = (1 << _BITS) - 1
 _OFTEN_UPDATED = re.compile(r"sync|upload|sent|send|process|deliver|export|status|state|flag|ack|retr", re.IGNORECASE)
+
+
+def _is_left_out(name: str) -> bool:
+    return bool(_OFTEN_UPDATED.search(name) or TELLS_A_PLACE.search(name))
 
 
 def read_rows(database: Database, table: Table, rowids: Iterable[int]) -> list[tuple[int, dict[str, Cell]]]:
@@ -152,11 +156,12 @@ def fingerprint(table: Table, rowid: int, cells: dict[str, Cell]) -> int:
     """What a row looked like, in 63 bits: its time, its measurements, and the names and kinds of its columns.
 
     Three hashes of 21 bits beside each other, because they answer three questions (see `same_row`). Columns that
-    applications update in place (upload marks, states, integer flags) are left out.
+    applications update in place (upload marks, states, integer flags) are left out. So are those that tell a place:
+    who knows the rest of a row could try places until the hash fits, and the log is as public as the table.
     """
     stamp = table.timestamp
     time = cells[stamp.name] if stamp is not None else None
-    lasting = [c for c in table.columns if c != stamp and not _OFTEN_UPDATED.search(c.name)]
+    lasting = [c for c in table.columns if c != stamp and not _is_left_out(c.name)]
     measuring = [c for c in lasting if stamp is not None and c.kind in (Kind.REAL, Kind.TEXT, Kind.BLOB)] or lasting
     measured = sorted((c.name, _canonical(cells[c.name])) for c in measuring if cells[c.name] is not None)
     columns = sorted((c.name, c.kind.value) for c in table.columns)

@@ -7,6 +7,7 @@ it is not, the rows are read again with the misfits told apart by ``typeof()``, 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ ROWID = "_rowid"
 _SUSPECT = "_suspect"
 _SEEDS = {Kind.INTEGER: "0", Kind.REAL: "0.5", Kind.TEXT: "''", Kind.BLOB: "x''", Kind.BOOLEAN: "0"}
 _CHECKS_PER_STATEMENT = 200
+_LARGEST = sys.float_info.max
 
 
 BATCH_BYTES = 6_000_000
@@ -160,7 +162,7 @@ class SQLiteSource:
         *,
         upto: int,
     ) -> pl.DataFrame:
-        """Each sensor's last value, up to a rowid. Visits all rows up to there: for the start, not for each batch.
+        """Each sensor's last value in a row whose cells all fit. Visits all rows: for the start, not for each batch.
 
         Args:
             sensor: the column with the sensor's name, None for one sensor.
@@ -173,14 +175,15 @@ class SQLiteSource:
         import polars as pl  # noqa: PLC0415
 
         who = f"CAST({quoted(sensor.name)} AS TEXT)" if sensor is not None else "NULL"
+        fits = ["(" + " AND ".join(_fits(c) for c in part) + ")" for part in _portions(self.columns)]
         frames = []
         with self._database.snapshot():
             for name, (column, low, high) in columns.items():
                 value = quoted(column.name)
-                storage = "('text')" if column.kind is Kind.TEXT else "('integer', 'real')"
-                bounds = [f"{value} >= {low!r}"] if low is not None else []
-                bounds += [f"{value} <= {high!r}"] if high is not None else []
-                where = " AND ".join([f"{self._table.key} <= {upto}", f"typeof({value}) IN {storage}", *bounds])
+                bounds = [f"CAST({value} AS REAL) >= {low!r}"] if low is not None else []
+                bounds += [f"CAST({value} AS REAL) <= {high!r}"] if high is not None else []
+                bounds += [f"abs({value}) <= {_LARGEST!r}"] if column.kind is Kind.REAL else []
+                where = " AND ".join([f"{self._table.key} <= {upto}", f"{value} IS NOT NULL", *bounds, *fits])
                 # With max(), SQLite takes the other columns from the row that has the maximum.
                 sql = (
                     f"SELECT {who}, {value}, max({self._table.key}) FROM {quoted(self.table)} WHERE {where} GROUP BY 1"
@@ -365,8 +368,8 @@ class SQLiteSource:
     def _misfits(self, extent: Extent) -> set[int]:
         """The keys of the batch's rows that have a cell which does not fit."""
         bad: set[int] = set()
-        for start in range(0, len(self.columns), _CHECKS_PER_STATEMENT):
-            fits = " AND ".join(_fits(c) for c in self.columns[start : start + _CHECKS_PER_STATEMENT])
+        for columns in _portions(self.columns):
+            fits = " AND ".join(_fits(c) for c in columns)
             inner = f"SELECT {self._table.key} AS k, ({fits}) AS ok FROM {extent.source}"
             found = self._database.frame(
                 f"SELECT 0 AS k UNION ALL SELECT k FROM ({inner}) WHERE NOT ok", rows=extent.rows + 1
@@ -377,6 +380,12 @@ class SQLiteSource:
     def _rejections(self, rowids: list[int]) -> tuple[Rejection, ...]:
         rows = cells.read_rows(self._database, self._table, rowids)
         return tuple(cells.rejection(self._table, rowid, row) for rowid, row in rows)
+
+
+def _portions(columns: tuple[Column, ...]) -> list[tuple[Column, ...]]:
+    """The columns, as many at a time as SQLite takes in one expression."""
+    starts = range(0, len(columns), _CHECKS_PER_STATEMENT)
+    return [columns[start : start + _CHECKS_PER_STATEMENT] for start in starts]
 
 
 def _expression(column: Column) -> str:
