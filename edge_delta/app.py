@@ -13,9 +13,10 @@ from edge_delta import modes, storage
 from edge_delta.config import changed
 from edge_delta.engine import Engine, Pace
 from edge_delta.errors import ConfigurationError
-from edge_delta.lane import Lane, Step
+from edge_delta.lane import Lane
 from edge_delta.live import SettingsWatch
-from edge_delta.model import Cursor, Mark, Waiting
+from edge_delta.model import Cursor, Mark
+from edge_delta.presence import presence
 from edge_delta.retry import Outage, Persistence
 from edge_delta.sink import COMMON_MARKS, DeltaSink, application_id
 from edge_delta.source import Database, ReadAhead, SQLiteSource
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from edge_delta.config import Settings
     from edge_delta.maintenance import Keeper, Report
+    from edge_delta.presence import Presence
     from edge_delta.replay import Outcome
 
 
@@ -73,9 +75,10 @@ def run(
         EdgeDeltaError: if it cannot go on; transient errors only with ``once``, after ``retry_for`` seconds.
     """
     state = StateDirectory(settings.state_dir)
-    with state.locked():
-        starting = Persistence(Outage(log), stop, for_seconds=settings.retry_for if settings.once else None)
-        engine = starting.call(lambda: build(settings, state, log, flags=flags))
+    with state.locked(), presence(settings, state, log) as seen:
+        outage = Outage(log, seen.observers)
+        starting = Persistence(outage, stop, for_seconds=settings.retry_for if settings.once else None)
+        engine = starting.call(lambda: build(settings, state, log, seen, flags=flags))
         if engine is None:
             return False
         if settings.once:
@@ -89,6 +92,7 @@ def build(
     settings: Settings,
     state: StateDirectory,
     log: structlog.stdlib.BoundLogger,
+    seen: Presence,
     *,
     flags: Mapping[str, Any] = MappingProxyType({}),
 ) -> Engine:
@@ -98,6 +102,7 @@ def build(
         settings: the settings.
         state: the state directory.
         log: where events go.
+        seen: who hears of what it does.
         flags: what the command line said.
 
     Raises:
@@ -111,7 +116,8 @@ def build(
     lanes = lanes_of(settings, parts)
     for lane in lanes:
         _take_over(lane, source, state, log)
-    listeners = [Mirror(state, settings, source, node_id, log).record]
+    seen.about(source, node_id)
+    listeners = [*seen.listeners]
     if sys.stderr.isatty():
         from edge_delta.progress import Bar  # noqa: PLC0415
 
@@ -124,10 +130,12 @@ def build(
             return None
         before, after = changed
         lanes = switched(running, before, after, parts)
+        seen.changed(after)
         watch.taken_over()  # not before all of it is done: what fails for the moment is tried again
         return lanes, pace_of(after)
 
-    return Engine(source, lanes, pace_of(settings), log=log, listeners=listeners, reload=reload)
+    pace = pace_of(settings)
+    return Engine(source, lanes, pace, log=log, listeners=listeners, observers=seen.observers, reload=reload)
 
 
 def pace_of(settings: Settings) -> Pace:
@@ -357,52 +365,3 @@ def _take_over(lane: Lane, source: SQLiteSource, state: StateDirectory, log: str
         since = round(utc.timestamp() * 1_000_000)
         lane.start_from(Cursor().marked(since=since, since_rowid=last))
         log.info(Event.TAKEN_OVER, last_upload=utc.isoformat(), up_to_id=last)
-
-
-class Mirror:
-    """`last_upload.json`: where it stands, for people and health checks."""
-
-    def __init__(
-        self,
-        state: StateDirectory,
-        settings: Settings,
-        source: SQLiteSource,
-        node_id: str,
-        log: structlog.stdlib.BoundLogger,
-    ) -> None:
-        self._state = state
-        self._log = log
-        self._complained = False
-        before = state.mirror()
-        self._content: dict[str, Any] = {
-            "last_upload": before.get("last_upload"),
-            "node_id": node_id,
-            "source": str(settings.sqlite),
-            "source_table": source.table,
-            "tables": before.get("tables", {}),
-        }
-
-    def record(self, lane: Lane, step: Step, waiting: Waiting) -> None:
-        """One batch was settled."""
-        content = self._content
-        if step.last_time is not None:
-            newest = step.last_time.astimezone(UTC).isoformat()
-            content["last_upload"] = max(newest, content["last_upload"] or newest)
-        before = content["tables"].get(lane.name, {})
-        content["tables"][lane.name] = {
-            "table": lane.sink.uri,
-            "version": step.commit.version if step.commit is not None else before.get("version"),
-            "generation": step.cursor.generation,
-            "last_id": step.cursor.rowid,
-            "rows_waiting": waiting.rows,
-            "rows_written": before.get("rows_written", 0) + step.written,
-            "rows_rejected": before.get("rows_rejected", 0) + step.rejected,
-            "committed_at": now().isoformat(),
-        }
-        try:
-            self._state.write_mirror(content)
-            self._complained = False
-        except OSError as error:
-            if not self._complained:
-                self._log.warning(Event.STATE_NOT_WRITTEN, directory=str(self._state.path), error=error.strerror)
-            self._complained = True

@@ -83,6 +83,11 @@ def build_parser() -> argparse.ArgumentParser:
     again = commands.add_parser("replay", parents=[shared], help=COMMANDS["replay"][0], epilog=_EXIT_CODES)
     again.add_argument("--json", action="store_true", help="print the outcome as JSON")
     _add_query(commands.add_parser("query", parents=[shared], help=COMMANDS["query"][0], epilog=_EXIT_CODES))
+    probe = commands.add_parser("health", help=COMMANDS["health"][0])
+    probe.add_argument("--state-dir", metavar="DIR", help="of the process to look at (default: ./state)")
+    probe.add_argument("--config", metavar="FILE", help="TOML file that names the state directory")
+    probe.add_argument("--health-after", type=float, metavar="SECONDS", help="that rows may wait (default: as it runs)")
+    probe.add_argument("--json", action="store_true", help="print the answer as JSON")
     demo = commands.add_parser("demo", help=COMMANDS["demo"][0])
     demo.add_argument("--folder", help="where to put it (default: a temporary folder that is kept)")
     demo.add_argument("--rows", type=int, default=20_000, help="readings that are there at the start")
@@ -120,6 +125,7 @@ def _settings_flags() -> argparse.ArgumentParser:
     add("--max-batch-size", metavar="ROWS", help="in one commit (default: 131072)")
     add("--node-id", metavar="NAME", help="this device (default: kept in the state directory)")
     add("--on-mode-change", metavar="HOW", help="continue or backfill (default: continue)")
+    add("--metrics-port", metavar="PORT", help="serve Prometheus metrics and /health there (default: off)")
     add("--retry-for", metavar="SECONDS", help="that --once keeps trying (default: 60)")
     add("--verbose", action="store_true", help="show debug events")
     return flags
@@ -202,6 +208,17 @@ def _shown(settings: Settings) -> dict[str, Any]:
     return shown(settings)
 
 
+def _health(options: argparse.Namespace) -> int:
+    from edge_delta import health  # noqa: PLC0415
+
+    found = health.examine(health.state_dir_of(options.state_dir, options.config), allowed=options.health_after)
+    if options.json:
+        print(json.dumps({"ok": found.ok, "verdict": found.verdict, "rows_waiting": found.rows_waiting}))
+    else:
+        print(found.line())
+    return 0 if found.ok else 1
+
+
 def _demo(options: argparse.Namespace) -> int:
     from edge_delta.demo import demo  # noqa: PLC0415
 
@@ -213,6 +230,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
     "maintain": ("join small files, clean the log, remove old files now", _maintain),
     "replay": ("put rejected rows through their mode again, after the rules were changed", _replay),
     "query": ("run SQL over the tables where they are, or show what they are", _query),
+    "health": ("say whether rows are delivered: exit code 1 if they wait for longer than allowed", _health),
     "demo": ("show the main job on sample data in a folder", _demo),
 }
 """Each command's help and function."""

@@ -311,6 +311,18 @@ class Settings(Section, frozen=True, kw_only=True):
     retry_for: Annotated[
         float, Meta(ge=0, description="seconds that --once keeps trying when something is unavailable")
     ] = 60.0
+    health_after: (
+        Annotated[float, Meta(gt=0, description="seconds that rows may wait before health fails; default: 3 intervals + 60")]
+        | None
+    ) = None
+    metrics_port: Annotated[int, Meta(ge=0, le=65535, description="serves /metrics and /health; 0: off")] = 0
+    metrics_address: Annotated[str, Meta(min_length=1, description="where metrics_port listens")] = "127.0.0.1"
+    metrics_file: (
+        Annotated[
+            Path, Meta(description="a .prom file for node_exporter's textfile collector", extra={"prepare": _path})
+        ]
+        | None
+    ) = None
     on_source_reset: Annotated[
         Literal["new_generation", "stop"], Meta(description="what to do when the source was replaced")
     ] = "new_generation"
@@ -350,6 +362,10 @@ ENVIRONMENT = {
     "RETRY_FOR": "retry_for",
     "ON_SOURCE_RESET": "on_source_reset",
     "ON_MODE_CHANGE": "on_mode_change",
+    "HEALTH_AFTER": "health_after",
+    "METRICS_PORT": "metrics_port",
+    "METRICS_ADDRESS": "metrics_address",
+    "METRICS_FILE": "metrics_file",
     "GPS_FUZZING_SECRET": "gps_fuzzing_secret",
 }
 """The setting that each environment variable stands for."""
@@ -376,6 +392,7 @@ FLAGS = {
     "once": "--once",
     "retry_for": "--retry-for",
     "on_mode_change": "--on-mode-change",
+    "metrics_port": "--metrics-port",
 }
 """The flag of each setting that has one."""
 

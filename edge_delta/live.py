@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 LOOK_EVERY = 2.0
 """Seconds between two looks."""
 
-FIXED = ("sqlite", "sqlite_table_name", "timestamp_col", "table_path", "state_dir", "node_id", "once", "storage")
+FIXED = (
+    *("sqlite", "sqlite_table_name", "timestamp_col", "table_path", "state_dir", "node_id", "once", "storage"),
+    *("metrics_port", "metrics_address", "metrics_file"),
+)
 """Settings that take a restart: they say what the process is about."""
 
 

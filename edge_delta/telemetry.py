@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
     import structlog
 
@@ -83,6 +84,24 @@ class Observer:
 
     def recovered(self) -> None:
         """It works again."""
+
+
+@contextlib.contextmanager
+def heard_by(listener: Callable[[Mapping[str, Any]], None]) -> Iterator[None]:
+    """Let something hear every log event for a while, as it is before it is written."""
+    import structlog  # noqa: PLC0415
+
+    before = structlog.get_config()["processors"]
+
+    def hear(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        listener(event)
+        return event
+
+    structlog.configure(processors=[hear, *before])
+    try:
+        yield
+    finally:
+        structlog.configure(processors=before)
 
 
 def configure(*, verbose: bool = False, stream: TextIO | None = None) -> structlog.stdlib.BoundLogger:

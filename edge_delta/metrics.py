@@ -1,0 +1,251 @@
+"""Metrics for Prometheus, each declared once: served on a port, or written for node_exporter's textfile collector.
+
+Off by default, and imported only when one of them is set. What changes while nothing is delivered (rows waiting, their
+age) is looked up when it is asked for, so a process that hangs cannot hide it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from edge_delta import __version__, telemetry
+from edge_delta.errors import ConfigurationError
+from edge_delta.health import examine
+from edge_delta.telemetry import Event, Observer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from prometheus_client import Metric
+
+    from edge_delta.config import Settings
+    from edge_delta.errors import TransientError
+    from edge_delta.lane import Lane, Step
+    from edge_delta.model import Waiting
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_WRITE_EVERY = 10.0
+_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_KIND = {"counter": Counter, "gauge": Gauge}
+
+
+class Declared(NamedTuple):
+    """One metric: what it counts, for people."""
+
+    kind: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS: Mapping[str, Declared] = {
+    "edge_delta_rows_total": Declared(
+        "counter",
+        "Rows read, by what became of them: written, rejected, or not selected by the mode",
+        ("mode", "outcome"),
+    ),
+    "edge_delta_rejected_rows_total": Declared("counter", "Rows in the rejected table, by rule", ("mode", "rule")),
+    "edge_delta_commits_total": Declared("counter", "Commits that carry rows", ("mode",)),
+    "edge_delta_commit_seconds": Declared("histogram", "How long a commit took, upload included", ("mode",)),
+    "edge_delta_last_commit_timestamp_seconds": Declared("gauge", "When the last batch was settled", ("mode",)),
+    "edge_delta_cycles_total": Declared("counter", "Cycles that came to their end"),
+    "edge_delta_failures_total": Declared(
+        "counter", "Tries that failed and are repeated, by kind of error", ("kind",)
+    ),
+    "edge_delta_settings_changes_total": Declared("counter", "Settings that were changed while running"),
+    "edge_delta_rows_waiting": Declared("gauge", "Rows behind the cursor, at most: the width of the id range", ("mode",)),
+    "edge_delta_lag_seconds": Declared("gauge", "Age of the oldest row that waits; 0 if none does"),
+    "edge_delta_healthy": Declared("gauge", "1 unless rows wait and nothing was delivered for longer than allowed"),
+    "edge_delta_resident_memory_bytes": Declared("gauge", "Memory of the process that is in RAM"),
+    "edge_delta_build_info": Declared("gauge", "1; the version is a label", ("version",)),
+}
+
+
+class Metrics(Observer):
+    """What is counted while the process runs.
+
+    Args:
+        settings: where metrics go, and the state directory that is looked at.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry = CollectorRegistry()
+        self._of: dict[str, Any] = {name: self._made(name) for name in METRICS if name not in _LOOKED_UP}
+        self._registry.register(_LookedUp(settings.state_dir))
+        self._of["edge_delta_build_info"].labels(__version__).set(1)
+        self._written = 0.0
+
+    def _made(self, name: str) -> Any:
+        declared = METRICS[name]
+        if declared.kind == "histogram":
+            return Histogram(name, declared.help, declared.labels, registry=self._registry, buckets=_SECONDS)
+        return _KIND[declared.kind](name, declared.help, declared.labels, registry=self._registry)
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    # -- what is heard
+
+    def settled(self, lane: Lane, step: Step, _waiting: Waiting) -> None:
+        """One batch was settled."""
+        rows = self._of["edge_delta_rows_total"]
+        rows.labels(lane.name, "written").inc(step.written)
+        rows.labels(lane.name, "rejected").inc(step.rejected)
+        # Windows are written later, and in other numbers, than the rows that they are made of.
+        rows.labels(lane.name, "not_selected").inc(max(0, step.read - step.written - step.rejected))
+        if step.commit is not None:
+            self._of["edge_delta_commits_total"].labels(lane.name).inc()
+            self._of["edge_delta_commit_seconds"].labels(lane.name).observe(step.commit.seconds)
+        self._of["edge_delta_last_commit_timestamp_seconds"].labels(lane.name).set_to_current_time()
+        self._write()
+
+    def cycled(self, _pause: float | None) -> None:
+        """A cycle is over."""
+        self._of["edge_delta_cycles_total"].inc()
+        self._write(now=True)
+
+    def failed(self, error: TransientError, _failures: int, _pause: float) -> None:
+        """Something is unavailable."""
+        self._of["edge_delta_failures_total"].labels(type(error).__name__).inc()
+        self._write()
+
+    def logged(self, event: Mapping[str, Any]) -> None:
+        """A log event: two of them count."""
+        if event["event"] == Event.ROWS_REJECTED:
+            for reason, rows in event["by"].items():
+                rule = reason.partition(":")[0]
+                self._of["edge_delta_rejected_rows_total"].labels(event["mode"], rule).inc(rows)
+        elif event["event"] == Event.SETTINGS_CHANGED:
+            self._of["edge_delta_settings_changes_total"].inc()
+
+    # -- where it goes
+
+    @contextlib.contextmanager
+    def served(self) -> Iterator[Metrics]:
+        """Serve while the process works.
+
+        Raises:
+            ConfigurationError: if the port is taken, or the address is not this device's.
+        """
+        with contextlib.ExitStack() as until:
+            until.enter_context(telemetry.heard_by(self.logged))
+            if self._settings.metrics_port:
+                until.enter_context(self._server())
+            try:
+                yield self
+            finally:
+                self._write(now=True)
+
+    @contextlib.contextmanager
+    def _server(self) -> Iterator[None]:
+        place = (self._settings.metrics_address, self._settings.metrics_port)
+        try:
+            server = _Server(place, self._settings.state_dir, self.text)
+        except OSError as error:
+            raise ConfigurationError(
+                f"metrics cannot be served on {place[0]}:{place[1]}: {error.strerror}", "Check metrics_port"
+            ) from error
+        thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+    def _write(self, *, now: bool = False) -> None:
+        file = self._settings.metrics_file
+        if file is None or (not now and time.monotonic() - self._written < _WRITE_EVERY):
+            return
+        self._written = time.monotonic()
+        temporary = file.with_name(f".{file.name}.new")  # the collector reads *.prom only
+        with contextlib.suppress(OSError):  # nothing depends on it
+            temporary.write_bytes(self.text())
+            temporary.chmod(0o644)
+            temporary.replace(file)
+
+
+_LOOKED_UP = (
+    "edge_delta_rows_waiting",
+    "edge_delta_lag_seconds",
+    "edge_delta_healthy",
+    "edge_delta_resident_memory_bytes",
+)
+
+
+class _LookedUp(Collector):
+    """What is looked up when it is asked for."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing yet: registering must not look."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """The values now."""
+        found = examine(self._state_dir)
+        families = [GaugeMetricFamily(n, METRICS[n].help, labels=METRICS[n].labels or None) for n in _LOOKED_UP]
+        waiting, lag, healthy, memory = families
+        for mode, behind in found.behind.items():
+            waiting.add_metric([mode], behind.rows)
+        if found.lag_seconds is not None and not found.unreadable:
+            lag.add_metric([], found.lag_seconds)
+        healthy.add_metric([], float(found.ok))
+        memory.add_metric([], _resident_bytes())
+        return families
+
+
+def _resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGESIZE")
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, place: tuple[str, int], state_dir: Path, text: Any) -> None:
+        self.state_dir, self.text = state_dir, text
+        super().__init__(place, _Handler)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """GET /metrics and GET /health."""
+
+    server: _Server
+    timeout = 10
+
+    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+        if self.path == "/metrics":
+            self._answer(200, CONTENT_TYPE, self.server.text())
+        elif self.path == "/health":
+            found = examine(self.server.state_dir)
+            body = {"ok": found.ok, "verdict": found.verdict, "rows_waiting": found.rows_waiting}
+            self._answer(200 if found.ok else 503, "application/json", json.dumps(body).encode())
+        else:
+            self._answer(404, "text/plain", b"there are /metrics and /health\n")
+
+    def _answer(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """The log is for what the device does."""

@@ -1,0 +1,197 @@
+"""`last_upload.json`: where it stands, for people, `edge-delta status` and `edge-delta health`.
+
+Nothing that is delivered depends on it. It is written after a commit, at the end of a cycle, and when something fails.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from edge_delta import __version__
+from edge_delta.telemetry import Event, Observer
+
+if TYPE_CHECKING:
+    import structlog
+
+    from edge_delta.config import Settings
+    from edge_delta.errors import EdgeDeltaError, TransientError
+    from edge_delta.lane import Lane, Step
+    from edge_delta.model import Waiting
+    from edge_delta.source import SQLiteSource
+    from edge_delta.state import StateDirectory
+
+GRACE = 60.0
+"""Seconds that a cycle may take longer than its interval, at the default of `health_after`."""
+_RATE_SECONDS = 60.0
+
+
+def now() -> datetime:
+    """The clock, UTC."""
+    return datetime.now(UTC)
+
+
+class Mirror(Observer):
+    """Keeps `last_upload.json`.
+
+    Args:
+        state: the state directory.
+        settings: the settings.
+        log: where it is said that the directory cannot be written.
+    """
+
+    def __init__(self, state: StateDirectory, settings: Settings, log: structlog.stdlib.BoundLogger) -> None:
+        self._state = state
+        self._log = log
+        self._complained = False
+        self._rates: dict[str, deque[tuple[float, int]]] = {}
+        before = state.mirror()
+        self._content: dict[str, Any] = {
+            "last_upload": before.get("last_upload"),
+            "node_id": before.get("node_id"),
+            "source": str(settings.sqlite),
+            "source_table": before.get("source_table"),
+            "timestamp_col": before.get("timestamp_col"),
+            "tables": before.get("tables", {}),
+            "process": None,
+            "trying_since": _trying_since(before),
+            "last_cycle": before.get("last_cycle"),
+            "next_cycle": None,
+            "last_error": before.get("last_error"),
+            "stopped": before.get("stopped"),
+        }
+        self.set_to(settings)
+
+    def set_to(self, settings: Settings) -> None:
+        """These settings are in force."""
+        self._content |= {
+            "modes": list(settings.processing_mode),
+            "interval": settings.interval,
+            "health_after": settings.health_after or 3 * settings.interval + GRACE,
+        }
+
+    def started(self) -> None:
+        """The process means to go on until it is stopped."""
+        self._running()
+        self._write()
+
+    def about(self, source: SQLiteSource, node_id: str) -> None:
+        """What is known once the source is open."""
+        stamp = source.timestamp.name if source.timestamp is not None else None
+        self._content |= {"node_id": node_id, "source_table": source.table, "timestamp_col": stamp}
+
+    def record(self, lane: Lane, step: Step, waiting: Waiting) -> None:
+        """One batch was settled."""
+        content = self._content
+        self._running()
+        if step.last_time is not None:
+            newest = step.last_time.astimezone(UTC).isoformat()
+            content["last_upload"] = max(newest, content["last_upload"] or newest)
+        before = content["tables"].get(lane.name, {})
+        content["tables"][lane.name] = {
+            "table": lane.sink.uri,
+            "version": step.commit.version if step.commit is not None else before.get("version"),
+            "generation": step.cursor.generation,
+            "last_id": step.cursor.rowid,
+            "rows_waiting": waiting.rows,
+            "rows_written": before.get("rows_written", 0) + step.written,
+            "rows_rejected": before.get("rows_rejected", 0) + step.rejected,
+            "rows_per_second": self._rate(lane.name, step.read),
+            "committed_at": now().isoformat(),
+        }
+        self._write()
+
+    def _rate(self, mode: str, rows: int) -> float | None:
+        """Rows a second over the last minute; None for a single batch."""
+        recent = self._rates.setdefault(mode, deque(maxlen=100))
+        recent.append((time.monotonic(), rows))
+        while recent[-1][0] - recent[0][0] > _RATE_SECONDS:
+            recent.popleft()
+        seconds = recent[-1][0] - recent[0][0]
+        # The first batch only says when counting began.
+        return round(sum(n for _, n in list(recent)[1:]) / seconds, 1) if seconds else None
+
+    def _running(self) -> None:
+        if self._content["process"] is None:
+            host = os.uname().nodename
+            started = {"pid": os.getpid(), "host": host, "version": __version__, "started_at": now().isoformat()}
+            self._content |= {"process": started, "stopped": None}
+
+    # -- what the engine tells
+
+    def cycled(self, pause: float | None) -> None:
+        """All that was there is delivered."""
+        self._running()
+        time = now()
+        self._content["last_cycle"] = time.isoformat()
+        self._over()
+        if pause is not None:  # without one, `stopped` comes next and writes
+            self._content["next_cycle"] = (time + timedelta(seconds=pause)).isoformat()
+            self._write(lasting=False)
+
+    def failed(self, error: TransientError, failures: int, pause: float) -> None:
+        """Something is unavailable."""
+        self._running()
+        self._content["last_error"] = {
+            "error": str(error),
+            "kind": type(error).__name__,
+            "failures": failures,
+            "since": self._since(),
+            "at": now().isoformat(),
+            "next_try": (now() + timedelta(seconds=pause)).isoformat(),
+            "over_at": None,
+        }
+        self._write()
+
+    def _since(self) -> str:
+        before = self._content["last_error"]
+        return str(before["since"]) if before and not before.get("over_at") else now().isoformat()
+
+    def recovered(self) -> None:
+        """It works again; the next commit or cycle writes it down."""
+        self._over()
+
+    def _over(self) -> None:
+        error = self._content["last_error"]
+        if error and not error.get("over_at"):
+            error |= {"over_at": now().isoformat(), "next_try": None}
+
+    def stopped(self, error: EdgeDeltaError | None = None) -> None:
+        """The process ends."""
+        content = self._content
+        self._running()
+        if error is not None:
+            kind = type(error).__name__
+            content["last_error"] = {
+                "error": str(error),
+                "kind": kind,
+                "failures": 1,
+                "since": self._since(),
+                "at": now().isoformat(),
+                "next_try": None,
+                "over_at": None,
+            }
+        code = error.exit_code if error is not None else 0
+        content |= {"stopped": {"at": now().isoformat(), "exit_code": code}, "next_cycle": None}
+        self._write(lasting=False)
+
+    def _write(self, *, lasting: bool = True) -> None:
+        try:
+            self._state.write_mirror(self._content, lasting=lasting)
+            self._complained = False
+        except OSError as error:
+            if not self._complained:
+                self._log.warning(Event.STATE_NOT_WRITTEN, directory=str(self._state.path), error=error.strerror)
+            self._complained = True
+
+
+def _trying_since(before: dict[str, Any]) -> str:
+    """When it began to try: restarts do not count as long as none of them brought anything to its end."""
+    since = before.get("trying_since")
+    done = [before.get("last_cycle"), *(t.get("committed_at") for t in before.get("tables", {}).values())]
+    if since and all(d is None or d < since for d in done):
+        return str(since)
+    return now().isoformat()

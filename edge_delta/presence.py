@@ -1,0 +1,74 @@
+"""What others see of a running process: the mirror in the state directory, metrics, and the service manager."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from edge_delta.errors import EdgeDeltaError
+from edge_delta.mirror import Mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import structlog
+
+    from edge_delta.config import Settings
+    from edge_delta.lane import Lane, Step
+    from edge_delta.model import Waiting
+    from edge_delta.source import SQLiteSource
+    from edge_delta.state import StateDirectory
+    from edge_delta.telemetry import Observer
+
+
+class Presence:
+    """The observers of one process.
+
+    Args:
+        mirror: is always kept.
+    """
+
+    def __init__(self, mirror: Mirror) -> None:
+        self.mirror = mirror
+        self.observers: list[Observer] = [mirror]
+        self.listeners: list[Callable[[Lane, Step, Waiting], None]] = [mirror.record]
+
+    def about(self, source: SQLiteSource, node_id: str) -> None:
+        """What is known once the source is open."""
+        self.mirror.about(source, node_id)
+
+    def changed(self, settings: Settings) -> None:
+        """Other settings are in force."""
+        self.mirror.set_to(settings)
+
+
+@contextlib.contextmanager
+def presence(settings: Settings, state: StateDirectory, log: structlog.stdlib.BoundLogger) -> Iterator[Presence]:
+    """Be seen while the process works.
+
+    Raises:
+        ConfigurationError: if metrics cannot be served where the settings say.
+    """
+    seen = Presence(Mirror(state, settings, log))
+    with contextlib.ExitStack() as until:
+        if settings.metrics_port or settings.metrics_file:
+            from edge_delta.metrics import Metrics  # noqa: PLC0415 - off by default
+
+            metrics = until.enter_context(Metrics(settings).served())
+            seen.observers.append(metrics)
+            seen.listeners.append(metrics.settled)
+        if os.environ.get("NOTIFY_SOCKET"):
+            from edge_delta.notify import ServiceManager  # noqa: PLC0415
+
+            manager = until.enter_context(ServiceManager(os.environ["NOTIFY_SOCKET"]))
+            seen.observers.append(manager)
+            seen.listeners.append(manager.settled)
+        if not settings.once:
+            seen.mirror.started()
+        try:
+            yield seen
+        except EdgeDeltaError as error:
+            seen.mirror.stopped(error)
+            raise
+        seen.mirror.stopped()
