@@ -59,11 +59,11 @@ METRICS: Mapping[str, Declared] = {
     "edge_delta_commit_seconds": Declared("histogram", "How long a commit took, upload included", ("mode",)),
     "edge_delta_last_commit_timestamp_seconds": Declared("gauge", "When the last batch was settled", ("mode",)),
     "edge_delta_cycles_total": Declared("counter", "Cycles that came to their end"),
-    "edge_delta_failures_total": Declared(
-        "counter", "Tries that failed and are repeated, by kind of error", ("kind",)
-    ),
+    "edge_delta_failures_total": Declared("counter", "Tries that failed and are repeated, by kind of error", ("kind",)),
     "edge_delta_settings_changes_total": Declared("counter", "Settings that were changed while running"),
-    "edge_delta_rows_waiting": Declared("gauge", "Rows behind the cursor, at most: the width of the id range", ("mode",)),
+    "edge_delta_rows_waiting": Declared(
+        "gauge", "Rows behind the cursor, at most: the width of the id range", ("mode",)
+    ),
     "edge_delta_lag_seconds": Declared("gauge", "Age of the oldest row that waits; 0 if none does"),
     "edge_delta_healthy": Declared("gauge", "1 unless rows wait and nothing was delivered for longer than allowed"),
     "edge_delta_resident_memory_bytes": Declared("gauge", "Memory of the process that is in RAM"),
