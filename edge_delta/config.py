@@ -312,7 +312,7 @@ class Settings(Section, frozen=True, kw_only=True):
         float, Meta(ge=0, description="seconds that --once keeps trying when something is unavailable")
     ] = 60.0
     health_after: (
-        Annotated[float, Meta(gt=0, description="seconds that rows may wait before health fails; default: 3 intervals + 60")]
+        Annotated[float, Meta(gt=0, description="seconds rows may wait before health fails; default: 3 intervals + 60")]
         | None
     ) = None
     metrics_port: Annotated[int, Meta(ge=0, le=65535, description="serves /metrics and /health; 0: off")] = 0

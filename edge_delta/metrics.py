@@ -230,7 +230,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: _Server
     timeout = 10
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         if self.path == "/metrics":
             self._answer(200, CONTENT_TYPE, self.server.text())
         elif self.path == "/health":

@@ -49,6 +49,8 @@ class Mirror(Observer):
         self._complained = False
         self._rates: dict[str, deque[tuple[float, int]]] = {}
         before = state.mirror()
+        # An older tool's file says where to begin, until there is a batch of ours.
+        self._foreign = bool(before.get("last_upload")) and "node_id" not in before
         self._content: dict[str, Any] = {
             "last_upload": before.get("last_upload"),
             "node_id": before.get("node_id"),
@@ -86,6 +88,7 @@ class Mirror(Observer):
     def record(self, lane: Lane, step: Step, waiting: Waiting) -> None:
         """One batch was settled."""
         content = self._content
+        self._foreign = False
         self._running()
         if step.last_time is not None:
             newest = step.last_time.astimezone(UTC).isoformat()
@@ -179,6 +182,8 @@ class Mirror(Observer):
         self._write(lasting=False)
 
     def _write(self, *, lasting: bool = True) -> None:
+        if self._foreign:
+            return
         try:
             self._state.write_mirror(self._content, lasting=lasting)
             self._complained = False
