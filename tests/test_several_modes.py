@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import time
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -141,3 +143,28 @@ def test_no_table_of_a_mode_needs_more_than_the_oldest_protocol(sensor, folder):
         stamps = [t for t in folder.read(suffix).schema.values() if isinstance(t, pl.Datetime)]
         assert stamps
         assert all(t.time_zone == "UTC" for t in stamps)
+
+
+def uncommented(text):
+    """config.toml.example with every key of the modes' sections in force."""
+    sections = re.split(r"^(?=\[)", text, flags=re.MULTILINE)
+    wanted = ("[schematize]", "[sanitize]", "[aggregate]", "[emergency]", "[gps_fuzzing]")
+    return "".join(re.sub(r"^#(?=\w+ = )", "", s, flags=re.MULTILINE) for s in sections if s.startswith(wanted))
+
+
+def test_the_settings_of_every_mode_in_the_example_run_as_they_stand(sensor, tmp_path, folder, command):
+    example = (Path(__file__).parent.parent / "config.toml.example").read_text(encoding="utf-8")
+    file = tmp_path / "config.toml"
+    text = uncommented(example).replace("enabled = false", "enabled = true")
+    assert text.count(" = ") > 25
+    file.write_text(text, encoding="utf-8")
+    modes.create(sensor)
+    sensor.run("ALTER TABLE stations ADD COLUMN anomaly_type TEXT")
+    modes.add(sensor, 2_000)
+    edge = command(
+        sensor.path, folder, config=file, node_id="n1", processing_mode=",".join(ALL), max_batch_size=700, flush=True
+    )
+    edge.once(env={"GPS_FUZZING_SECRET": modes.SECRET}).succeeded()
+    assert_each_once(folder.read("_0_raw")["source_rowid"], range(1, 2_001))
+    for suffix in ("_1_schematized", "_2_sanitized", "_3_aggregated", "_4_emergency"):
+        assert folder.read(suffix).height > 0

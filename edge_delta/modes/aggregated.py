@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from edge_delta.modes import schematized
-from edge_delta.modes.base import ROWID, Plain, Plan, Rule, bookkeeping
+from edge_delta.modes.base import ROWID, Plain, Plan, Rule, bookkeeping, columns_of
 from edge_delta.modes.schematized import STANDARD, Schematized
 
 if TYPE_CHECKING:
@@ -47,6 +47,14 @@ _FUNCTIONS: dict[str, tuple[str, Callable[[pl.Expr], pl.Expr]]] = {
 nothing is NULL, ``std`` is the sample's, percentiles interpolate (PERCENTILE_CONT)."""
 
 
+def _summed(name: str, dtype: pl.DataType) -> pl.Expr:
+    """A column in the type of its sum: Polars adds 32-bit integers up in 32 bits, and they wrap around."""
+    return pl.col(name).cast(pl.Int64) if dtype.is_integer() else pl.col(name)
+
+
+_FOR_ALL_TYPES = ("min", "max", "count", "first", "last")
+
+
 @dataclass(frozen=True, slots=True)
 class Aggregated(Plain):
     """Aggregates by window and group.
@@ -82,11 +90,18 @@ class Aggregated(Plain):
             for name in names
             if name not in known
         ]
-        for name, functions in self.aggregations.items():
-            text = STANDARD.get(name) in (pl.String(), STANDARD["timestamp"])
-            bad = [f for f in functions if f not in ("min", "max", "count", "first", "last")] if text else []
-            wrong += [f"aggregate.aggregations.{name}: {f} of a column that is no number" for f in bad]
-        return wrong
+        twice = {n for n in self.group_by if self.group_by.count(n) > 1}
+        wrong += [f"aggregate.group_by names {name!r} more than once" for name in sorted(twice)]
+        return wrong or self._misfits(columns_of(self.schema.plan, layout))
+
+    def _misfits(self, types: Mapping[str, pl.DataType]) -> list[str]:
+        """Functions that the columns' types do not have."""
+        return [
+            f"aggregate.aggregations.{name}: {function} of a column that is no number"
+            for name, functions in self.aggregations.items()
+            for function in functions
+            if not types[name].is_numeric() and function not in _FOR_ALL_TYPES
+        ]
 
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """The standard columns that are needed, with ``window_start``; rows without a time break a rule."""
@@ -136,8 +151,9 @@ class Aggregated(Plain):
 
     def aggregate(self, rows: pl.LazyFrame, context: Context) -> pl.LazyFrame:
         """One row a window and group, of rows as `plan` makes them."""
+        types = rows.collect_schema()
         values = [
-            function(pl.col(name)).alias(f"{prefix}_{name}")
+            function(_summed(name, types[name]) if prefix == "sum" else pl.col(name)).alias(f"{prefix}_{name}")
             for name, functions in self.aggregations.items()
             for prefix, function in (_FUNCTIONS[f] for f in functions)
         ]

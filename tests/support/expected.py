@@ -170,7 +170,9 @@ def station_rows(sensor: Sensor, where: str = TIMED) -> pl.DataFrame:
     return found.with_columns(pl.col("temperature", "humidity", "pressure").cast(pl.Float64))
 
 
-def assert_windows_equal(found: pl.DataFrame, wanted: pl.DataFrame, *, group_by: tuple[str, ...]) -> None:
+def assert_windows_equal(
+    found: pl.DataFrame, wanted: pl.DataFrame, *, group_by: tuple[str, ...], exact: tuple[str, ...] = EXACT
+) -> None:
     """One row a window and group, and every value as in the other computation."""
     key = ["window_start", *group_by]
     assert found.select(key).is_duplicated().sum() == 0, found.filter(found.select(key).is_duplicated()).sort(key)
@@ -180,9 +182,9 @@ def assert_windows_equal(found: pl.DataFrame, wanted: pl.DataFrame, *, group_by:
     for name in wanted.columns:
         if name in key:
             continue
-        exact = name == "record_count" or name.partition("_")[0] in EXACT
+        to_the_bit = name == "record_count" or name.partition("_")[0] in exact
         for row, (one, other) in enumerate(zip(ours[name], theirs[name], strict=True)):
             same = one == other or (
-                not exact and one is not None and other is not None and math.isclose(one, other, rel_tol=1e-9)
+                not to_the_bit and one is not None and other is not None and math.isclose(one, other, rel_tol=1e-9)
             )
             assert same, (name, theirs.row(row, named=True), one, other)
