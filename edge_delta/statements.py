@@ -1,0 +1,198 @@
+"""The statements of `sql/` filled in for one device: its paths, its tables, the columns that they have now."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_delta.errors import ConfigurationError
+from edge_delta.query import Tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from edge_delta.config import Settings
+
+_BESIDE = Path(__file__).parent
+_FOLDERS = (_BESIDE / "sql", _BESIDE.parent / "sql")
+"""In the wheel, and in a clone."""
+
+_LITERAL = r"'(?:[^']|'')*'"
+_JOINED = re.compile(rf"EXECUTE IMMEDIATE ((?:{_LITERAL})(?: \|\| {_LITERAL})*)$", re.DOTALL)
+_PARENT = "regexp_replace(:base_path, '/[^/]*$', '')"
+_MADE = re.compile(r"\bCREATE (?:OR REPLACE VIEW|TABLE IF NOT EXISTS) ([\w`]+)")
+_NAME = re.compile(r"\b(?:readings_(?:\d_\w+|rejected)|fleet_\w+|quality_\w+|open_alerts)\b")
+_ROLLED = {"fleet_hourly": ("HOUR", "window_start", "hour"), "fleet_daily": ("DAY", "hour", "day")}
+_WHOLE = {"min": "min", "max": "max", "sum": "sum", "count": "sum"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the statements are filled in with.
+
+    Attributes:
+        catalog: Unity Catalog's catalog.
+        schema: the schema in it.
+        base_path: the tables' base, as ``--table-path``.
+        tables: columns and their types by table, for those that exist.
+    """
+
+    catalog: str
+    schema: str
+    base_path: str
+    tables: Mapping[str, Mapping[str, str]]
+
+    @property
+    def name(self) -> str:
+        """The base of the tables' names, as far as SQL takes it without quotes."""
+        return re.sub(r"\W", "_", self.base_path.rpartition("/")[2])
+
+
+def files() -> list[Path]:
+    """The files in the order in which they are run."""
+    return next((found for folder in _FOLDERS if (found := sorted(folder.glob("[0-9]*.sql")))), [])
+
+
+def split(text: str) -> list[tuple[str, str]]:
+    """A file's statements, each with the comment before it; a comment at the top of the file is left out."""
+    body = text.partition("\n\n")[2]
+    found = []
+    for part in re.split(r";\n", body):
+        lines = part.strip("\n").splitlines()
+        code = [line for line in lines if not line.startswith("--")]
+        if code:
+            notes = [line for line in lines if line.startswith("--")]
+            found.append(("\n".join(notes), "\n".join(code).strip()))
+    return found
+
+
+def head(text: str) -> str:
+    """The comment at the top of a file."""
+    return text.partition("\n\n")[0]
+
+
+def filled(statement: str, target: Target) -> str:
+    """A statement with literals for parameters, and as plain SQL instead of EXECUTE IMMEDIATE."""
+    parent = target.base_path.rpartition("/")[0]
+    text = statement.replace(_PARENT, _literal(parent))
+    for name in ("catalog", "schema", "base_path"):
+        value = str(getattr(target, name))
+        text = re.sub(rf"IDENTIFIER\(:{name}\)", lambda _, v=value: _quoted(v), text)
+        in_text = value if name == "base_path" else _quoted(value)
+        text = re.sub(rf":{name}\b", lambda _, v=in_text: _literal(v), text)
+    joined = _JOINED.match(text)
+    if joined is not None:
+        text = "".join(part[1:-1].replace("''", "'") for part in re.findall(_LITERAL, joined[1]))
+    # Only names: a path in quotes is what it is.
+    return re.sub(rf"({_LITERAL})|\breadings_(?=\d_|rejected)", lambda m: m[1] or f"{target.name}_", text)
+
+
+def rolled_up(view: str, columns: Mapping[str, str]) -> str:
+    """The view of hours or days, for the columns that the aggregated table has.
+
+    Args:
+        view: ``fleet_hourly`` or ``fleet_daily``.
+        columns: of the aggregated table.
+    """
+    unit, time, name = _ROLLED[view]
+    names = list(columns)
+    groups = ["node_id", *names[names.index("window_end") + 1 : names.index("record_count")]]
+    values = ["sum(record_count) AS record_count"]
+    for column in names[names.index("record_count") + 1 : names.index("first_reading_id")]:
+        function, _, _ = column.partition("_")
+        if function == "avg":
+            weight = f"sum(CASE WHEN {column} IS NOT NULL THEN record_count END)"
+            values.append(f"sum({column} * record_count) / {weight} AS {column}")
+        elif function in _WHOLE:
+            values.append(f"{_WHOLE[function]}({column}) AS {column}")
+    source = "readings_3_aggregated" if view == "fleet_hourly" else "fleet_hourly"
+    listed = ",\n  ".join([f"date_trunc('{unit}', {time}) AS {name}", *groups, *values])
+    grouped = ", ".join([f"date_trunc('{unit}', {time})", *groups])
+    return f"CREATE OR REPLACE VIEW {view} AS\nSELECT\n  {listed}\nFROM {source}\nGROUP BY {grouped}"
+
+
+def script(text: str, target: Target, missing: set[str]) -> Iterator[str]:
+    """A file's text filled in. What needs a table that does not exist stands there as a comment.
+
+    Args:
+        text: the file's text.
+        target: what to fill in.
+        missing: names of tables and views that do not exist; those that cannot be made are added.
+    """
+    yield head(text)
+    for notes, statement in split(text):
+        made = _MADE.search(statement)
+        own = made[1] if made is not None else None
+        aggregated = target.tables.get("readings_3_aggregated")
+        rolled = rolled_up(own, aggregated) if own in _ROLLED and aggregated is not None else statement
+        needed = set(_NAME.findall(re.sub(r"COMMENT '[^']*'", "", statement)))
+        absent = sorted(needed & missing)
+        comments = [notes] if notes else []
+        columns = target.tables.get(own or "")
+        if columns is not None:
+            comments.append("-- " + ", ".join(f"{name} {kind}" for name, kind in columns.items()))
+        code = filled(rolled, target) + ";"
+        if absent:
+            missing.update({own} if own is not None else ())
+            comments.append(f"-- Not yet: there is no {absent[0].replace('readings', target.name, 1)}.")
+            code = "\n".join(f"-- {line}" for line in code.splitlines())
+        yield "\n".join([*comments, code])
+
+
+def target_of(settings: Settings, catalog: str, schema: str) -> Target:
+    """What these settings and the tables as they are now come to.
+
+    Raises:
+        StorageUnavailable: if a table cannot be read now.
+    """
+    tables = Tables(settings)
+    first = next(iter(tables.sinks))
+    base = tables.sinks[first].uri.removesuffix("_0_raw")
+    name = first.removesuffix("_0_raw")
+    columns = {
+        "readings" + known.removeprefix(name): {
+            f.name: str(getattr(f.type, "type", f.type)) for f in found.schema().fields
+        }
+        for known, sink in tables.sinks.items()
+        if (found := sink.snapshot()) is not None
+    }
+    return Target(catalog, schema, base, columns)
+
+
+def printed(settings: Settings, catalog: str, schema: str, only: list[str]) -> str:
+    """The scripts for these settings as one text.
+
+    Args:
+        settings: the settings.
+        catalog: Unity Catalog's catalog.
+        schema: the schema in it.
+        only: beginnings of names of files, such as ``02``; none is all.
+
+    Raises:
+        ConfigurationError: if a name is no file's.
+        StorageUnavailable: if a table cannot be read now.
+    """
+    wrong = [name for name in only if not any(f.name.startswith(name) for f in files())]
+    if wrong:
+        raise ConfigurationError(
+            f"there is no script {wrong[0]!r}; there are: {', '.join(f.stem for f in files())}", "Name one of them"
+        )
+    target = target_of(settings, catalog, schema)
+    every = {name for file in files() for name in _NAME.findall(file.read_text(encoding="utf-8"))}
+    missing = {n for n in every if n.startswith("readings_")} - set(target.tables) - {"readings_from_parquet"}
+    parts = []
+    for file in files():
+        chunks = list(script(file.read_text(encoding="utf-8"), target, missing))
+        if not only or any(file.name.startswith(name) for name in only):
+            parts += chunks
+    return "\n\n".join(parts) + "\n"
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _quoted(value: str) -> str:
+    return value if re.fullmatch(r"\w+", value) else "`" + value.replace("`", "``") + "`"

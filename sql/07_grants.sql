@@ -1,0 +1,28 @@
+-- 07  Grants with least privilege
+--
+-- Readers see views, not the tables; nobody may modify. The devices need no grant here at all: they write to the bucket
+-- with a role of their own.
+-- Who: the schema's owner. Groups: edge_readers (dashboards), edge_engineers (all tables).
+-- Parameters: :catalog, :schema
+
+EXECUTE IMMEDIATE 'GRANT USE CATALOG ON CATALOG ' || :catalog || ' TO `edge_readers`';
+
+EXECUTE IMMEDIATE 'GRANT USE CATALOG ON CATALOG ' || :catalog || ' TO `edge_engineers`';
+
+USE CATALOG IDENTIFIER(:catalog);
+
+EXECUTE IMMEDIATE 'GRANT USE SCHEMA ON SCHEMA ' || :schema || ' TO `edge_readers`';
+
+EXECUTE IMMEDIATE 'GRANT USE SCHEMA, SELECT ON SCHEMA ' || :schema || ' TO `edge_engineers`';
+
+USE SCHEMA IDENTIFIER(:schema);
+
+GRANT SELECT ON VIEW fleet_latest TO `edge_readers`;
+
+GRANT SELECT ON VIEW fleet_hourly TO `edge_readers`;
+
+GRANT SELECT ON VIEW fleet_daily TO `edge_readers`;
+
+GRANT SELECT ON VIEW open_alerts TO `edge_readers`;
+
+GRANT SELECT ON VIEW quality_freshness TO `edge_readers`;
