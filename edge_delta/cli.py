@@ -83,6 +83,10 @@ def build_parser() -> argparse.ArgumentParser:
     again = commands.add_parser("replay", parents=[shared], help=COMMANDS["replay"][0], epilog=_EXIT_CODES)
     again.add_argument("--json", action="store_true", help="print the outcome as JSON")
     _add_query(commands.add_parser("query", parents=[shared], help=COMMANDS["query"][0], epilog=_EXIT_CODES))
+    script = commands.add_parser("sql", parents=[shared], help=COMMANDS["sql"][0], epilog=_EXIT_CODES)
+    script.add_argument("only", metavar="NUMBER", nargs="*", help="files by their number, such as 02 (default: all)")
+    script.add_argument("--catalog", default="main", metavar="NAME", help="Unity Catalog's catalog (default: main)")
+    script.add_argument("--schema", default="sensor_data", metavar="NAME", help="the schema (default: sensor_data)")
     probe = commands.add_parser("health", help=COMMANDS["health"][0])
     probe.add_argument("--state-dir", metavar="DIR", help="of the process to look at (default: ./state)")
     probe.add_argument("--config", metavar="FILE", help="TOML file that names the state directory")
@@ -165,8 +169,7 @@ def _query(options: argparse.Namespace) -> int:
     sql = options.sql or options.run_query
     if not sql or (options.sql and options.run_query):
         raise ConfigurationError("there is no SQL to run" if not sql else "there are two statements", "Give one")
-    # Whoever asks need not have the database.
-    settings = _load(argparse.Namespace(**{**vars(options), "sqlite": options.sqlite or os.devnull}))
+    settings = _load_for_readers(options)
     from edge_delta import query  # noqa: PLC0415
 
     return query.main(sql, settings, form=options.format, output=options.output, limit=options.limit)
@@ -187,6 +190,19 @@ def _maintain(options: argparse.Namespace) -> int:
         else:
             print(f"{table}: {report.files_before} files, now {report.files_after}; {report.files_vacuumed} removed")
     return 0
+
+
+def _sql(options: argparse.Namespace) -> int:
+    settings = _load_for_readers(options)
+    from edge_delta import statements  # noqa: PLC0415
+
+    print(statements.printed(settings, options.catalog, options.schema, options.only), end="")
+    return 0
+
+
+def _load_for_readers(options: argparse.Namespace) -> Settings:
+    """The settings of who looks at the tables and need not have the database."""
+    return _load(argparse.Namespace(**{**vars(options), "sqlite": options.sqlite or os.devnull}))
 
 
 def _replay(options: argparse.Namespace) -> int:
@@ -231,6 +247,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
     "replay": ("put rejected rows through their mode again, after the rules were changed", _replay),
     "query": ("run SQL over the tables where they are, or show what they are", _query),
     "health": ("say whether rows are delivered: exit code 1 if they wait for longer than allowed", _health),
+    "sql": ("print the Databricks statements for these tables: locations, views, checks, grants", _sql),
     "demo": ("show the main job on sample data in a folder", _demo),
 }
 """Each command's help and function."""
