@@ -87,11 +87,14 @@ def build_parser() -> argparse.ArgumentParser:
     script.add_argument("only", metavar="NUMBER", nargs="*", help="files by their number, such as 02 (default: all)")
     script.add_argument("--catalog", default="main", metavar="NAME", help="Unity Catalog's catalog (default: main)")
     script.add_argument("--schema", default="sensor_data", metavar="NAME", help="the schema (default: sensor_data)")
-    probe = commands.add_parser("health", help=COMMANDS["health"][0])
-    probe.add_argument("--state-dir", metavar="DIR", help="of the process to look at (default: ./state)")
-    probe.add_argument("--config", metavar="FILE", help="TOML file that names the state directory")
+    for name in ("status", "health"):
+        look = commands.add_parser(name, help=COMMANDS[name][0])
+        look.add_argument("--state-dir", metavar="DIR", help="of the process to look at (default: ./state)")
+        look.add_argument("--config", metavar="FILE", help="TOML file that names the state directory")
+        look.add_argument("--json", action="store_true", help="print the answer as JSON")
+    commands.choices["status"].add_argument("--watch", action="store_true", help="go on showing it, with the progress")
+    probe = commands.choices["health"]
     probe.add_argument("--health-after", type=float, metavar="SECONDS", help="that rows may wait (default: as it runs)")
-    probe.add_argument("--json", action="store_true", help="print the answer as JSON")
     demo = commands.add_parser("demo", help=COMMANDS["demo"][0])
     demo.add_argument("--folder", help="where to put it (default: a temporary folder that is kept)")
     demo.add_argument("--rows", type=int, default=20_000, help="readings that are there at the start")
@@ -224,6 +227,18 @@ def _shown(settings: Settings) -> dict[str, Any]:
     return shown(settings)
 
 
+def _status(options: argparse.Namespace) -> int:
+    from edge_delta import health, status  # noqa: PLC0415
+
+    place = health.state_dir_of(options.state_dir, options.config)
+    if options.watch:
+        status.watch(place)
+        return 0
+    about = status.report(place)
+    print(json.dumps(about, indent=2, ensure_ascii=False) if options.json else status.text(about))
+    return 0
+
+
 def _health(options: argparse.Namespace) -> int:
     from edge_delta import health  # noqa: PLC0415
 
@@ -246,6 +261,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
     "maintain": ("join small files, clean the log, remove old files now", _maintain),
     "replay": ("put rejected rows through their mode again, after the rules were changed", _replay),
     "query": ("run SQL over the tables where they are, or show what they are", _query),
+    "status": ("show where every mode stands, also while another process runs", _status),
     "health": ("say whether rows are delivered: exit code 1 if they wait for longer than allowed", _health),
     "sql": ("print the Databricks statements for these tables: locations, views, checks, grants", _sql),
     "demo": ("show the main job on sample data in a folder", _demo),

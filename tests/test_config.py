@@ -57,6 +57,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(key, toml):
         "fuzz_factor": (0.1, 0.2, 0.3),
         "max_batch_size": (1, 2, 3),
         "retry_for": (1.0, 2.0, 3.0),
+        "metrics_port": (1001, 1002, 1003),
         "once": (True, False, True),
         "processing_mode": ("raw", "schematized", "raw"),
         "on_mode_change": ("continue", "backfill", "continue"),
