@@ -79,9 +79,8 @@ def filled(statement: str, target: Target) -> str:
     text = statement.replace(_PARENT, _literal(parent))
     for name in ("catalog", "schema", "base_path"):
         value = str(getattr(target, name))
-        text = re.sub(rf"IDENTIFIER\(:{name}\)", lambda _, v=value: _quoted(v), text)
         in_text = value if name == "base_path" else _quoted(value)
-        text = re.sub(rf":{name}\b", lambda _, v=in_text: _literal(v), text)
+        text = text.replace(f"IDENTIFIER(:{name})", _quoted(value)).replace(f":{name}", _literal(in_text))
     joined = _JOINED.match(text)
     if joined is not None:
         text = "".join(part[1:-1].replace("''", "'") for part in re.findall(_LITERAL, joined[1]))

@@ -1,0 +1,129 @@
+"""The statements for Databricks, as they stand in sql/ and filled in."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_delta import statements
+from edge_delta.statements import Target, filled, head, rolled_up, script, split
+from tests.support.command import Finished, clean_environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.tables import Place
+
+TARGET = Target("main", "sensor_data", "s3://bucket/x/readings", {})
+
+
+def printed(place: Place, *words: str) -> Finished:
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_delta", "sql", *words, "--table-path", place.base, "--node-id", "device-1"],
+        env=clean_environment() | dict(place.environment),
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def code(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.startswith("--"))
+
+
+@pytest.mark.parametrize("file", statements.files(), ids=lambda file: file.stem)
+def test_a_file_says_what_it_does_and_who_may_run_it(file: Path):
+    top = head(file.read_text())
+    assert top.startswith(f"-- {file.name[:2]}  ")
+    assert "\n-- Who: " in top
+    assert "\n-- Parameters: :catalog, :schema" in top
+    used = set(re.findall(r":(\w+)", "\n".join(statement for _, statement in split(file.read_text()))))
+    assert used <= set(re.findall(r":(\w+)", top))
+    assert "\t" not in file.read_text()
+    assert max(map(len, file.read_text().splitlines())) < 250
+
+
+def test_the_files_are_numbered_from_one():
+    assert [int(f.name[:2]) for f in statements.files()] == list(range(1, len(statements.files()) + 1))
+
+
+def test_filled_in_statements_have_no_parameters_left():
+    for file in statements.files():
+        for _, statement in split(file.read_text()):
+            text = filled(statement, TARGET)
+            assert not re.search(r":[a-z]|EXECUTE|IDENTIFIER|\|\|", re.sub(r"s3://", "", text)), text
+
+
+def test_paths_and_names_with_quotes_stay_what_they_are():
+    target = Target("my-cat", "a`b", "s3://bucket/o'neill/my-sensors", {})
+    assert filled("USE CATALOG IDENTIFIER(:catalog)", target) == "USE CATALOG `my-cat`"
+    assert filled("USE SCHEMA IDENTIFIER(:schema)", target) == "USE SCHEMA `a``b`"
+    located = "EXECUTE IMMEDIATE 'CREATE TABLE readings_0_raw LOCATION ''' || :base_path || '_0_raw'''"
+    quoted = Target("main", "s", "s3://bucket/my-sensors", {})
+    assert filled(located, quoted) == "CREATE TABLE my_sensors_0_raw LOCATION 's3://bucket/my-sensors_0_raw'"
+    assert filled("SELECT * FROM readings_rejected", target) == "SELECT * FROM my_sensors_rejected"
+
+
+def test_the_roll_up_has_the_columns_of_the_table():
+    names = [
+        "window_start",
+        "window_end",
+        "location",
+        "record_count",
+        "avg_co2",
+        "max_co2",
+        "std_co2",
+        "first_reading_id",
+    ]
+    view = rolled_up("fleet_hourly", dict.fromkeys(names, "double"))
+    assert "max(max_co2) AS max_co2" in view
+    assert "GROUP BY date_trunc('HOUR', window_start), node_id, location" in view
+    assert "temperature" not in view
+    assert "std_co2" not in view
+
+
+def test_what_needs_a_table_that_is_not_there_is_a_comment():
+    target = Target("main", "s", "s3://b/readings", {"readings_1_schematized": {"reading_id": "long"}})
+    missing = {"readings_0_raw", "readings_rejected", "readings_3_aggregated", "readings_4_emergency"}
+    for file in statements.files()[1:6]:
+        text = "\n\n".join(script(file.read_text(), target, missing))
+        assert not [name for name in missing if name in code(text)]
+    assert "quality_duplicates" in missing
+
+
+@pytest.fixture
+def delivered(place, sensor, command):
+    sensor.create()
+    sensor.add(20)
+    done = command(sensor.path, place, processing_mode="raw,schematized,aggregated", node_id="device-1").once(
+        flush=True
+    )
+    done.succeeded()
+    return place
+
+
+def test_the_command_prints_the_tables_as_they_are(delivered):
+    text = printed(delivered, "--catalog", "plant", "--schema", "halls").succeeded().stdout
+    assert "USE CATALOG plant;" in text
+    for suffix in ("_0_raw", "_1_schematized", "_3_aggregated"):
+        assert f"LOCATION '{delivered.uri(suffix)}';" in code(text)
+        columns = ", ".join(f"{f.name} {f.type.type}" for f in delivered.table(suffix).schema().fields)
+        assert f"-- {columns}\n" in text
+    assert "readings_4_emergency" not in code(text)
+    assert "-- Not yet: there is no readings_4_emergency." in text
+
+
+def test_one_file_can_be_asked_for(delivered):
+    text = printed(delivered, "02").succeeded().stdout
+    assert text.startswith("-- 02")
+    assert "-- 03" not in text
+    done = printed(delivered, "99")
+    assert done.code == 2
+    assert "there are: 01_storage, 02_tables" in done.error
