@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edge_delta import modes, storage
 from edge_delta.config import changed
 from edge_delta.engine import Engine, Pace
-from edge_delta.errors import ConfigurationError
+from edge_delta.errors import ConfigurationError, NodeUnknown
 from edge_delta.lane import Lane
 from edge_delta.live import SettingsWatch
 from edge_delta.model import Cursor, Mark
@@ -20,11 +20,11 @@ from edge_delta.presence import presence
 from edge_delta.retry import Outage, Persistence
 from edge_delta.sink import COMMON_MARKS, DeltaSink, application_id
 from edge_delta.source import Database, ReadAhead, SQLiteSource
-from edge_delta.state import StateDirectory
+from edge_delta.state import StateDirectory, kept_node_id
 from edge_delta.telemetry import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from threading import Event as Flag
 
     import structlog
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from edge_delta.maintenance import Keeper, Report
     from edge_delta.presence import Presence
     from edge_delta.replay import Outcome
+    from edge_delta.reset import Again, Target
+    from edge_delta.verify import Report as Verified
 
 
 _REPLAYABLE = ("raw", "schematized", "sanitized")
@@ -336,6 +338,69 @@ def replay(settings: Settings, log: structlog.stdlib.BoundLogger) -> dict[str, O
                 work = Replay(lane.name, source, mode, unfuzzed, lane.sink, lane.rejects, parts.node_id, now)
                 outcomes[lane.name] = work.run()
         return outcomes
+
+
+def verify(settings: Settings, log: structlog.stdlib.BoundLogger, *, ignore: Sequence[str] = ()) -> list[Verified]:
+    """Compare the source with the tables of the chosen modes. Takes no lock and writes nothing.
+
+    Args:
+        settings: the settings.
+        log: where events go.
+        ignore: columns that are not compared.
+
+    Raises:
+        EdgeDeltaError: if it cannot be done now.
+    """
+    from edge_delta import verify  # noqa: PLC0415
+
+    node_id = settings.node_id or kept_node_id(settings.state_dir)
+    if node_id is None:
+        raise NodeUnknown(f"{settings.state_dir} does not say which device this is", "Set NODE_ID to this device's id")
+    source = SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
+    names = frozenset(name.lower() for name in ignore)
+    reports = []
+    for lane in lanes_of(settings, Parts(source, node_id, log)):
+        mode = modes.load(lane.name, settings)
+        work = verify.Parts(lane.name, source, mode, lane.sink, lane.rejects, node_id, now, names)
+        check = verify.WindowsCheck if lane.name == "aggregated" else verify.RowsCheck
+        reports.append(check(work).run())
+    return reports
+
+
+def reset(
+    settings: Settings,
+    log: structlog.stdlib.BoundLogger,
+    target: Target,
+    *,
+    agreed: Callable[[Sequence[Again]], bool],
+) -> bool:
+    """Go back with the tables of the chosen modes.
+
+    Args:
+        settings: the settings.
+        log: where events go.
+        target: where to go back to.
+        agreed: is told what would be delivered again, and says whether to do it.
+
+    Returns:
+        Whether it was done.
+
+    Raises:
+        EdgeDeltaError: if it cannot be done now.
+    """
+    from edge_delta.reset import Rewind  # noqa: PLC0415
+
+    state = StateDirectory(settings.state_dir)
+    with state.locked():
+        source = SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
+        parts = Parts(source, _node_id(settings, state, source, new_node=False), log)
+        ways = [Rewind(source, lane, target) for lane in lanes_of(settings, parts)]
+        plans = {way: plan for way in ways if (plan := way.plan()) is not None}
+        if not agreed(list(plans.values())):
+            return False
+        for way in plans:
+            way.act()
+    return True
 
 
 # -- coming from another tool

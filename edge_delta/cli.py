@@ -15,6 +15,7 @@ from edge_delta.errors import ConfigurationError, EdgeDeltaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
     from threading import Event as Flag
 
     from edge_delta.config import Settings
@@ -83,6 +84,10 @@ def build_parser() -> argparse.ArgumentParser:
     again = commands.add_parser("replay", parents=[shared], help=COMMANDS["replay"][0], epilog=_EXIT_CODES)
     again.add_argument("--json", action="store_true", help="print the outcome as JSON")
     _add_query(commands.add_parser("query", parents=[shared], help=COMMANDS["query"][0], epilog=_EXIT_CODES))
+    proof = commands.add_parser("verify", parents=[shared], help=COMMANDS["verify"][0], epilog=_EXIT_CODES)
+    proof.add_argument("--ignore", metavar="COLUMNS", help="not compared, with commas: the application changes them")
+    proof.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    _add_reset(commands.add_parser("reset", parents=[shared], help=COMMANDS["reset"][0], epilog=_EXIT_CODES))
     script = commands.add_parser("sql", parents=[shared], help=COMMANDS["sql"][0], epilog=_EXIT_CODES)
     script.add_argument("only", metavar="NUMBER", nargs="*", help="files by their number, such as 02 (default: all)")
     script.add_argument("--catalog", default="main", metavar="NAME", help="Unity Catalog's catalog (default: main)")
@@ -99,6 +104,26 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--folder", help="where to put it (default: a temporary folder that is kept)")
     demo.add_argument("--rows", type=int, default=20_000, help="readings that are there at the start")
     return parser
+
+
+def _add_reset(parser: argparse.ArgumentParser) -> None:
+    to = parser.add_mutually_exclusive_group(required=True).add_argument
+    to("--to-id", metavar="ID", type=int, help="deliver again from this id on")
+    to(
+        "--to-time",
+        metavar="TIME",
+        type=_time,
+        help="deliver again from the first row that is not older (ISO 8601, UTC)",
+    )
+    to("--to-beginning", action="store_true", help="deliver again from the first row on")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _time(text: str) -> datetime:
+    from datetime import UTC, datetime  # noqa: PLC0415 - for this flag only
+
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
 def _add_query(parser: argparse.ArgumentParser) -> None:
@@ -220,6 +245,39 @@ def _replay(options: argparse.Namespace) -> int:
     return 0
 
 
+def _verify(options: argparse.Namespace) -> int:
+    settings = _load(options)
+    from edge_delta import app, telemetry  # noqa: PLC0415
+
+    columns = [name for name in (options.ignore or "").split(",") if name]
+    reports = app.verify(settings, telemetry.configure(verbose=options.verbose), ignore=columns)
+    equal = all(report.equal for report in reports)
+    if options.json:
+        print(json.dumps({"equal": equal, "tables": [report.as_json() for report in reports]}, default=str))
+    else:
+        print("\n".join(line for report in reports for line in report.lines()))
+    return 0 if equal else 1
+
+
+def _reset(options: argparse.Namespace) -> int:
+    settings = _load(options)
+    from edge_delta import app, telemetry  # noqa: PLC0415
+    from edge_delta.reset import Target  # noqa: PLC0415
+
+    def agreed(plans: Sequence[object]) -> bool:
+        print("\n".join(map(str, plans)) or "nothing was delivered yet, so there is nothing to deliver again")
+        if options.yes or not plans:
+            return bool(plans)
+        if not sys.stdin.isatty():
+            raise ConfigurationError("reset asks before it acts, and there is no terminal", "Pass --yes")
+        return input("Deliver these rows again? [y/N] ").strip().lower() in ("y", "yes")
+
+    target = Target(options.to_id, options.to_time)
+    done = app.reset(settings, telemetry.configure(verbose=options.verbose), target, agreed=agreed)
+    print("done; the next run delivers them" if done else "nothing was changed")
+    return 0 if done else 1
+
+
 def _shown(settings: Settings) -> dict[str, Any]:
     """The settings for the log; secrets are masked by their type."""
     from edge_delta.config import shown  # noqa: PLC0415
@@ -260,6 +318,8 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
     "run": ("deliver new rows, once or again and again (the default)", _run),
     "maintain": ("join small files, clean the log, remove old files now", _maintain),
     "replay": ("put rejected rows through their mode again, after the rules were changed", _replay),
+    "verify": ("compare the source with what was delivered: exit code 1 if anything differs", _verify),
+    "reset": ("go back, to deliver rows again as a new generation", _reset),
     "query": ("run SQL over the tables where they are, or show what they are", _query),
     "status": ("show where every mode stands, also while another process runs", _status),
     "health": ("say whether rows are delivered: exit code 1 if they wait for longer than allowed", _health),

@@ -178,10 +178,15 @@ class Lane:
         self.sink.append(self._no_rows(), self._ahead)
         self._ahead = None
 
+    def go_back(self, cursor: Cursor) -> Commit:
+        """Go on from an earlier row, as a new generation; committed without rows."""
+        return self.sink.append(self._no_rows(), cursor)
+
     def _adopted(self, cursor: Cursor) -> Cursor:
         """Another mode's cursor with the marks that matter here too."""
         since = {name: n for name, n in cursor.marks.items() if name in (Mark.SINCE, Mark.SINCE_ROWID)}
-        return replace(cursor, marks=since)
+        begins: dict[str, int] = {Mark.BEGINS: cursor.rowid} if cursor.rowid != BEFORE_FIRST else {}
+        return replace(cursor, marks={**since, **begins})
 
     def _no_rows(self) -> pl.DataFrame:
         """A frame without rows in the shape of the mode's table."""

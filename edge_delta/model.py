@@ -36,6 +36,8 @@ class Mark(StrEnum):
     """The start of the latest window that is written."""
     REPLAYED = "replayed"
     """Counts the replays of rejected rows, none of which moves the rowid."""
+    BEGINS = "begins"
+    """Rows up to here came to this table in an earlier generation, or went to other modes' tables."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ _PROPERTIES = {
     "delta.logRetentionDuration": "interval 7 days",
     "delta.deletedFileRetentionDuration": "interval 7 days",
 }
-COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED)
+COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS)
 """The marks that any mode's table may have."""
 
 _COMMITS_PER_HANDLE = 100
@@ -203,6 +203,8 @@ class DeltaSink:
             found.append(Transaction(f"{own}/row", cursor.fingerprint))
         if self._cursor is None or self._cursor.generation != cursor.generation:
             found.append(Transaction(f"{self._app}/generation", cursor.generation))
+            if self._cursor is not None:  # so that a rival who still writes the old generation is refused
+                found.append(Transaction(f"{self._app}/{self._cursor.generation}", self._cursor.rowid))
         before = self._cursor.marks if self._cursor is not None and self._cursor.generation == cursor.generation else {}
         found += [Transaction(f"{own}/{name}", n) for name, n in cursor.marks.items() if before.get(name) != n]
         return found

@@ -95,7 +95,7 @@ class WindowLane(Lane):
         stands = self.sink.committed()
         own = stands.marks if stands is not None and stands.generation == cursor.generation else {}
         self._open = None
-        return replace(super()._adopted(cursor), marks={**own, Mark.OPEN: cursor.rowid + 1})
+        return replace(super()._adopted(cursor), marks={**own, Mark.BEGINS: cursor.rowid, Mark.OPEN: cursor.rowid + 1})
 
     def _empty(self, columns: pl.DataFrame) -> pl.DataFrame:
         context = Context(self._node_id, 0, self._now(), self._source.table)

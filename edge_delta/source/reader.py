@@ -11,14 +11,15 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edge_delta.errors import SourceReset, SourceUnavailable
+from edge_delta.errors import ConfigurationError, SourceReset, SourceUnavailable
 from edge_delta.model import BEFORE_FIRST, Batch, Column, Cursor, Kind, Layout, Rejection, Waiting
 from edge_delta.source import cells
 from edge_delta.source.database import Database, quoted
-from edge_delta.source.schema import find_table
+from edge_delta.source.schema import find_table, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     import polars as pl
 
@@ -120,6 +121,41 @@ class SQLiteSource:
         first = self._database.scalar(f"SELECT min({key}) FROM {table}{where}")
         last = self._database.scalar(f"SELECT max({key}) FROM {table}{where}")
         return Waiting(first, last)
+
+    def between(self, after: int, upto: int) -> tuple[int | None, int | None, int]:
+        """The first and the last key behind one and up to another, and how many rows have one of those."""
+        key = self._table.key
+        where = f"{key} > {after} AND {key} <= {upto}" if after != BEFORE_FIRST else f"{key} <= {upto}"
+        with self._database.snapshot():
+            [found] = self._database.rows(
+                f"SELECT min({key}), max({key}), count(*) FROM {quoted(self._table.name)} WHERE {where}"
+            )
+        return found
+
+    def first_since(self, time: datetime, *, upto: int) -> int | None:
+        """The lowest key, up to one, of a row that is not older than a time. Visits all rows.
+
+        Raises:
+            ConfigurationError: if the table has no times.
+        """
+        stamp = self._table.timestamp
+        if stamp is None:
+            raise ConfigurationError(
+                f"table {self._table.name!r} in {self._database.path} has no timestamp column",
+                "Name it with --timestamp-field, or go by ids",
+            )
+        wanted, key = round(time.timestamp() * 1000), self._table.key
+        with self._database.snapshot():
+            found = self._database.scalar(
+                f"SELECT min({key}) FROM {quoted(self._table.name)} "
+                f"WHERE {milliseconds(quoted(stamp.name))} >= {wanted} AND {key} <= {upto}"
+            )
+        return None if found is None else int(found)
+
+    def placed(self, cursor: Cursor, rowid: int) -> Cursor:
+        """The cursor at a row, with that row's fingerprint if it is there."""
+        with self._database.snapshot():
+            return cursor.moved_to(rowid, self._fingerprint(rowid) if self._table.key_is_rowid else None)
 
     def verify(self, cursor: Cursor) -> None:
         """Check that the source is still the one that the cursor belongs to.

@@ -147,10 +147,10 @@ def _key(  # noqa: PLR0913 - the facts of one table, used once
             "read it in order of",
             "Name the column that holds the time with --timestamp-field",
         )
-    return _milliseconds(quoted(timestamp.name)), False, None
+    return milliseconds(quoted(timestamp.name)), False, None
 
 
-def _milliseconds(column: str) -> str:
+def milliseconds(column: str) -> str:
     """SQL for a time of any of the usual forms as milliseconds since 1970; no time at all sorts first."""
     julian = f"CAST(round((julianday({column}) - 2440587.5) * 86400000.0) AS INTEGER)"
     number = (

@@ -1,0 +1,117 @@
+"""Going back: rows that were delivered are delivered again, as the next generation.
+
+A generation of its own keeps both deliveries apart: no row is taken for one that is there already, in the table or in
+the rejected one, and a reader tells them by ``source_generation``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from edge_delta.errors import ConfigurationError
+from edge_delta.model import BEFORE_FIRST, Cursor, Mark
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from edge_delta.lane import Lane
+    from edge_delta.source import SQLiteSource
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to go back to: the first row of an id or of a time; the very first row if neither is given."""
+
+    id: int | None = None
+    time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What one table would get again.
+
+    Attributes:
+        mode: the mode.
+        table: the table's address.
+        generation: the generation that the rows come as.
+        rows: how many rows of the source lie between.
+        first_id: the first of them, None if there is none.
+        last_id: the last of them.
+    """
+
+    mode: str
+    table: str
+    generation: int
+    rows: int
+    first_id: int | None
+    last_id: int | None
+
+    def __str__(self) -> str:
+        ids = f", ids {self.first_id} to {self.last_id}" if self.rows else ""
+        return f"{self.mode}: {self.rows} rows{ids}, again into {self.table} as generation {self.generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """Going back with one mode's table.
+
+    Args:
+        source: the device's database.
+        lane: the mode's way.
+        target: where to.
+    """
+
+    source: SQLiteSource
+    lane: Lane
+    target: Target
+
+    def plan(self) -> Again | None:
+        """What would be delivered again; None if nothing was delivered yet.
+
+        Raises:
+            ConfigurationError: if the target lies behind what is delivered.
+            SourceReset: if the source is not the one that the rows came from.
+        """
+        stands = self.lane.sink.committed()
+        if stands is None:
+            return None
+        self.source.verify(stands)
+        behind = self._behind(stands)
+        if behind >= stands.rowid:
+            raise ConfigurationError(
+                f"{self.lane.sink.uri} holds rows up to id {stands.rowid}, and reset only goes back",
+                "Name an earlier id or time",
+            )
+        first, last, rows = self.source.between(behind, stands.rowid)
+        return Again(self.lane.name, self.lane.sink.uri, self._generation(stands), rows, first, last)
+
+    def act(self) -> None:
+        """Commit the new position."""
+        stands = self.lane.sink.committed()
+        if stands is not None:
+            behind = self._behind(stands)
+            self.lane.go_back(self._cursor(stands, behind))
+
+    def _generation(self, stands: Cursor) -> int:
+        rejected = self.lane.rejects.committed() or stands  # its rows may be a generation ahead after a crash
+        return max(stands.generation, rejected.generation) + 1
+
+    def _cursor(self, stands: Cursor, behind: int) -> Cursor:
+        kept = {name: n for name, n in stands.marks.items() if name in (Mark.SINCE, Mark.SINCE_ROWID)}
+        cursor = replace(Cursor(self._generation(stands)), marks=kept)
+        if behind == BEFORE_FIRST:
+            return cursor
+        kept[Mark.BEGINS] = behind
+        if self.lane.name == "aggregated":
+            kept[Mark.OPEN] = behind + 1
+        return replace(self.source.placed(cursor, behind), marks=kept)
+
+    def _behind(self, stands: Cursor) -> int:
+        """The id behind which rows are delivered again."""
+        if self.target.id is not None:
+            return max(self.target.id - 1, BEFORE_FIRST)
+        if self.target.time is None:
+            return BEFORE_FIRST
+        first = self.source.first_since(self.target.time, upto=stands.rowid)
+        return first - 1 if first is not None else stands.rowid

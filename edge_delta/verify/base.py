@@ -1,0 +1,131 @@
+"""What both kinds of verification share: what is compared, and what a table can be asked without its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_delta.errors import SourceReset
+from edge_delta.model import BEFORE_FIRST, Context, Mark
+from edge_delta.modes import gps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    import polars as pl
+
+    from edge_delta.model import Cursor
+    from edge_delta.modes.base import Mode
+    from edge_delta.sink import DeltaSink
+    from edge_delta.source import SQLiteSource
+    from edge_delta.verify.report import Report
+
+ROWS = 100_000
+"""Rows that are held at a time."""
+_NEVER = frozenset({"databricks_inserted_at"})
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is compared.
+
+    Attributes:
+        name: the mode's name.
+        source: the device's database.
+        mode: the mode, as it is set now.
+        sink: the mode's table; its handle stays at the version that it is opened at.
+        rejects: the rejected table.
+        node_id: this device.
+        now: the clock.
+        ignore: columns that are not compared, because the sensor's application changes them after delivery.
+    """
+
+    name: str
+    source: SQLiteSource
+    mode: Mode
+    sink: DeltaSink
+    rejects: DeltaSink
+    node_id: str
+    now: Callable[[], datetime]
+    ignore: frozenset[str] = frozenset()
+
+    @property
+    def _literal(self) -> str:
+        return "'" + self.node_id.replace("'", "''") + "'"
+
+    def mine(self, generation: int) -> str:
+        """SQL for this device's rows of a generation."""
+        return f"node_id = {self._literal} AND source_generation = {generation}"
+
+    def context(self, generation: int, memory: pl.DataFrame | None = None) -> Context:
+        """What the mode may know."""
+        return Context(self.node_id, generation, self.now(), self.source.table, memory)
+
+    def not_compared(self, column: str) -> bool:
+        """Whether a column is left out: it has the batch's time, or was drawn at random."""
+        return column in _NEVER or column.lower() in self.ignore or (self._random_places() and tells_a_place(column))
+
+    def _random_places(self) -> bool:
+        found = getattr(self.mode, "gps", None) or getattr(getattr(self.mode, "schema", None), "gps", None)
+        return found is not None and found.fuzzing.strategy == "per_reading"
+
+    def generations(self) -> list[int]:
+        """The generations of which the table has rows."""
+        found = self.sink.query(
+            f"SELECT DISTINCT source_generation AS g FROM t WHERE node_id = {self._literal} ORDER BY g"
+        )
+        return found["g"].to_list()
+
+    def rejected(self, generation: int, after: int, last: int, since: datetime) -> set[int]:
+        """Source rows in the rejected table that had not passed a replay when this began."""
+        if not self.rejects.exists():
+            return set()
+        table, mode = (text.replace("'", "''") for text in (self.source.table, self.name))
+        found = self.rejects.query(
+            f"SELECT reading_id FROM t WHERE {self.mine(generation)} AND source_table = '{table}' AND mode = '{mode}' "
+            f"AND reading_id > {after} AND reading_id <= {last} "
+            f"AND (replayed_at IS NULL OR replayed_at >= '{since.isoformat()}')"
+        )
+        return set(found["reading_id"].to_list())
+
+
+def tells_a_place(column: str) -> bool:
+    """Whether a column holds a coordinate, going by its name; aggregates have a prefix."""
+    name = column.lower()
+    return name.endswith((*gps.LATITUDE_NAMES, *gps.LONGITUDE_NAMES))
+
+
+def begins(cursor: Cursor) -> int:
+    """The id behind which the table's rows of this generation begin."""
+    return cursor.marks.get(Mark.BEGINS, BEFORE_FIRST)
+
+
+def same_source(parts: Parts, cursor: Cursor, report: Report) -> bool:
+    """Whether the source still is the one that the cursor belongs to; says so if not."""
+    try:
+        parts.source.verify(cursor)
+    except SourceReset as reset:
+        report.notes.append(f"the source is another one by now: {reset.fact}")
+        return False
+    return True
+
+
+def checksum(frame: pl.DataFrame) -> str:
+    """A sum over the rows, so that their order does not count and a row that is there twice does."""
+    if not frame.height:
+        return "0" * 16
+    hashes = frame.select(sorted(frame.columns)).hash_rows()
+    return f"{hashes.sum():016x}"
+
+
+def bisected(parts: Parts, condition: str, key: str, low: int, high: int) -> list[tuple[int, int, int]]:
+    """Ranges of a key (first, last, rows), none with many more rows than are held at a time."""
+    where = f"{condition} AND {key} >= {low} AND {key} <= {high}"
+    rows = int(parts.sink.query(f"SELECT count(*) AS n FROM t WHERE {where}")["n"][0])
+    if not rows:
+        return []
+    if rows <= 5 * ROWS or low == high:
+        return [(low, high, rows)]
+    middle = (low + high) // 2
+    return [*bisected(parts, condition, key, low, middle), *bisected(parts, condition, key, middle + 1, high)]

@@ -1,0 +1,112 @@
+"""What a verification found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+FIRST = 20
+"""Differences that are shown; all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not as it should be.
+
+    Attributes:
+        kind: ``missing``, ``extra``, ``twice``, ``rejected too`` or ``cell``.
+        id: the source row's key; a window's start for windows.
+        detail: in words.
+    """
+
+    kind: str
+    id: int | str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One id range of one generation: read = delivered + rejected + not selected, and equal checksums.
+
+    Attributes:
+        generation: the source's generation.
+        first: the first id.
+        last: the last id.
+        read: rows in the source.
+        delivered: rows (or alerts, or windows) in the table.
+        rejected: rows in the rejected table.
+        not_selected: rows that the mode passes over.
+        source_checksum: over what the mode makes of the source's rows, whatever their order.
+        table_checksum: over the same columns of the table's rows.
+    """
+
+    generation: int
+    first: int
+    last: int
+    read: int
+    delivered: int
+    rejected: int
+    not_selected: int
+    source_checksum: str
+    table_checksum: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of one mode's table.
+
+    Attributes:
+        mode: the mode.
+        table: the table's address.
+        version: the version that was looked at; None if there is no table.
+        ranges: what was compared with the source.
+        counts: differences by kind.
+        differences: the first of them.
+        notes: what could be checked in part only, and why.
+    """
+
+    mode: str
+    table: str
+    version: int | None = None
+    ranges: list[Checked] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    differences: list[Difference] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return not self.counts
+
+    def differs(self, kind: str, row: int | str, detail: str) -> None:
+        """Count a difference, and keep it if it is one of the first."""
+        self.counts[kind] += 1
+        if len(self.differences) < FIRST:
+            self.differences.append(Difference(kind, row, detail))
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {"equal": self.equal, **asdict(self), "counts": dict(self.counts)}
+
+    def lines(self) -> list[str]:
+        """For people."""
+        found = [f"{self.mode}: {self.table}" + (f", version {self.version}" if self.version is not None else "")]
+        found += ["  " + self._summary(generation) for generation in dict.fromkeys(r.generation for r in self.ranges)]
+        found += [f"  {note}" for note in self.notes]
+        if self.equal:
+            return [*found, "  equal"]
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
+        return [*found, f"  DIFFERENT: {kinds}", *(f"    {d.kind}: row {d.id}: {d.detail}" for d in self.differences)]
+
+    def _summary(self, generation: int) -> str:
+        ranges = [r for r in self.ranges if r.generation == generation]
+        read, delivered, rejected, passed = (
+            sum(getattr(r, name) for r in ranges) for name in ("read", "delivered", "rejected", "not_selected")
+        )
+        ids = f"ids {min(r.first for r in ranges)} to {max(r.last for r in ranges)}"
+        alike = sum(r.source_checksum == r.table_checksum for r in ranges)
+        return (
+            f"generation {generation}, {ids}: {read} rows read, {delivered} delivered, {rejected} rejected, "
+            f"{passed} not selected; checksums equal in {alike} of {len(ranges)} ranges"
+        )

@@ -1,0 +1,279 @@
+"""Readings and alerts: each row of the table comes from one row of the source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from edge_delta import fitting
+from edge_delta.model import BEFORE_FIRST, Cursor
+from edge_delta.modes.base import ROWID, LastValues
+from edge_delta.modes.schematized import STANDARD
+from edge_delta.verify.base import ROWS, Parts, begins, bisected, checksum, same_source, tells_a_place
+from edge_delta.verify.report import Checked, Report
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from edge_delta.model import Batch
+
+_LAST = 2**63 - 1
+_SHOWN = 60
+_KEPT = 1_000
+
+
+@dataclass(slots=True)
+class _Expected:
+    """What the mode makes of a range: rows with their keys, ids that it rejects, and how many it passes over."""
+
+    rows: pl.DataFrame
+    rejects: set[int]
+    read: int
+    not_selected: int
+
+
+@dataclass(slots=True)
+class RowsCheck:
+    """The verification of one table of readings or alerts.
+
+    Args:
+        parts: what is compared.
+    """
+
+    parts: Parts
+    report: Report = field(init=False)
+    _started: datetime = field(init=False)
+    _memory: pl.DataFrame | None = None
+    _skipped: frozenset[str] = frozenset()
+    _only_known: bool = False
+    _empty_so_far: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    _filled: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.report = Report(self.parts.name, self.parts.sink.uri)
+        self._started = self.parts.now()
+
+    @property
+    def _key(self) -> str:
+        return "source_rowid" if self.parts.name == "raw" else "reading_id"
+
+    @property
+    def _keys(self) -> list[str]:
+        return [ROWID, "alert_type"] if self.parts.name == "emergency" else [ROWID]
+
+    def run(self) -> Report:
+        """Compare everything up to the table's cursor."""
+        cursor = self.parts.sink.committed()
+        self.report.version = self.parts.sink.version()
+        if cursor is None:
+            self.report.notes.append("nothing of this device and source is in the table")
+            return self.report
+        for generation in self.parts.generations():
+            if generation != cursor.generation:
+                self._without_source(generation, _LAST, "an earlier generation")
+        if same_source(self.parts, cursor, self.report):
+            self._with_source(cursor)
+        else:
+            self._without_source(cursor.generation, _LAST, "its source is gone")
+        return self.report
+
+    # -- ranges that the source still has
+
+    def _with_source(self, cursor: Cursor) -> None:
+        start = begins(cursor)
+        first = self.parts.source.waiting(Cursor(rowid=start)).first_rowid
+        if first is None or first > cursor.rowid:
+            self._without_source(cursor.generation, _LAST, "purged from the source")
+            return
+        if start != BEFORE_FIRST:
+            self._without_source(cursor.generation, start, "the table begins anew behind them")
+        complete = not self._without_source(cursor.generation, first - 1, "purged from the source", after=start)
+        self._remember(cursor, start, complete=complete)
+        position = Cursor(cursor.generation, first - 1, marks=cursor.marks)
+        while position.rowid < cursor.rowid:
+            batch = self.parts.source.read_after(position, limit=ROWS, upto=cursor.rowid)
+            last = batch.cursor.rowid if batch is not None else cursor.rowid
+            self._range(position, last, batch, end=cursor.rowid)
+            position = Cursor(cursor.generation, last, marks=cursor.marks)
+        self._still_empty()
+
+    def _remember(self, cursor: Cursor, start: int, *, complete: bool) -> None:
+        """What the mode looks back at before the first row, as it was at delivery."""
+        wanted = getattr(self.parts.mode, "wanted", None)
+        layout = self.parts.source.layout
+        request = wanted(layout, self.parts.context(cursor.generation)) if wanted is not None else None
+        if request is None:
+            return
+        if isinstance(request, LastValues):
+            schema: dict[str, Any] = {"sensor_id": pl.String(), **request.dtypes}
+            self._memory = pl.DataFrame(schema=schema)
+            if not complete or start != BEFORE_FIRST:
+                self._skipped = frozenset(request.columns)
+                names = ", ".join(request.columns)
+                self.report.notes.append(f"values of {names} that rows before these filled cannot be compared")
+            return
+        self._memory = pl.DataFrame(schema=dict(request.schema))
+        if not complete or start != BEFORE_FIRST:
+            self._only_known, self._memory = True, None
+            self.parts = replace(self.parts, mode=replace(self.parts.mode, cooldown=0.0))  # type: ignore[type-var]
+            self.report.notes.append("alerts held back by a cooldown cannot be told from missing ones")
+
+    def _expected(self, batch: Batch | None, generation: int) -> _Expected:
+        parts = self.parts
+        if batch is None:
+            return _Expected(pl.DataFrame(schema={ROWID: pl.Int64()}), set(), 0, 0)
+        frame = fitting.not_taken_over(batch, batch.layout)
+        context = parts.context(generation, self._memory)
+        plan = fitting.fitted(parts.mode.plan(frame.lazy(), batch.layout, context), parts.sink.schema() or {})
+        kept, broken = fitting.kept_rows(plan, frame)
+        rows = kept
+        if plan.select is not None:
+            rows = plan.select(kept.lazy()).collect().with_columns(pl.col("reading_id").alias(ROWID))
+        if self._memory is not None:
+            written = rows.drop(ROWID)
+            self._memory = parts.mode.remembered(self._memory, frame, written, batch.layout)  # type: ignore[attr-defined]
+        passed = (
+            batch.frame.height - frame.height + kept.height - (kept.height if rows is kept else rows[ROWID].n_unique())
+        )
+        return _Expected(rows, {r.rowid for r in (*batch.rejected, *broken)}, batch.rows, passed)
+
+    def _range(self, position: Cursor, last: int, batch: Batch | None, *, end: int) -> None:
+        parts, generation = self.parts, position.generation
+        expected = self._expected(batch, generation)
+        # Rows behind the cursor's end belong to no range of their own, and should not be there.
+        bound = last if last < end else _LAST
+        where = f"{parts.mine(generation)} AND {self._key} > {position.rowid} AND {self._key} <= {bound}"
+        table = parts.sink.query(f"SELECT * FROM t WHERE {where}")
+        rejected = parts.rejected(generation, position.rowid, last, self._started)
+        rows = expected.rows
+        if parts.source.keyed_by_rowid:
+            rows = rows.filter(~pl.col(ROWID).is_in(list(rejected)))
+        by_name = {name.lower(): name for name in table.columns}
+        names = [n for n in rows.columns if n.lower() in by_name and not self._left_out(n)]
+        ours = rows.select(*dict.fromkeys([ROWID, *names]))
+        theirs = table.select(
+            pl.col(self._key).alias(ROWID), *(pl.col(by_name[n.lower()]).alias(n) for n in names if n != ROWID)
+        )
+        sums = checksum(ours), checksum(theirs)
+        self.report.ranges.append(
+            Checked(
+                generation,
+                batch.first_rowid if batch is not None else position.rowid + 1,
+                last,
+                expected.read,
+                theirs.height,
+                len(rejected),
+                expected.not_selected,
+                *sums,
+            )
+        )
+        if sums[0] != sums[1] or not expected.rejects <= rejected or not rejected.isdisjoint(theirs[ROWID]):
+            self._differences(ours, theirs, expected.rejects, rejected)
+        self._note_filled(theirs)
+
+    def _left_out(self, column: str) -> bool:
+        return column != ROWID and (self.parts.not_compared(column) or column in self._skipped)
+
+    # -- what differs
+
+    def _differences(self, ours: pl.DataFrame, theirs: pl.DataFrame, broken: set[int], rejected: set[int]) -> None:
+        report, there = self.report, set(theirs[ROWID])
+        self._counted(ours, theirs, broken)
+        for row in sorted(broken - there - rejected):
+            report.differs("missing", row, "neither in the table nor rejected")
+        other_rules = broken & there
+        if other_rules:
+            report.notes.append(f"{len(other_rules)} rows were delivered that the rules of now would reject")
+        if self.parts.source.keyed_by_rowid:
+            for row in sorted(rejected & there):
+                report.differs("rejected too", row, "in the table and in the rejected one")
+        self._cells(ours, theirs)
+
+    def _counted(self, ours: pl.DataFrame, theirs: pl.DataFrame, broken: set[int]) -> None:
+        """Rows by key that are there too seldom or too often."""
+        counts = [f.group_by(self._keys).len(name) for f, name in ((ours, "wanted"), (theirs, "found"))]
+        both = counts[0].join(counts[1], on=self._keys, how="full", coalesce=True).fill_null(0).sort(self._keys)
+        for row in both.filter(pl.col("wanted") != pl.col("found")).iter_rows(named=True):
+            what = f"alert {row['alert_type']}" if "alert_type" in row else "row"
+            if row["found"] < row["wanted"] and not self._only_known:
+                self.report.differs("missing", row[ROWID], f"{what} neither in the table nor rejected")
+            elif row["wanted"] == 0 and row[ROWID] not in broken:
+                self.report.differs("extra", row[ROWID], f"{what} in the table, but the source does not have it")
+            elif row["found"] > max(row["wanted"], 1):
+                self.report.differs("twice", row[ROWID], f"{what} {row['found']} times in the table")
+
+    def _cells(self, ours: pl.DataFrame, theirs: pl.DataFrame) -> None:
+        once = [f.filter(pl.struct(self._keys).is_unique()) for f in (ours, theirs)]
+        both = once[0].join(once[1], on=self._keys, how="inner", suffix="\0").sort(ROWID)
+        for name in [n for n in ours.columns if n not in self._keys]:
+            wanted, found = pl.col(name), pl.col(name + "\0")
+            differing = both.filter(wanted.ne_missing(found)).select(ROWID, wanted, found)
+            if not differing.height:
+                continue
+            filled = both.filter(found.is_not_null())[ROWID].min()
+            for row, value, delivered in differing.iter_rows():
+                hidden = tells_a_place(name)
+                text = f"{name} differs" if hidden else f"{name} is {_short(delivered)}, expected {_short(value)}"
+                # A column that was added to the source later is empty in the rows before.
+                late = name not in STANDARD and name not in self._filled and delivered is None
+                if late and (filled is None or row < filled):
+                    rows = self._empty_so_far.setdefault(name, [])
+                    rows[_KEPT:] = []
+                    rows.append((row, text))
+                else:
+                    self.report.differs("cell", row, text)
+
+    def _note_filled(self, theirs: pl.DataFrame) -> None:
+        new = [n for n in theirs.columns if n not in self._filled and theirs[n].null_count() < theirs.height]
+        self._filled.update(new)
+        for name in new:
+            rows = self._empty_so_far.pop(name, [])
+            if rows:
+                self.report.notes.append(f"column {name} was added later: it is empty up to row {rows[-1][0]}")
+
+    def _still_empty(self) -> None:
+        for rows in self._empty_so_far.values():
+            for row, text in rows:
+                self.report.differs("cell", row, text)
+
+    # -- ranges that the source does not have
+
+    def _without_source(self, generation: int, upto: int, why: str, *, after: int = BEFORE_FIRST) -> bool:
+        """Duplicates and continuity of what is in the table alone; whether there was anything."""
+        parts, key = self.parts, self._key
+        bounds = [f"{key} > {after}"] if after != BEFORE_FIRST else []
+        where = " AND ".join([parts.mine(generation), *bounds, f"{key} <= {upto}"])
+        [(low, high, rows)] = parts.sink.query(
+            f"SELECT min({key}) a, max({key}) b, count(*) n FROM t WHERE {where}"
+        ).rows()
+        if not rows:
+            return False
+        distinct = sum(self._duplicates(generation, *found[:2]) for found in bisected(parts, where, key, low, high))
+        note = f"generation {generation}, ids {low} to {high}: {why}, so "
+        note += f"only checked for duplicates and continuity: {rows} rows"
+        if parts.name != "emergency" and parts.source.keyed_by_rowid:
+            gaps = high - low + 1 - distinct
+            note += f", {gaps} ids without a row" if gaps else ", no gap"
+        self.report.notes.append(note)
+        return True
+
+    def _duplicates(self, generation: int, low: int, high: int) -> int:
+        """Distinct ids in a range, rejected ones included."""
+        parts, key = self.parts, self._key
+        keys = f"{key}, alert_type" if parts.name == "emergency" else key
+        found = parts.sink.query(
+            f"SELECT {keys}, count(*) AS n FROM t WHERE {parts.mine(generation)} "
+            f"AND {key} >= {low} AND {key} <= {high} GROUP BY {keys}"
+        )
+        if parts.source.keyed_by_rowid:
+            for row in found.filter(pl.col("n") > 1).sort(key).iter_rows(named=True):
+                self.report.differs("twice", row[key], f"{row['n']} times in the table")
+        ids = set(found[key])
+        return len(ids | parts.rejected(generation, low - 1, high, self._started))
+
+
+def _short(value: object) -> str:
+    text = value.isoformat() if hasattr(value, "isoformat") else repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

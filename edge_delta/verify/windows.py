@@ -1,0 +1,194 @@
+"""Windows: each row of the table comes from all rows of one window and group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from edge_delta import fitting
+from edge_delta.model import BEFORE_FIRST, Cursor, Mark
+from edge_delta.modes.aggregated import COUNT, FIRST_ID, LAST_ID, WINDOW, Aggregated
+from edge_delta.modes.base import ROWID
+from edge_delta.verify.base import ROWS, Parts, begins, checksum, same_source, tells_a_place
+from edge_delta.verify.report import Checked, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from edge_delta.model import Batch
+
+_CLOSE = 1e-9
+"""Sums of doubles depend on the order of their terms."""
+
+
+@dataclass(slots=True)
+class WindowsCheck:
+    """The verification of the table of windows.
+
+    Args:
+        parts: what is compared.
+    """
+
+    parts: Parts
+    report: Report = field(init=False)
+    _started: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.report = Report(self.parts.name, self.parts.sink.uri)
+        self._started = self.parts.now()
+
+    @property
+    def _mode(self) -> Aggregated:
+        assert isinstance(self.parts.mode, Aggregated)  # noqa: S101 - made for that mode only
+        return self.parts.mode
+
+    @property
+    def _groups(self) -> list[str]:
+        return [WINDOW, *(name for name in self._mode.group_by if name != WINDOW)]
+
+    def run(self) -> Report:
+        """Compute every window again that the table has, and look for those that it should have."""
+        cursor = self.parts.sink.committed()
+        self.report.version = self.parts.sink.version()
+        if cursor is None:
+            self.report.notes.append("nothing of this device and source is in the table")
+            return self.report
+        for generation in self.parts.generations():
+            self._twice(generation)
+            if generation != cursor.generation:
+                self.report.notes.append(f"generation {generation}: an earlier one, so only checked for duplicates")
+        if same_source(self.parts, cursor, self.report):
+            self._compare(cursor)
+        return self.report
+
+    def _twice(self, generation: int) -> None:
+        keys = ", ".join(f'"{name}"' for name in self._groups)
+        found = self.parts.sink.query(
+            f"SELECT {keys}, count(*) AS n FROM t WHERE {self.parts.mine(generation)} GROUP BY {keys} "
+            "HAVING count(*) > 1"
+        )
+        for row in found.iter_rows(named=True):
+            self.report.differs("twice", row[WINDOW].isoformat(), f"{row['n']} times in the table")
+
+    def _compare(self, cursor: Cursor) -> None:
+        start = begins(cursor)
+        first = self.parts.source.waiting(Cursor(rowid=start)).first_rowid
+        there = self._delivered(cursor.generation)
+        purged = there.filter(pl.col("first") < (first if first is not None else BEFORE_FIRST + 1))
+        whole = there if first is None else there.filter(pl.col("first") >= first)
+        if first is None or purged.height:
+            windows = there.height if first is None else purged.height
+            self.report.notes.append(f"{windows} windows have rows that are purged: only checked for duplicates")
+        if first is None:
+            return
+        for some in _portions(whole):
+            self._portion(cursor, some)
+        self._missing(cursor, start, set(there["window"]))
+
+    def _delivered(self, generation: int) -> pl.DataFrame:
+        """The windows of the table: ``window`` (microseconds), ``first``, ``last`` and ``n``, in the order of rows."""
+        found = self.parts.sink.query(
+            f"SELECT {WINDOW}, min({FIRST_ID}) AS first, max({LAST_ID}) AS last, sum({COUNT}) AS n FROM t "
+            f"WHERE {self.parts.mine(generation)} GROUP BY {WINDOW}"
+        )
+        return found.select(
+            pl.col(WINDOW).cast(pl.Int64).alias("window"), "first", "last", pl.col("n").cast(pl.Int64)
+        ).sort("first")
+
+    def _portion(self, cursor: Cursor, some: pl.DataFrame) -> None:
+        """Some windows, computed again from their rows."""
+        first, last = (some["first"].min(), some["last"].max())
+        windows = some["window"].to_list()
+        frames = [
+            rows.filter(pl.col(WINDOW).cast(pl.Int64).is_in(windows))
+            for rows in self._rows(cursor, first, last)  # type: ignore[arg-type]
+        ]
+        context = self.parts.context(cursor.generation)
+        rows = pl.concat(frames) if frames else self._no_rows(cursor)
+        ours = self._mode.aggregate(rows.lazy(), context).collect()
+        starts = pl.Series(windows, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
+        listed = ", ".join(f"'{start.isoformat()}'" for start in starts)
+        found = self.parts.sink.query(
+            f"SELECT * FROM t WHERE {self.parts.mine(cursor.generation)} AND {WINDOW} IN ({listed})"
+        )
+        names = [n for n in ours.columns if n in found.columns and not self.parts.not_compared(n)]
+        ours, theirs = ours.select(names), found.select(pl.col(n).cast(ours.schema[n]) for n in names)
+        exact = self._groups + [n for n in names if not ours.schema[n].is_float() and n not in self._groups]
+        sums = checksum(ours.select(exact)), checksum(theirs.select(exact))
+        self.report.ranges.append(
+            Checked(cursor.generation, first, last, rows.height, theirs.height, 0, 0, *sums)  # type: ignore[arg-type]
+        )
+        self._differences(ours, theirs)
+
+    def _no_rows(self, cursor: Cursor) -> pl.DataFrame:
+        batch = self.parts.source.read_after(Cursor(cursor.generation), limit=1)
+        assert batch is not None  # noqa: S101 - a source without rows was told before
+        return self._of(batch).clear()
+
+    def _differences(self, ours: pl.DataFrame, theirs: pl.DataFrame) -> None:
+        keys, report = self._groups, self.report
+        for row in ours.join(theirs, on=keys, how="anti", nulls_equal=True).iter_rows(named=True):
+            report.differs("missing", row[WINDOW].isoformat(), f"no row for {_named(row, keys[1:])}")
+        for row in theirs.join(ours, on=keys, how="anti", nulls_equal=True).iter_rows(named=True):
+            report.differs("extra", row[WINDOW].isoformat(), f"the source has no rows for {_named(row, keys[1:])}")
+        both = ours.join(theirs.unique(keys), on=keys, how="inner", nulls_equal=True, suffix="\0")
+        for name in [n for n in ours.columns if n not in keys]:
+            wanted, found = pl.col(name), pl.col(name + "\0")
+            differing = wanted.ne_missing(found)
+            if ours.schema[name].is_float():
+                near = (wanted - found).abs() <= _CLOSE * pl.max_horizontal(wanted.abs(), found.abs(), 1.0)
+                differing &= ~near.fill_null(False)  # noqa: FBT003
+            for row in both.filter(differing).iter_rows(named=True):
+                values = "differs" if tells_a_place(name) else f"is {row[name + chr(0)]!r}, expected {row[name]!r}"
+                report.differs("cell", row[WINDOW].isoformat(), f"{name} of {_named(row, keys[1:])} {values}")
+
+    # -- windows that should be there
+
+    def _missing(self, cursor: Cursor, start: int, there: set[int]) -> None:
+        watermark = cursor.marks.get(Mark.WATERMARK)
+        if watermark is None:
+            return
+        known: set[int] = set()
+        for rows in self._rows(cursor, start + 1 if start != BEFORE_FIRST else None, cursor.rowid):
+            new = rows.select(pl.col(WINDOW).unique()).filter(~pl.col(WINDOW).cast(pl.Int64).is_in(list(there | known)))
+            closed = new.filter(
+                self._mode.end_of(pl.col(WINDOW)).cast(pl.Int64) + round(self._mode.lateness * 1e6) <= watermark
+            )
+            for (window,) in closed.iter_rows():
+                self.report.differs("missing", window.isoformat(), "a closed window with rows, but not in the table")
+            known |= set(new[WINDOW].cast(pl.Int64))
+
+    def _rows(self, cursor: Cursor, first: int | None, last: int) -> Iterator[pl.DataFrame]:
+        """The rows that count, a batch at a time."""
+        position = Cursor(cursor.generation, first - 1 if first is not None else BEFORE_FIRST, marks=cursor.marks)
+        while position.rowid < last:
+            batch = self.parts.source.read_after(position, limit=ROWS, upto=last)
+            if batch is None:
+                return
+            rejected = self.parts.rejected(cursor.generation, position.rowid, batch.cursor.rowid, self._started)
+            yield self._of(batch).filter(~pl.col(ROWID).is_in(list(rejected)))
+            position = Cursor(cursor.generation, batch.cursor.rowid, marks=cursor.marks)
+
+    def _of(self, batch: Batch) -> pl.DataFrame:
+        frame = fitting.not_taken_over(batch, batch.layout)
+        context = self.parts.context(batch.cursor.generation)
+        return fitting.kept_rows(self._mode.plan(frame.lazy(), batch.layout, context), frame)[0]
+
+
+def _portions(windows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Windows in groups that have no more rows together than are held at a time, but at least one window."""
+    start = rows = 0
+    for index, n in enumerate(windows["n"]):
+        if index > start and rows + n > ROWS:
+            yield windows.slice(start, index - start)
+            start, rows = index, 0
+        rows += n
+    if start < windows.height:
+        yield windows.slice(start)
+
+
+def _named(row: dict[str, object], groups: list[str]) -> str:
+    return ", ".join(f"{name} {row[name]!r}" for name in groups) or "the window"

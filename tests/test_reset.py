@@ -1,0 +1,154 @@
+"""edge-delta reset: the only way to go back."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+from tests.support.command import clean_environment, eventually
+from tests.support.tables import assert_both_readers_agree
+from tests.test_verify import verified
+
+
+def reset(sqlite, place, tmp_path, *words, stdin=subprocess.DEVNULL, mode="schematized"):
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "edge_delta", "reset", "--sqlite", sqlite, "--table-path", place.base),
+            *("--state-dir", tmp_path / "state", "--node-id", "n1", "--processing-mode", mode, *words),
+        ],
+        env=clean_environment() | dict(place.environment),
+        cwd=tmp_path,
+        stdin=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def edge(sensor, folder, command):
+    """A device that has delivered 100 readings, ten of them to the rejected table."""
+    sensor.create()
+    sensor.add(100)
+    sensor.run("UPDATE readings SET temperature = 'broken' WHERE id % 10 = 0")
+    made = command(sensor.path, folder, node_id="n1", max_batch_size=30)
+    made.once().succeeded()
+    return made
+
+
+def generations(place, suffix="_1_schematized"):
+    table = place.read(suffix).sort("source_generation", "reading_id")
+    return {g: rows["reading_id"].to_list() for (g,), rows in table.group_by("source_generation", maintain_order=True)}
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        pytest.param(["--to-id", "41"], 41, id="id"),
+        pytest.param(["--to-time", "2026-01-01T00:01:20Z"], 81, id="time"),
+        pytest.param(["--to-time", "2026-01-01 01:01:20+01:00"], 81, id="time in another zone"),
+        pytest.param(["--to-beginning"], 1, id="beginning"),
+    ],
+)
+def test_rows_from_there_on_come_again_once_as_the_next_generation(  # noqa: PLR0917
+    words, first, edge, sensor, folder, tmp_path
+):
+    done = reset(sensor.path, folder, tmp_path, *words, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert f"{101 - first} rows, ids {first} to 100" in done.stdout
+    sensor.add(20, start=100)
+    edge.once().succeeded()
+    edge.once().succeeded()
+    kept = [i for i in range(1, 121) if i % 10 or i > 100]
+    assert generations(folder) == {0: [i for i in kept if i <= 100], 1: [i for i in kept if i >= first]}
+    assert generations(folder, "_rejected") == {
+        0: list(range(10, 101, 10)),
+        1: [i for i in range(10, 101, 10) if i >= first],
+    }
+    assert_both_readers_agree(folder, "_1_schematized", "databricks_inserted_at")
+    assert verified(sensor.path, folder, tmp_path, node_id="n1")["equal"]
+
+
+@pytest.mark.usefixtures("edge")
+def test_without_a_terminal_and_yes_it_says_what_it_would_do_and_ends_with_2(sensor, folder, tmp_path):
+    version = folder.table().version()
+    done = reset(sensor.path, folder, tmp_path, "--to-id", "41")
+    assert done.returncode == 2
+    assert "60 rows, ids 41 to 100" in done.stdout
+    assert "--yes" in done.stderr
+    assert folder.table().version() == version
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n", 1), ("", 1), ("y", 0)])
+@pytest.mark.usefixtures("edge")
+def test_on_a_terminal_it_asks(answer, code, sensor, folder, tmp_path):
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    version = folder.table().version()
+    done = reset(sensor.path, folder, tmp_path, "--to-beginning", stdin=theirs)
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == code, done.stderr
+    assert "again? [y/N]" in done.stdout
+    assert folder.table().version() == version + (code == 0)
+
+
+@pytest.mark.parametrize("words", [["--to-id", "101"], ["--to-time", "2030-01-01"]])
+@pytest.mark.usefixtures("edge")
+def test_it_never_goes_forward(words, sensor, folder, tmp_path):
+    done = reset(sensor.path, folder, tmp_path, *words, "--yes")
+    assert done.returncode == 2
+    assert "only goes back" in done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["--to-id", "soon"], ["--to-time", "soon"], ["--to-id", "1", "--to-beginning"]])
+def test_a_target_that_is_none_is_a_usage_error(words, sensor, folder, tmp_path):
+    assert reset(sensor.path, folder, tmp_path, *words, "--yes").returncode == 2
+
+
+def test_it_is_refused_while_the_job_runs(edge, sensor, folder, tmp_path):
+    running = edge.start()
+    running.wait_for("cycle finished")
+    done = reset(sensor.path, folder, tmp_path, "--to-beginning", "--yes")
+    assert done.returncode == 3
+    assert f"process {running.process.pid}" in done.stderr
+    assert running.terminate() == 0
+
+
+def test_a_rival_that_still_runs_elsewhere_takes_the_new_position_over(sensor, lake, command, tmp_path):
+    sensor.create()
+    sensor.add(100)
+    running = command(sensor.path, lake, node_id="n1", max_batch_size=50).start(state_dir=tmp_path / "elsewhere")
+    running.wait_until(lambda: lake.exists("_1_schematized") and lake.read().height == 100, what="the rows")
+    assert reset(sensor.path, lake, tmp_path, "--to-id", "61", "--yes").returncode == 0
+    sensor.add(30, start=100)
+    eventually(lambda: generations(lake).get(1) == list(range(61, 131)), what="the rows again", tell=running.text)
+    assert running.terminate() == 0
+    assert generations(lake)[0] == list(range(1, 101))
+
+
+def test_all_modes_go_back_and_what_they_hold_is_right(sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.add(3000)
+    mode = "raw,schematized,aggregated"
+    edge = command(sensor.path, folder, node_id="n1", processing_mode=mode)
+    edge.once(flush=True).succeeded()
+    assert reset(sensor.path, folder, tmp_path, "--to-id", "1201", "--yes", mode=mode).returncode == 0
+    edge.once(flush=True).succeeded()
+    counts = folder.read("_3_aggregated").group_by("source_generation").agg(rows=pl.col("record_count").sum())
+    assert dict(counts.rows()) == {0: 3000, 1: 1800}
+    found = verified(sensor.path, folder, tmp_path, node_id="n1", mode=mode)
+    assert found["equal"], [t["differences"] for t in found["tables"]]
+
+
+def test_where_nothing_was_delivered_there_is_nothing_to_go_back_to(sensor, folder, tmp_path):
+    sensor.create()
+    done = reset(sensor.path, folder, tmp_path, "--to-beginning", "--yes")
+    assert done.returncode == 1
+    assert "nothing was delivered yet" in done.stdout

@@ -1,0 +1,159 @@
+"""edge-delta verify: what was read equals what was delivered, and what does not is found."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from tests.support import expected, modes
+from tests.support.command import clean_environment
+from tests.support.sqlite import LiveWriter
+
+ALL = ["raw", "schematized", "sanitized", "aggregated", "emergency"]
+
+
+def verified(sqlite, place, tmp_path, *words, mode="schematized", **flags):
+    """The command's exit code and its answer as JSON."""
+    values = {"sqlite": sqlite, "table_path": place.base, "state_dir": tmp_path / "state", "processing_mode": mode}
+    settings = [f"--{k.replace('_', '-')}={v}" for k, v in (values | flags).items()]
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_delta", "verify", "--json", *settings, *words],
+        env=clean_environment() | dict(place.environment),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    assert done.stdout, done.stderr
+    found = json.loads(done.stdout)
+    assert found["equal"] is (done.returncode == 0)
+    return found
+
+
+def counts(found):
+    return found["tables"][0]["counts"]
+
+
+@pytest.fixture
+def delivered(sensor, folder, command):
+    """300 readings in a table, some of them rejected."""
+    sensor.create()
+    sensor.add(300)
+    sensor.run("UPDATE readings SET temperature = 'broken' WHERE id % 50 = 0")
+    command(sensor.path, folder, node_id="n1", max_batch_size=70).once().succeeded()
+    return folder
+
+
+def tampered(place, sql, suffix="_1_schematized"):
+    """Change the table behind everyone's back."""
+    table = DeltaTable(place.uri(suffix))
+    rows = place.read(suffix).sql(sql)
+    write_deltalake(table, rows, mode="overwrite")
+
+
+def test_what_was_delivered_is_equal_and_every_row_is_accounted_for(delivered, sensor, tmp_path):
+    found = verified(sensor.path, delivered, tmp_path, node_id="n1")
+    assert found["equal"]
+    [table] = found["tables"]
+    totals = {k: sum(r[k] for r in table["ranges"]) for k in ("read", "delivered", "rejected", "not_selected")}
+    assert totals == {"read": 300, "delivered": 294, "rejected": 6, "not_selected": 0}
+    assert all(r["source_checksum"] == r["table_checksum"] for r in table["ranges"])
+
+
+@pytest.mark.parametrize(
+    ("sql", "kinds"),
+    [
+        pytest.param("SELECT * FROM self WHERE reading_id <> 17", {"missing": 1}, id="a row is missing"),
+        pytest.param(
+            "SELECT * FROM self UNION ALL SELECT * FROM self WHERE reading_id IN (5, 6)", {"twice": 2}, id="rows twice"
+        ),
+        pytest.param(
+            "SELECT * REPLACE (CASE reading_id WHEN 9 THEN 99.5 ELSE temperature END AS temperature) FROM self",
+            {"cell": 1},
+            id="another value",
+        ),
+        pytest.param(
+            "SELECT * REPLACE (CASE reading_id WHEN 9 THEN 9000 ELSE reading_id END AS reading_id) FROM self",
+            {"missing": 1, "extra": 1},
+            id="a row that the source does not have",
+        ),
+    ],
+)
+def test_every_kind_of_difference_is_found_and_named(sql, kinds, delivered, sensor, tmp_path):
+    tampered_rows = sql
+    DeltaTable(delivered.uri("_1_schematized")).alter.set_table_properties({"delta.appendOnly": "false"})
+    tampered(delivered, tampered_rows)
+    found = verified(sensor.path, delivered, tmp_path, node_id="n1")
+    assert counts(found) == kinds
+    assert len(found["tables"][0]["differences"]) == sum(kinds.values())
+
+
+def test_a_cell_changed_in_the_source_is_a_difference_unless_its_column_is_ignored(delivered, sensor, tmp_path):
+    sensor.run("UPDATE readings SET status_code = 77 WHERE id = 3")
+    assert counts(verified(sensor.path, delivered, tmp_path, node_id="n1")) == {"cell": 1}
+    assert verified(sensor.path, delivered, tmp_path, "--ignore=status_code,anomaly_flag", node_id="n1")["equal"]
+
+
+def test_purged_rows_are_checked_for_duplicates_and_continuity_alone(delivered, sensor, tmp_path):
+    sensor.run("DELETE FROM readings WHERE id <= 120")
+    found = verified(sensor.path, delivered, tmp_path, node_id="n1")
+    assert found["equal"]
+    [note] = found["tables"][0]["notes"]
+    assert "ids 1 to 120" in note
+    assert "no gap" in note
+    DeltaTable(delivered.uri("_1_schematized")).alter.set_table_properties({"delta.appendOnly": "false"})
+    tampered(delivered, "SELECT * FROM self UNION ALL SELECT * FROM self WHERE reading_id = 5")
+    assert counts(verified(sensor.path, delivered, tmp_path, node_id="n1")) == {"twice": 1}
+
+
+def test_it_verifies_while_the_job_runs_and_takes_no_lock(sensor, folder, command, tmp_path):
+    sensor.create()
+    running = command(sensor.path, folder, node_id="n1", interval=0.1).start()
+    with LiveWriter(sensor.path, rate=500):
+        running.wait_for("batch committed", count=3)
+        for _ in range(2):
+            assert verified(sensor.path, folder, tmp_path, node_id="n1")["equal"]
+    assert running.terminate() == 0
+
+
+def test_all_modes_are_equal_with_windows_and_alerts_computed_again(sensor, folder, command, tmp_path):
+    modes.create(sensor)
+    file = tmp_path / "settings.toml"
+    file.write_text(modes.toml({"processing_mode": ALL} | expected.SETTINGS), encoding="utf-8")
+    edge = command(sensor.path, folder, node_id="n1", config=file, max_batch_size=700)
+    for start in (0, 2000):
+        modes.add(sensor, 2000, start=start)
+        edge.once().succeeded()
+    found = verified(sensor.path, folder, tmp_path, node_id="n1", config=file, mode=",".join(ALL))
+    assert found["equal"], [t["differences"] for t in found["tables"]]
+    assert all(t["ranges"] for t in found["tables"])
+
+
+def test_another_source_is_said_and_the_table_checked_by_itself(delivered, sensor, tmp_path):
+    sensor.run("DELETE FROM readings")
+    sensor.add(20, start=9000)
+    found = verified(sensor.path, delivered, tmp_path, node_id="n1")
+    assert found["equal"]
+    assert any("another one" in note for note in found["tables"][0]["notes"])
+
+
+def test_a_column_added_later_is_no_difference(delivered, sensor, command, tmp_path):
+    sensor.run("ALTER TABLE readings ADD COLUMN rain REAL DEFAULT 0.5")
+    sensor.add(50, start=300)
+    command(sensor.path, delivered, node_id="n1").once().succeeded()
+    found = verified(sensor.path, delivered, tmp_path, node_id="n1")
+    assert found["equal"], found["tables"][0]["differences"]
+    assert any("rain was added later" in note for note in found["tables"][0]["notes"])
+
+
+def test_it_compares_on_s3(sensor, lake, command, tmp_path):
+    sensor.create()
+    sensor.add(100)
+    command(sensor.path, lake, node_id="n1").once().succeeded()
+    assert verified(sensor.path, lake, tmp_path, node_id="n1")["equal"]
