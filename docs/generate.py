@@ -15,6 +15,7 @@ import msgspec
 
 from edge_delta.cli import COMMANDS, build_parser
 from edge_delta.config import ENVIRONMENT, ENVIRONMENT_JSON, FLAGS, Section, Settings
+from edge_delta.metrics import METRICS
 from edge_delta.telemetry import EVENTS
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ that nothing reads is a problem too."""
 LOG_FORMAT = """\
 The log goes to stderr: one JSON object a line, or coloured text where stderr is a terminal. Every line has `timestamp`
 (UTC), `level` and `event`; the other keys depend on the event."""
+METRICS_WHERE = """\
+Off by default. `metrics_port` serves `/metrics` for Prometheus and `/health` (200, or 503 as `edge-delta health` exits with
+1) on loopback; `metrics_address` names another address. For a device that nothing can reach, `metrics_file` is written
+after each cycle, for the textfile collector of node_exporter, which pushes or is scraped as the device allows.
+
+[deploy/prometheus-rules.yml](../deploy/prometheus-rules.yml) has alerts, and
+[deploy/grafana-dashboard.json](../deploy/grafana-dashboard.json) a dashboard for them. Requests to the object store are made
+inside delta-rs, which does not count them."""
 STORAGE_VARIABLES = {
     "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN": "credentials for S3",
     "AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3": "an S3-compatible server, where `storage.endpoint_url` is not set",
@@ -82,6 +91,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "configuration.md": configuration(),
         ROOT / "docs" / "commands.md": commands(),
         ROOT / "docs" / "log.md": log(),
+        ROOT / "docs" / "metrics.md": metrics(),
     }
 
 
@@ -291,6 +301,16 @@ def log() -> str:
         "| --- | --- |",
     ]
     lines += [f"| `{event}` | {text} |" for event, text in EVENTS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def metrics() -> str:
+    """``docs/metrics.md``."""
+    lines = ["# Metrics", "", GENERATED, "", METRICS_WHERE, ""]
+    lines += ["| metric | kind | labels | what it is |", "| --- | --- | --- | --- |"]
+    for name, one in METRICS.items():
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        lines.append(f"| `{name}` | {one.kind} | {labels} | {one.help} |")
     return "\n".join(lines) + "\n"
 
 

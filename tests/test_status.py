@@ -1,0 +1,129 @@
+"""`edge-delta status`: where every mode stands, also while another process runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from edge_delta.health import examine
+from edge_delta.status import Progress
+from tests.support.ask import ask, status
+from tests.support.command import clean_environment, eventually
+
+
+@pytest.fixture
+def state(tmp_path):
+    return tmp_path / "state"
+
+
+def test_it_works_beside_a_running_process_and_takes_no_lock(sensor, folder, command, state):
+    sensor.create()
+    sensor.add(100)
+    running = command(sensor.path, folder, node_id="n1").start()
+    running.wait_for("cycle finished", count=2)
+    about = status(state)
+    assert about["verdict"] == "up to date"
+    assert about["process"]["pid"] == running.process.pid
+    assert about["rows_waiting"] == 0
+    assert about["lag_seconds"] == 0
+    assert about["next_cycle"] is not None
+    mode = about["modes"]["schematized"]
+    assert (mode["cursor"], mode["rows_written"], mode["rows_rejected"]) == (100, 100, 0)
+    assert running.terminate() == 0
+    assert status(state)["verdict"] == "stopped"
+
+
+def test_lag_is_told_in_rows_and_in_seconds(sensor, folder, command, state):
+    sensor.create()
+    sensor.add(10)
+    command(sensor.path, folder, node_id="n1").once().succeeded()
+    sensor.run(
+        "INSERT INTO readings (sensor_id, timestamp) VALUES ('s', strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-1 hour'))"
+    )
+    about = status(state)
+    assert about["rows_waiting"] == 1
+    assert 3590 < about["lag_seconds"] < 3700
+    assert "1 rows, the oldest 60 min old" in ask("status", "--state-dir", state).stdout
+
+
+def test_rejected_rows_are_counted(sensor, folder, command, state):
+    sensor.create()
+    sensor.add(10)
+    sensor.run("INSERT INTO readings (sensor_id, timestamp, temperature) VALUES ('s', '2026-01-01T00:00:00Z', 'hot')")
+    command(sensor.path, folder, node_id="n1").once().succeeded()
+    mode = status(state)["modes"]["schematized"]
+    assert (mode["rows_written"], mode["rows_rejected"]) == (10, 1)
+
+
+def test_every_mode_has_a_line(sensor, folder, command, state):
+    sensor.create()
+    sensor.add(10)
+    command(sensor.path, folder, node_id="n1", processing_mode="raw,schematized").once().succeeded()
+    text = ask("status", "--state-dir", state).stdout
+    for mode in ("raw", "schematized"):
+        assert re.search(rf"^{mode} +up to id 10, 0 wait; 10 rows written; last commit \d+ s ago", text, re.MULTILINE)
+
+
+def test_a_lost_or_torn_mirror_is_not_an_error(state):
+    state.mkdir()
+    (state / "last_upload.json").write_text('{"tor')
+    assert status(state)["verdict"] == "never started"
+
+
+def test_the_live_view_shows_the_backlog_shrink(sensor, folder, command, state):
+    sensor.create()
+    sensor.add(100)
+    command(sensor.path, folder, node_id="n1").once().succeeded()
+    sensor.add(60, start=100)
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "edge_delta", "status", "--state-dir", str(state), "--watch"],
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+    )
+    try:
+        os.set_blocking(watch.stdout.fileno(), False)
+        seen = bytearray()
+
+        def shows(text):
+            seen.extend(watch.stdout.read() or b"")
+            return text in seen
+
+        eventually(lambda: shows(b"60 rows"), what="the backlog", pause=0.1)
+        command(sensor.path, folder, node_id="n1").once().succeeded()
+        eventually(lambda: shows(b"] none"), what="its end", pause=0.1)
+    finally:
+        watch.send_signal(signal.SIGINT)
+    assert watch.wait(10) == 0
+    with watch.stdout:
+        seen.extend(watch.stdout.read() or b"")
+    assert seen.endswith(b"\x1b[?25h")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([100, 80, 60], "40% of 100 rows, shrinking by 20 rows/s, 3 s to go"),
+        ([100, 120, 140], "0% of 140 rows, growing by 20 rows/s"),
+        ([50, 50, 50], "0% of 50 rows, standing still"),
+    ],
+)
+def test_progress_tells_a_shrinking_backlog_from_a_growing_one(rows, expected):
+    progress = Progress()
+    lines = [progress.line({"rows_waiting": n}, at=float(i)) for i, n in enumerate(rows)]
+    assert lines[-1].endswith(expected)
+
+
+def test_looking_costs_the_same_for_a_large_table(sensor, folder, command, state):
+    sensor.create()
+    sensor.add(200_000)
+    command(sensor.path, folder, node_id="n1").once().succeeded()
+    started = time.process_time()
+    for _ in range(20):
+        examine(state)
+    assert (time.process_time() - started) / 20 < 0.02
