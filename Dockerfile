@@ -15,6 +15,7 @@ COPY deploy/slim.py ./
 RUN /opt/edge-delta/bin/python slim.py
 
 COPY pyproject.toml README.md LICENSE ./
+COPY sql sql
 COPY edge_delta edge_delta
 # The root file system is read-only when it runs and the user may not write there, so what is not compiled now would be
 # compiled again at every start. Python 3.11's time zones are the system's; without them [aggregate] time_zone fails.

@@ -77,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", parents=[shared], help=COMMANDS["run"][0], epilog=_EXIT_CODES)
     run.add_argument("--once", action="store_true", default=None, help="deliver what is there, then exit")
     run.add_argument("--flush", action="store_true", help="with --once: write open windows too")
+    run.add_argument("--dry-run", action="store_true", help="show the next batch of each mode; write nothing")
     run.add_argument("--new-node", action="store_true", help="this device really is new: make it an id")
     upkeep = commands.add_parser("maintain", parents=[shared], help=COMMANDS["maintain"][0], epilog=_EXIT_CODES)
     upkeep.add_argument("--z-order", metavar="COLUMNS", help="order all rows by these columns, with commas")
@@ -92,6 +93,8 @@ def build_parser() -> argparse.ArgumentParser:
     script.add_argument("only", metavar="NUMBER", nargs="*", help="files by their number, such as 02 (default: all)")
     script.add_argument("--catalog", default="main", metavar="NAME", help="Unity Catalog's catalog (default: main)")
     script.add_argument("--schema", default="sensor_data", metavar="NAME", help="the schema (default: sensor_data)")
+    tried = commands.add_parser("check", parents=[shared], help=COMMANDS["check"][0], epilog=_EXIT_CODES)
+    tried.add_argument("--json", action="store_true", help="print the findings as JSON")
     for name in ("status", "health"):
         look = commands.add_parser(name, help=COMMANDS[name][0])
         look.add_argument("--state-dir", metavar="DIR", help="of the process to look at (default: ./state)")
@@ -171,6 +174,11 @@ def _load(options: argparse.Namespace) -> Settings:
 
 def _run(options: argparse.Namespace) -> int:
     settings = _load(options)
+    if options.dry_run:
+        from edge_delta import rehearsal  # noqa: PLC0415
+
+        rehearsal.show(settings)
+        return 0
     from edge_delta import app, runner, telemetry  # noqa: PLC0415
 
     log = telemetry.configure(verbose=options.verbose)
@@ -285,6 +293,19 @@ def _shown(settings: Settings) -> dict[str, Any]:
     return shown(settings)
 
 
+def _check(options: argparse.Namespace) -> int:
+    from edge_delta.check import check  # noqa: PLC0415
+
+    findings = []
+    for finding in check(lambda: _load(options)):
+        findings.append(finding)
+        if not options.json:
+            print(finding, flush=True)
+    if options.json:
+        print(json.dumps([f.as_dict() for f in findings], indent=2, ensure_ascii=False))
+    return max(f.exit_code for f in findings)
+
+
 def _status(options: argparse.Namespace) -> int:
     from edge_delta import health, status  # noqa: PLC0415
 
@@ -321,6 +342,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
     "verify": ("compare the source with what was delivered: exit code 1 if anything differs", _verify),
     "reset": ("go back, to deliver rows again as a new generation", _reset),
     "query": ("run SQL over the tables where they are, or show what they are", _query),
+    "check": ("look for what is wrong with settings, database, storage and tables, and say what to do", _check),
     "status": ("show where every mode stands, also while another process runs", _status),
     "health": ("say whether rows are delivered: exit code 1 if they wait for longer than allowed", _health),
     "sql": ("print the Databricks statements for these tables: locations, views, checks, grants", _sql),

@@ -274,6 +274,25 @@ class DeltaSink:
             self.forget()
             raise
 
+    def check(self, frame: pl.DataFrame) -> None:
+        """Whether the table could take these rows.
+
+        Raises:
+            SchemaMismatch: if not.
+        """
+        table = self._open()
+        if table is not None:
+            self._fitted(table, frame)
+
+    def files(self) -> tuple[int, int]:
+        """How many data files the table has, and their bytes."""
+        table = self._open()
+        if table is None:
+            return 0, 0
+        with storage.errors(self.uri):
+            sizes = table.get_add_actions()["size_bytes"].to_pylist()
+        return len(sizes), sum(sizes)
+
     def _refuse_to_go_back(self, cursor: Cursor) -> None:
         stands = self._cursor
         if stands is None:

@@ -131,7 +131,7 @@ def errors(uri: str) -> Iterator[None]:
     except DeltaSchemaMismatch as error:
         raise SchemaMismatch(f"rows do not fit table {uri}: {plain(error)}", "Run edge-delta check") from error
     except (OSError, DeltaError) as error:
-        raise _unavailable(uri, error) from error
+        raise unavailable(uri, error) from error
     except Exception as error:
         # A failed cast inside delta-rs is a bare Exception; anything more specific is a mistake of ours.
         if type(error) is not Exception:
@@ -139,7 +139,16 @@ def errors(uri: str) -> Iterator[None]:
         raise SchemaMismatch(f"rows do not fit table {uri}: {plain(error)}", "Run edge-delta check") from error
 
 
-def _unavailable(uri: str, error: BaseException) -> EdgeDeltaError:
+def no_credentials(uri: str, message: str = "") -> StorageUnavailable:
+    """The error where nothing says who we are."""
+    return StorageUnavailable(
+        f"no credentials for {uri}" + (f": {message}" if message else ""),
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or give the device a role",
+    )
+
+
+def unavailable(uri: str, error: BaseException) -> StorageUnavailable:
+    """What a store's error means, and what to do about it."""
     message, whole = plain(error), _whole(error)  # what tells the cause often stands at the end of a long message
     if _FULL.search(whole):
         return StorageUnavailable(f"no space left to write table {uri}", "Free some space; nothing is lost meanwhile")
@@ -150,8 +159,5 @@ def _unavailable(uri: str, error: BaseException) -> EdgeDeltaError:
             f"access to {uri} is refused: {message}", "Check the credentials in the environment and the bucket's policy"
         )
     if _NO_CREDENTIALS.search(whole):
-        return StorageUnavailable(
-            f"no credentials for {uri}: {message}",
-            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or give the device a role",
-        )
+        return no_credentials(uri, message)
     return StorageUnavailable(f"{uri} cannot be reached: {message}", "Check the address and the network")
