@@ -74,7 +74,7 @@ def test_every_standard_column_that_the_source_has_is_taken_from_it(sensor, fold
 
 def test_absent_columns_are_null(sensor, folder):
     table = run(sensor, folder, "id INTEGER PRIMARY KEY, x REAL", [(1, 1.0)])
-    filled = {"reading_id", "x", "anomaly_flag", "databricks_inserted_at", "node_id", "source_generation"}
+    filled = {"reading_id", "x", "databricks_inserted_at", "node_id", "source_generation"}
     assert {name for name in table.columns if table[name][0] is not None} <= filled
 
 

@@ -160,7 +160,7 @@ class Schematized(Plain):
         if name == "original_timezone" and stamp is not None and stamp.kind is Kind.TEXT:
             return times.offset_of(pl.col(stamp.alias))
         if name == "anomaly_flag":
-            return self._anomaly(known, nothing)
+            return self._anomaly({n: known[n] for n in matched}, nothing)
         if name in ("latitude", "longitude") and self.base is not None:
             return pl.lit(self.base[0 if name == "latitude" else 1], dtype=dtype)
         if name in self.defaults:
@@ -168,6 +168,7 @@ class Schematized(Plain):
         return nothing
 
     def _anomaly(self, known: Mapping[str, pl.Expr], nothing: pl.Expr) -> pl.Expr:
+        """The flag by what the source does have; NULL where it has nothing to tell it by."""
         signs = [limits.exceeded(known[name]) for name, limits in self.thresholds.items() if name in known]
         if "status_code" in known:
             signs.append((known["status_code"] != 0).fill_null(False))  # noqa: FBT003
