@@ -1,6 +1,6 @@
 """`edge-delta check`: before the first start, and when something is wrong. Each finding says what to do.
 
-It may write one small object, ``<table_path>_check``, because nothing else shows whether the store takes what is written
+It writes one small object, ``<table_path>_check``, because nothing else shows whether the store takes what is written
 and honours conditional puts. Tables and the state directory are only read.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,12 +23,15 @@ from edge_delta.rehearsal import UNKNOWN, Stage
 from edge_delta.state import is_held, kept_node_id, read_mirror
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from edge_delta.config import Settings
     from edge_delta.lane import Lane
 
 _SAMPLE = 5
 _SKEW_WARNING, _SKEW_REFUSED = 60.0, 900.0
 _SMALL_FILES, _SMALL_BYTES = 200, 8_000_000
+_PLACE = re.compile(r"lat|lon|lng|gps|geo|coord|position|altitude", re.IGNORECASE)
 _LITTLE_SPACE = 200_000_000
 
 
@@ -166,9 +169,14 @@ def _table(stage: Stage, lane: Lane) -> Iterator[Finding]:
             "Mend the rule or the sensor; they are kept in the rejected table",
         )
     if found.kept is not None and found.kept.height:
-        sample = found.kept.drop([c for c in ("latitude", "longitude") if c in found.kept.columns]).row(0, named=True)
-        shown = ", ".join(f"{name}={value}" for name, value in sample.items() if value is not None)
+        sample = found.kept.row(0, named=True)
+        shown = ", ".join(f"{k}={_shown(k, v)}" for k, v in sample.items() if v is not None)
         yield ok("table", f"{lane.name}: rows fit; the next one would be {shown}")
+
+
+def _shown(name: str, value: object) -> object:
+    """A value of a sample row, but no place: what is printed here is sent around."""
+    return "…" if _PLACE.search(name) else value
 
 
 def _cursor(stage: Stage, lane: Lane) -> Iterator[Finding]:
