@@ -39,7 +39,6 @@ ENV PATH=/opt/edge-delta/bin:$PATH \
     STATE_DIR=/state
 USER 10001:10001
 WORKDIR /state
-VOLUME ["/state"]
 # No shell in between: signals reach the process, and it works where there is none.
 ENTRYPOINT ["edge-delta"]
 HEALTHCHECK --interval=60s --timeout=15s --start-period=60s --retries=3 CMD ["edge-delta", "health"]
