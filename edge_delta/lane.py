@@ -132,9 +132,24 @@ class Lane:
                 'If it is meant to be new, set on_source_reset = "new_generation"; if not, put the old one back',
             ) from None
         fresh = self.cursor().next_generation()
-        self._log.warning(Event.SOURCE_RESET, mode=self.name, reason=reset.fact, generation=fresh.generation)
+        known = self._known_until()
+        if known is not None:
+            fresh = self._source.placed(fresh, known).marked(**{Mark.BEGINS: known})
+        self._log.warning(
+            Event.SOURCE_RESET, mode=self.name, reason=reset.fact, generation=fresh.generation, known_until=known
+        )
         self._ahead = fresh
         self._memory = None
+
+    def _known_until(self) -> int | None:
+        """The last row of the new source's beginning that came from the one before, such as from its backup."""
+        stands = self.sink.committed()
+        if stands is None:
+            return None
+        from edge_delta.lineage import Lineage  # noqa: PLC0415 - seldom needed
+
+        context = Context(self._node_id, stands.generation, self._now(), self._source.table)
+        return Lineage(self._source, self._mode(), self.sink, context, stands.rowid).known_until()
 
     # -- one batch, one commit
 

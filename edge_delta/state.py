@@ -36,7 +36,19 @@ def read_mirror(path: Path) -> dict[str, Any]:
         found = json.loads((path / MIRROR).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return _sound(found) if isinstance(found, dict) else {}
+
+
+def _sound(found: dict[str, Any]) -> dict[str, Any]:
+    """The mirror without what only an editor or a failing disk can have written."""
+    texts = ("trying_since", "last_cycle", "source_table", "timestamp_col")
+    sound = {key: value for key, value in found.items() if key not in texts or isinstance(value, str)}
+    if not isinstance(sound.get("last_error"), dict):
+        sound.pop("last_error", None)
+    tables = sound.get("tables")
+    if tables is not None:
+        sound["tables"] = {k: t for k, t in tables.items() if isinstance(t, dict)} if isinstance(tables, dict) else {}
+    return sound
 
 
 def is_held(path: Path) -> bool:

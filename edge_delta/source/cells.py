@@ -32,7 +32,7 @@ _MASK = (1 << _BITS) - 1
 _OFTEN_UPDATED = re.compile(r"sync|upload|sent|send|process|deliver|export|status|state|flag|ack|retr", re.IGNORECASE)
 
 
-def _is_left_out(name: str) -> bool:
+def is_left_out(name: str) -> bool:
     return bool(_OFTEN_UPDATED.search(name) or TELLS_A_PLACE.search(name))
 
 
@@ -161,7 +161,7 @@ def fingerprint(table: Table, rowid: int, cells: dict[str, Cell]) -> int:
     """
     stamp = table.timestamp
     time = cells[stamp.name] if stamp is not None else None
-    lasting = [c for c in table.columns if c != stamp and not _is_left_out(c.name)]
+    lasting = [c for c in table.columns if c != stamp and not is_left_out(c.name)]
     measuring = [c for c in lasting if stamp is not None and c.kind in (Kind.REAL, Kind.TEXT, Kind.BLOB)] or lasting
     measured = sorted((c.name, _canonical(cells[c.name])) for c in measuring if cells[c.name] is not None)
     columns = sorted((c.name, c.kind.value) for c in table.columns)

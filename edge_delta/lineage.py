@@ -1,0 +1,132 @@
+"""How far a source that is not the one of the cursor begins with rows that were delivered before.
+
+A database rolled back to a backup has the rows up to the backup, and then others. VACUUM gives the rows of a table
+without INTEGER PRIMARY KEY new ids. In both cases the source's first rows are rows of the table, in the same order, and
+need not be delivered again. Rows are told by their contents, the time among them; only an unbroken beginning counts, so
+that no row is ever taken for another one that lies behind a row which is new.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edge_delta import fitting
+from edge_delta.model import BEFORE_FIRST, Cursor
+from edge_delta.modes.base import ROWID
+from edge_delta.source.cells import is_left_out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
+    from edge_delta.model import Batch, Context
+    from edge_delta.modes.base import Mode
+    from edge_delta.sink import DeltaSink
+    from edge_delta.source import SQLiteSource
+
+_KEYS = {"raw": "source_rowid", "schematized": "reading_id", "sanitized": "reading_id"}
+"""The modes whose tables have one row for a source row, and their column with its id."""
+_ROWS = 50_000
+_OURS = frozenset({"reading_id", "source_rowid", "databricks_inserted_at", "node_id", "source_generation"})
+
+
+@dataclass(slots=True)
+class Lineage:
+    """A source beside what was delivered from the one before it.
+
+    Args:
+        source: the source as it is now.
+        mode: the mode.
+        sink: the mode's table.
+        context: of the generation before.
+        upto: the last id that was delivered in that generation.
+    """
+
+    source: SQLiteSource
+    mode: Mode
+    sink: DeltaSink
+    context: Context
+    upto: int
+    _columns: list[str] = field(default_factory=list)
+
+    def known_until(self) -> int | None:
+        """The last id of the source's beginning that was delivered before; None if its first row was not."""
+        if self.mode.name not in _KEYS or self.source.timestamp is None or not self.source.keyed_by_rowid:
+            return None
+        last: int | None = None
+        delivered: Iterator[int] | None = None
+        for rows in self._read():
+            if delivered is None:
+                start = self._place_of(rows.head(1))
+                if start is None:
+                    return None
+                delivered = self._delivered(start)
+            for rowid, wanted in zip(rows[ROWID], self._hashes(rows), strict=True):
+                if not any(found == wanted for found in delivered):
+                    return last
+                last = rowid
+        return last
+
+    # -- the source
+
+    def _read(self) -> Iterator[pl.DataFrame]:
+        """Its rows as the mode makes them, without those that it rejects; none of the frames is empty."""
+        cursor = Cursor(self.context.generation)
+        while (batch := self.source.read_after(cursor, limit=_ROWS)) is not None:
+            rows = self._kept(batch)
+            if rows.height:
+                yield rows
+            cursor = Cursor(self.context.generation, batch.cursor.rowid)
+
+    def _kept(self, batch: Batch) -> pl.DataFrame:
+        there = self.sink.schema() or {}
+        plan = fitting.fitted(self.mode.plan(batch.frame.lazy(), batch.layout, self.context), there)
+        rows, _ = fitting.kept_rows(plan, batch.frame)
+        filled = getattr(self.mode, "missing", {})
+        self._columns = sorted(
+            name
+            for name in rows.columns
+            if name in there and name not in {ROWID, *_OURS, *filled} and not is_left_out(name)
+        )
+        return rows
+
+    def _hashes(self, rows: pl.DataFrame) -> pl.Series:
+        return rows.select(self._columns).hash_rows()
+
+    # -- the table
+
+    @property
+    def _mine(self) -> str:
+        node = self.context.node_id.replace("'", "''")
+        return f"node_id = '{node}' AND source_generation = {self.context.generation}"
+
+    def _query(self, where: str) -> pl.DataFrame:
+        key = _KEYS[self.mode.name]
+        names = ", ".join('"' + name.replace('"', '""') + '"' for name in self._columns)
+        return self.sink.query(f"SELECT {key} AS {ROWID}, {names} FROM t WHERE {self._mine} AND {where} ORDER BY {key}")
+
+    def _place_of(self, row: pl.DataFrame) -> int | None:
+        """The id under which a row is in the table; found by its time, which files are passed over by."""
+        stamp = self.source.timestamp
+        name = "timestamp" if self.mode.name != "raw" or stamp is None else stamp.alias
+        if name not in self._columns:
+            return None
+        value = row[name][0]
+        if value is None:
+            return None
+        text = value.isoformat() if hasattr(value, "isoformat") else str(value)
+        literal = text if isinstance(value, int | float) else "'" + text.replace("'", "''") + "'"
+        quoted = '"' + name.replace('"', '""') + '"'
+        found = self._query(f"{quoted} = {literal}")
+        return found.filter(self._hashes(found) == self._hashes(row)[0])[ROWID].min() if found.height else None  # type: ignore[return-value]
+
+    def _delivered(self, start: int) -> Iterator[int]:
+        """The rows of the table from an id on, as hashes."""
+        key, after, width = _KEYS[self.mode.name], max(start - 1, BEFORE_FIRST), _ROWS
+        while after < self.upto:
+            found = self._query(f"{key} > {after} AND {key} <= {after + width}")
+            yield from self._hashes(found)
+            after += width
+            width = width * 2 if found.height < _ROWS // 2 else max(_ROWS, width // 2)  # ids may lie far apart
