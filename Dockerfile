@@ -12,7 +12,8 @@ RUN python -m pip --python /opt/edge-delta/bin/python install --no-compile --onl
       -r requirements.lock \
  && python -m venv backend && backend/bin/python -m pip install --only-binary=:all: --require-hashes -r requirements-build.lock
 COPY deploy/slim.py ./
-RUN /opt/edge-delta/bin/python slim.py
+RUN /opt/edge-delta/bin/python slim.py \
+ && /opt/edge-delta/bin/python -c "import boto3, deltalake, polars, pyarrow.dataset, pyarrow.fs, pyarrow.parquet"
 
 COPY pyproject.toml README.md LICENSE ./
 COPY sql sql

@@ -1,7 +1,7 @@
 """Takes out of the image's packages what edge-delta never opens; run once while the image is built.
 
-Nothing that can be imported by a reader of the tables is touched: tests, headers for C++, and the descriptions of the
-some 400 services of AWS that are neither S3 nor a way to get credentials for it.
+Nothing that reads or writes tables is touched: tests, headers for C++, Arrow Flight (remote procedure calls, 33 MB), and
+the descriptions of the some 400 services of AWS that are neither S3 nor a way to get credentials for it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ def superfluous(packages: Path) -> list[Path]:
     found += [packages / "pyarrow" / name for name in ("include", "src", "includes")]
     found += packages.glob("pyarrow/*.pxd")
     found += packages.glob("pyarrow/*.pxi")
+    found += [*packages.glob("pyarrow/*flight*.so*"), packages / "pyarrow" / "flight.py"]
     services = packages / "botocore" / "data"
     if services.is_dir():
         found += [p for p in services.iterdir() if p.is_dir() and p.name not in SERVICES]
