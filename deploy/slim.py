@@ -1,7 +1,7 @@
 """Takes out of the image's packages what edge-delta never opens; run once while the image is built.
 
-Nothing that reads or writes tables is touched: tests, headers for C++, Arrow Flight (remote procedure calls, 33 MB), and
-the descriptions of the some 400 services of AWS that are neither S3 nor a way to get credentials for it.
+Nothing that reads or writes tables is touched: tests, headers for C++, Arrow Flight (remote procedure calls, 33 MB),
+and the descriptions of the some 400 services of AWS that are neither S3 nor a way to get credentials for it.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Run ``make docs`` after a change to settings, commands or log events; ``tests/te
 from __future__ import annotations
 
 import argparse
+import ast
 import types
 import typing
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import msgspec
 
+from edge_delta import errors
 from edge_delta.cli import COMMANDS, build_parser
 from edge_delta.config import ENVIRONMENT, ENVIRONMENT_JSON, FLAGS, Section, Settings
 from edge_delta.metrics import METRICS
@@ -41,6 +43,11 @@ after each cycle, for the textfile collector of node_exporter, which pushes or i
 [deploy/prometheus-rules.yml](../deploy/prometheus-rules.yml) has alerts, and
 [deploy/grafana-dashboard.json](../deploy/grafana-dashboard.json) a dashboard for them. Requests to the object store are made
 inside delta-rs, which does not count them."""
+ERRORS_WHERE = """\
+Every message is one line: the fact, the place, the next step. `…` stands for what depends on the case. `edge-delta check`
+looks for most of these before they happen; [operations.md](operations.md) begins with what is seen and leads here.
+
+Exit codes: 1 may pass by itself (a process that goes on tries again), 2 takes another setting, 3 takes a decision."""
 STORAGE_VARIABLES = {
     "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN": "credentials for S3",
     "AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3": "an S3-compatible server, where `storage.endpoint_url` is not set",
@@ -92,6 +99,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "commands.md": commands(),
         ROOT / "docs" / "log.md": log(),
         ROOT / "docs" / "metrics.md": metrics(),
+        ROOT / "docs" / "errors.md": error_messages(),
     }
 
 
@@ -302,6 +310,49 @@ def log() -> str:
     ]
     lines += [f"| `{event}` | {text} |" for event, text in EVENTS.items()]
     return "\n".join(lines) + "\n"
+
+
+def error_messages() -> str:
+    """``docs/errors.md``: every message in the code, with its cure."""
+    lines = ["# Error messages", "", GENERATED, "", ERRORS_WHERE]
+    found = sorted({row for path in (ROOT / "edge_delta").rglob("*.py") for row in raised_in(path)})
+    for kind in sorted({name for name, _, _ in found}, key=lambda n: (getattr(errors, n).exit_code, n)):
+        one = getattr(errors, kind)
+        lines += ["", f"## {kind}", "", f"{one.__doc__.splitlines()[0]} Exit code {one.exit_code}.", ""]
+        lines += ["| message | what to do |", "| --- | --- |"]
+        for fact, hint in ((f, h) for n, f, h in found if n == kind):
+            lines.append(f"| {cell(fact)} | {cell(hint) or 'The engine does it: it reads the log again.'} |")
+    return "\n".join(lines) + "\n"
+
+
+def raised_in(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Kind, fact and hint of each error that a module makes."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
+            continue
+        kind = getattr(errors, node.func.id, None)
+        if isinstance(kind, type) and issubclass(kind, errors.EdgeDeltaError):
+            fact, hint, *_ = [*map(spelled, node.args), ""]
+            if fact.strip("…; "):
+                yield node.func.id, fact, hint
+
+
+def spelled(node: ast.expr) -> str:
+    """A text in the code, with … for what it is filled with."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(spelled, node.values))
+    if isinstance(node, ast.BinOp):
+        return spelled(node.left) + spelled(node.right)
+    return "…"
+
+
+def cell(text: str) -> str:
+    """A text in a table's cell."""
+    for sign in "\\|<>[]*_{":
+        text = text.replace(sign, "\\" + sign)
+    return text
 
 
 def metrics() -> str:
