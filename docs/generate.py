@@ -36,16 +36,16 @@ LOG_FORMAT = """\
 The log goes to stderr: one JSON object a line, or coloured text where stderr is a terminal. Every line has `timestamp`
 (UTC), `level` and `event`; the other keys depend on the event."""
 METRICS_WHERE = """\
-Off by default. `metrics_port` serves `/metrics` for Prometheus and `/health` (200, or 503 as `edge-delta health` exits with
-1) on loopback; `metrics_address` names another address. For a device that nothing can reach, `metrics_file` is written
-after each cycle, for the textfile collector of node_exporter, which pushes or is scraped as the device allows.
+Off by default. `metrics_port` serves `/metrics` for Prometheus and `/health` (200, or 503 where `edge-delta health` exits
+with 1) on loopback; `metrics_address` names another address. For a device that nothing can reach, `metrics_file` is
+written after each cycle, for the textfile collector of node_exporter, which pushes or is scraped as the device allows.
 
 [deploy/prometheus-rules.yml](../deploy/prometheus-rules.yml) has alerts, and
-[deploy/grafana-dashboard.json](../deploy/grafana-dashboard.json) a dashboard for them. Requests to the object store are made
-inside delta-rs, which does not count them."""
+[deploy/grafana-dashboard.json](../deploy/grafana-dashboard.json) a dashboard for them. Requests to the object store are
+made inside delta-rs, which does not count them."""
 ERRORS_WHERE = """\
-Every message is one line: the fact, the place, the next step. `…` stands for what depends on the case. `edge-delta check`
-looks for most of these before they happen; [operations.md](operations.md) begins with what is seen and leads here.
+Every message is one line: the fact, the place, the next step. `…` stands for what depends on the case.
+`edge-delta check` looks for most of these before they happen; [operations.md](operations.md) begins with what is seen.
 
 Exit codes: 1 may pass by itself (a process that goes on tries again), 2 takes another setting, 3 takes a decision."""
 STORAGE_VARIABLES = {
@@ -321,7 +321,7 @@ def error_messages() -> str:
         lines += ["", f"## {kind}", "", f"{one.__doc__.splitlines()[0]} Exit code {one.exit_code}.", ""]
         lines += ["| message | what to do |", "| --- | --- |"]
         for fact, hint in ((f, h) for n, f, h in found if n == kind):
-            lines.append(f"| {cell(fact)} | {cell(hint) or 'The engine does it: it reads the log again.'} |")
+            lines.append(f"| {cell(fact)} | {cell(hint) or 'Nothing, unless it goes on: it is tried again.'} |")
     return "\n".join(lines) + "\n"
 
 

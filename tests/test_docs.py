@@ -11,6 +11,8 @@ import tomli
 
 from edge_delta import config
 from edge_delta.cli import COMMANDS, build_parser
+from edge_delta.health import Verdict
+from edge_delta.metrics import METRICS
 from edge_delta.telemetry import EVENTS, Event
 
 ROOT = Path(__file__).parent.parent
@@ -106,6 +108,23 @@ def test_flags_and_commands_in_the_documents_exist():
         for line in block.replace("\\\n", " ").splitlines():
             if "edge-delta " in line and not line.lstrip().startswith("#"):
                 assert set(re.findall(r"--[a-z][a-z-]+", line.split("edge-delta ", 1)[1])) <= known, line
+
+
+def test_every_kind_of_error_has_its_cure_in_the_runbook():
+    runbook = (ROOT / "docs" / "operations.md").read_text()
+    kinds = {name for path in (ROOT / "edge_delta").rglob("*.py") for name, _, _ in generate.raised_in(path)}
+    assert len(kinds) > 8
+    assert [kind for kind in kinds if not re.search(rf"\b{kind}\b", runbook)] == []
+
+
+def test_every_verdict_of_status_is_in_the_runbook():
+    runbook = (ROOT / "docs" / "operations.md").read_text()
+    assert [verdict for verdict in Verdict if f"| {verdict} |" not in runbook] == []
+
+
+def test_every_metric_is_documented():
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    assert [name for name in METRICS if f"`{name}`" not in text] == []
 
 
 def test_tests_named_in_the_design_exist():
