@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-image lint format docs lock wheel clean
+.PHONY: help setup demo test test-slow torture test-image lint format docs lock wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ lint: $(VENV)/.dev ## check style, types, and the direction of imports
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+torture: $(VENV)/.dev ## kill it 500 times under 2,000 faults on the wire (about half an hour)
+	$(BIN)/python -m tests.torture
 
 test-image: ## build the image with docker or buildah and try it
 	deploy/test-image.sh

@@ -49,7 +49,7 @@ EVENTS: Mapping[Event, str] = {
     Event.CYCLE_FINISHED: "After a cycle: mode, rows_written, rows_rejected, first_id, last_id, rows_left, seconds.",
     Event.BATCH_COMMITTED: "One commit: table, version, rows, rejected, cursor, seconds.",
     Event.ROWS_REJECTED: "Rows went to the rejected table: table, rows, by rule and column.",
-    Event.SOURCE_RESET: "The source is another one; what it does not have from the one before is read: reason, generation, known_until.",
+    Event.SOURCE_RESET: "The source is another one; what is new in it is read: reason, generation, known_until.",
     Event.SOURCE_REPLACED: "The path names another file now; the old one was read to its end first.",
     Event.TAKEN_OVER: "An older tool's last_upload is taken over: only rows after that time are read.",
     Event.TOO_LATE: "Rows of a written window came when its other rows were purged; they are rejected: mode, rows.",

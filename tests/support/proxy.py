@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _CHUNK = 65_536
 _NO_BODY = (204, 304)
@@ -129,6 +129,7 @@ class Proxy:
         self.exchanges: list[Exchange] = []
         self.bytes_per_second: float | None = None
         self.down = False
+        self.chaos: Callable[[str, str], Fault | None] = lambda _method, _path: None
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -212,6 +213,7 @@ class Proxy:
         exchange = Exchange(method, path, sent=len(request.head) + len(request.body))
         with self._lock:
             exchange.fault = next((r.fault for r in self.rules if r.matches(method, path)), None)
+            exchange.fault = exchange.fault or self.chaos(method, path)
             self.exchanges.append(exchange)
         return self._answered(client, server, request, exchange)
 
