@@ -5,8 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 
+# What CI may keep from one run to the next.
+SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow torture test-image lint format docs lock wheel clean
+.PHONY: help setup demo test test-slow test-spark torture test-image lint format docs lock wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +21,9 @@ demo: $(VENV)/.runtime ## show the main job on sample data, in a temporary folde
 
 test: $(VENV)/.dev ## run the tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-spark: $(VENV)/.spark ## run the tests with Spark; needs Java 17 and Maven
+	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m pytest tests/spark -m "not slow"
 
 test-slow: $(VENV)/.dev ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
@@ -52,6 +58,8 @@ lock: $(VENV)/.dev ## write the locks anew
 	$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements-build.lock
 	$(COMPILE) pyproject.toml --extra dev --extra bench --group build --constraint requirements-dev.lock \
 		--output-file requirements-bench.lock
+	$(COMPILE) pyproject.toml tests/spark/requirements.in --extra dev --group build --constraint requirements-dev.lock \
+		--output-file requirements-spark.lock
 
 wheel: $(VENV)/.dev ## build the wheel into dist/
 	rm -rf dist
@@ -77,3 +85,12 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.created
 	@touch $@ $(VENV)/.runtime
 
 include benchmarks/bench.mk
+
+# Spark has an environment of its own: it is large, and nothing else needs it.
+$(VENV)/.spark: requirements-spark.lock tests/spark/pom.xml pyproject.toml | $(VENV)/.created
+	$(PYTHON) -m venv $(VENV)/spark
+	$(VENV)/spark/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements-spark.lock
+	$(VENV)/spark/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation --editable .
+	mvn -B -q -f tests/spark/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
+		-DincludeGroupIds=io.delta,io.unitycatalog -DoutputDirectory=$(SPARK_JARS)
+	@touch $@
