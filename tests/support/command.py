@@ -143,8 +143,8 @@ class EdgeDelta:
     environment: Mapping[str, str] = field(default_factory=dict)
     running: list[Running] = field(default_factory=list)
 
-    def arguments(self, changed: Mapping[str, Any]) -> list[str]:
-        words = ["run"]
+    def arguments(self, changed: Mapping[str, Any], command: str = "run") -> list[str]:
+        words = [command]
         for name, value in (self.flags | dict(changed)).items():
             if value is None or value is False:
                 continue
@@ -155,8 +155,14 @@ class EdgeDelta:
 
     def once(self, *, timeout: float = 90, env: Mapping[str, str] | None = None, **changed: Any) -> Finished:
         """Run with ``--once`` to its end."""
+        return self.run("run", timeout=timeout, env=env, once=True, **changed)
+
+    def run(
+        self, command: str, *, timeout: float = 90, env: Mapping[str, str] | None = None, **changed: Any
+    ) -> Finished:
+        """Run a command to its end."""
         done = subprocess.run(
-            [sys.executable, "-m", "edge_delta", *self.arguments({"once": True, **changed})],
+            [sys.executable, "-m", "edge_delta", *self.arguments(changed, command)],
             cwd=self.directory,
             env=clean_environment() | dict(self.environment) | dict(env or {}),
             capture_output=True,
