@@ -64,4 +64,3 @@ def test_with_s3_the_rows_arrive_on_a_local_server(tmp_path):
     assert "--table-path s3://lake/readings" in done.stdout
     assert "They are the same, each reading once." in done.stdout
     assert not (tmp_path / "demo" / "lake").exists()
-
