@@ -48,16 +48,22 @@ COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS)
 
 _COMMITS_PER_HANDLE = 100
 _COMMIT_RETRIES = 100
+_LATER = "and a day later ALTER TABLE … DROP FEATURE checkpointProtection TRUNCATE HISTORY"
+_FOR_EVER = "that feature cannot be dropped: keep the table for reading, and set another table_path"
 _NOT_WRITABLE = {
-    "clustering": "ALTER TABLE … CLUSTER BY NONE, then ALTER TABLE … DROP FEATURE clustering",
-    "rowTracking": "ALTER TABLE … DROP FEATURE rowTracking",
+    "clustering": _FOR_EVER,
+    "allowColumnDefaults": _FOR_EVER,
+    "identityColumns": _FOR_EVER,
+    "rowTracking": "ALTER TABLE … DROP FEATURE rowTracking, then ALTER TABLE … DROP FEATURE domainMetadata",
+    "domainMetadata": "ALTER TABLE … DROP FEATURE domainMetadata",
     "inCommitTimestamp": "ALTER TABLE … DROP FEATURE inCommitTimestamp",
-    "typeWidening": "ALTER TABLE … DROP FEATURE typeWidening",
-    "typeWidening-preview": "ALTER TABLE … DROP FEATURE `typeWidening-preview`",
-    "allowColumnDefaults": "ALTER TABLE … DROP FEATURE allowColumnDefaults",
-    "identityColumns": "ALTER TABLE … DROP FEATURE identityColumns",
-    "columnMapping": "ALTER TABLE … DROP FEATURE columnMapping",
+    "typeWidening": f"ALTER TABLE … DROP FEATURE typeWidening, {_LATER}",
+    "typeWidening-preview": f"ALTER TABLE … DROP FEATURE `typeWidening-preview`, {_LATER}",
+    "columnMapping": f"ALTER TABLE … DROP FEATURE columnMapping, {_LATER}",
+    "checkpointProtection": "ALTER TABLE … DROP FEATURE checkpointProtection TRUNCATE HISTORY, a day after the "
+    "DROP FEATURE that brought it",
 }
+"""What cures each feature, tried with Spark (tests/spark/test_upkeep.py); the first that a table has is told."""
 
 
 def application_id(node_id: str, source_table: str, part: str = "") -> str:
@@ -174,11 +180,13 @@ class DeltaSink:
 
     def _look_at_protocol(self, handle: DeltaTable) -> None:
         features = handle.protocol().writer_features or []
-        stuck = [name for name in features if name in _NOT_WRITABLE]
+        stuck = [name for name in _NOT_WRITABLE if name in features]
         if stuck:
+            cure = _NOT_WRITABLE[stuck[0]]
             raise ProtocolUnsupported(
                 f"table {self.uri} was given the feature {', '.join(stuck)}, which only Databricks and Spark can write",
-                f"In Databricks run: {_NOT_WRITABLE[stuck[0]]}; rows wait in SQLite until then",
+                (cure[0].upper() + cure[1:] if cure is _FOR_EVER else f"In Databricks run: {cure}")
+                + "; rows wait in SQLite until then",
             )
 
     def _read_cursor(self, handle: DeltaTable) -> Cursor | None:

@@ -27,6 +27,7 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 _FULL = re.compile(r"No space left|StorageFull|Disk quota|os error 28\b", re.IGNORECASE)
+_FEATURES = re.compile(r"Unsupported table features required")
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound")
 _NO_CREDENTIALS = re.compile(r"credential|instance metadata|169\.254\.169\.254|IMDS", re.IGNORECASE)
 _SECRETS = re.compile(r"(X-Amz-(?:Credential|Signature|Security-Token)=|sig=|AccountKey=)[^&\s\"]+", re.IGNORECASE)
@@ -122,12 +123,11 @@ def errors(uri: str) -> Iterator[None]:
     except EdgeDeltaError:
         raise
     except CommitFailedError as error:
+        if _FEATURES.search(str(error)):
+            raise _unwritable(uri, error) from error
         raise CommitConflict(f"a commit to {uri} was refused: {plain(error)}") from error
     except DeltaProtocolError as error:
-        raise ProtocolUnsupported(
-            f"table {uri} cannot be written: {plain(error)}",
-            "Drop that table feature in Databricks, or set another table_path",
-        ) from error
+        raise _unwritable(uri, error) from error
     except DeltaSchemaMismatch as error:
         raise SchemaMismatch(f"rows do not fit table {uri}: {plain(error)}", "Run edge-delta check") from error
     except (OSError, DeltaError) as error:
@@ -137,6 +137,13 @@ def errors(uri: str) -> Iterator[None]:
         if type(error) is not Exception:
             raise
         raise SchemaMismatch(f"rows do not fit table {uri}: {plain(error)}", "Run edge-delta check") from error
+
+
+def _unwritable(uri: str, error: Exception) -> ProtocolUnsupported:
+    return ProtocolUnsupported(
+        f"table {uri} cannot be written: {plain(error)}",
+        "Drop that table feature in Databricks, or set another table_path",
+    )
 
 
 def no_credentials(uri: str, message: str = "") -> StorageUnavailable:

@@ -6,8 +6,6 @@
 -- name edge_delta_readonly, with "Limit to read-only use" in its advanced options; then run this file.
 -- Parameters: :catalog, :schema, :base_path (what --table-path is, for example s3://my-bucket/readings)
 
-DESCRIBE STORAGE CREDENTIAL edge_delta_readonly;
-
 -- The location is the folder that holds the tables.
 EXECUTE IMMEDIATE 'CREATE EXTERNAL LOCATION IF NOT EXISTS edge_delta URL ''' || regexp_replace(:base_path, '/[^/]*$', '') || ''' WITH (STORAGE CREDENTIAL edge_delta_readonly) COMMENT ''Tables that edge-delta writes; read-only here''';
 

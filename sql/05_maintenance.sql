@@ -18,9 +18,9 @@ USE SCHEMA IDENTIFIER(:schema);
 
 OPTIMIZE readings_0_raw;
 
-OPTIMIZE readings_1_schematized ZORDER BY (sensor_id, timestamp);
+OPTIMIZE readings_1_schematized ZORDER BY (sensor_id, `timestamp`);
 
-OPTIMIZE readings_2_sanitized ZORDER BY (sensor_id, timestamp);
+OPTIMIZE readings_2_sanitized ZORDER BY (sensor_id, `timestamp`);
 
 OPTIMIZE readings_3_aggregated;
 
