@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-spark torture test-image lint format docs lock wheel clean
+.PHONY: help setup demo test test-slow test-spark torture soak fleet test-image lint format docs lock wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,12 @@ lint: $(VENV)/.dev ## check style, types, and the direction of imports
 
 torture: $(VENV)/.dev ## kill it 500 times under 2,000 faults on the wire (about half an hour)
 	$(BIN)/python -m tests.torture
+
+soak: $(VENV)/.dev ## an hour of cycles back to back under faults; memory, descriptors and threads as a plot
+	$(BIN)/python -m tests.soak
+
+fleet: $(VENV)/.dev ## 1, 8 and 32 devices at once; writes the figures into docs/fleets.md
+	$(BIN)/python -m tests.fleet
 
 test-image: ## build the image with docker or buildah and try it
 	deploy/test-image.sh
