@@ -1,0 +1,111 @@
+"""sql/, executed as far as Spark understands it; what only Databricks has is parsed in its dialect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlglot
+
+from edge_delta.statements import Target, files, filled, script, split
+from tests.spark.conftest import SUFFIXES
+
+if TYPE_CHECKING:
+    from tests.support.tables import Place
+
+ONLY_DATABRICKS = (
+    "DESCRIBE STORAGE CREDENTIAL",
+    "CREATE EXTERNAL LOCATION",
+    "USE CATALOG",
+    "GRANT",
+    "CREATE OR REFRESH",
+)
+"""How statements begin that open-source Spark does not have."""
+
+
+def target(tables: Place) -> Target:
+    there = {f"readings{s}": {f.name: f.type.type for f in tables.table(s).schema().fields} for s in SUFFIXES}
+    return Target("spark_catalog", "sensor_data", tables.base, there)
+
+
+@pytest.fixture(scope="module")
+def outcome(spark: Any, tables: Place) -> dict[str, list[str]]:
+    """Every statement in order, filled in: run, or parsed where Spark does not have it. VACUUM is dry."""
+    done: dict[str, list[str]] = {"executed": [], "parsed": []}
+    for file in files():
+        for _, statement in split(file.read_text()):
+            text = filled(statement, target(tables))
+            if text.startswith(ONLY_DATABRICKS):
+                assert sqlglot.parse_one(text, dialect="databricks") is not None
+                done["parsed"].append(text)
+            elif not text.startswith("VACUUM"):
+                spark.sql(text).collect()
+                done["executed"].append(text)
+            else:
+                spark.sql(text + " DRY RUN").collect()
+                done["executed"].append(text)
+    return done
+
+
+def test_every_statement_is_executed_or_parsed(outcome, capsys):
+    with capsys.disabled():
+        print(  # noqa: T201 - the counts are asked for
+            f"\nsql/: {len(outcome['executed'])} statements executed by Spark, {len(outcome['parsed'])} only parsed"
+        )
+    assert len(outcome["executed"]) > 2 * len(outcome["parsed"])
+
+
+def test_every_statement_of_the_files_parses_in_the_dialect_of_databricks(tables):
+    for file in files():
+        for _, statement in split(file.read_text()):
+            sqlglot.parse_one(filled(statement, target(tables)), dialect="databricks")
+
+
+def test_the_external_tables_hold_what_was_delivered(outcome, spark, tables):
+    assert outcome
+    for suffix in SUFFIXES:
+        assert spark.table(f"sensor_data.readings{suffix}").count() == tables.read(suffix).height
+
+
+def test_the_views_answer(outcome, spark, tables):
+    assert outcome
+    readings = tables.read("_1_schematized")
+    assert spark.table("sensor_data.fleet_readings").count() == readings.height
+    assert spark.table("sensor_data.fleet_latest").count() == readings["sensor_id"].n_unique()
+    windows = tables.read("_3_aggregated")
+    for view in ("fleet_hourly", "fleet_daily"):
+        [row] = spark.sql(f"SELECT sum(record_count) AS n, max(max_temperature) AS t FROM sensor_data.{view}").collect()
+        assert (row.n, row.t) == (windows["record_count"].sum(), windows["max_temperature"].max())
+
+
+def test_the_checks_find_nothing_and_the_rejected_rows(outcome, spark, tables):
+    assert outcome
+    assert spark.table("sensor_data.quality_duplicates").count() == 0
+    assert spark.table("sensor_data.quality_gaps").count() == 0
+    rejected = tables.read("_rejected")
+    found = spark.sql("SELECT sum(rejected) AS n, sum(share) AS share FROM sensor_data.quality_rejected").first()
+    wanted = rejected.filter(mode="schematized").height
+    assert found.n == wanted > 0
+    assert found.share == pytest.approx(wanted / (wanted + tables.read("_1_schematized").height))
+
+
+def test_the_duplicate_check_fails_on_a_duplicate(outcome, spark):
+    assert outcome
+    spark.sql("USE SCHEMA sensor_data")
+    spark.sql(
+        "CREATE OR REPLACE VIEW fleet_readings AS SELECT * FROM readings_1_schematized UNION ALL "
+        "SELECT * FROM readings_1_schematized WHERE reading_id = 1"
+    )
+    [check] = [s for s in outcome["executed"] if "assert_true" in s]
+    with pytest.raises(Exception, match="more than once"):
+        spark.sql(check).collect()
+    spark.sql("CREATE OR REPLACE VIEW fleet_readings AS SELECT * FROM readings_1_schematized")
+
+
+def test_what_the_command_prints_runs_as_it_is(spark, tables):
+    """The text of `edge-delta sql`, statement by statement, with comments where they are."""
+    for file in files()[1:4]:
+        text = "\n\n".join(script(file.read_text(), target(tables), set()))
+        for statement in text.split(";\n"):
+            if "USE CATALOG" not in statement:
+                spark.sql(statement.rstrip().removesuffix(";")).collect()
