@@ -124,9 +124,9 @@ def written(figures: list[Figures]) -> str:
     if _BEGIN in text:
         return re.sub(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", lambda _: table, text, flags=re.DOTALL)
     about = (
-        "\n## What sharing a table costs\n\n`make fleet` measures it: devices with an interval of 2 s and an S3 server, "
-        "all on one machine with two cores. So the times are\nthose of a busy machine; tries a commit are what sharing "
-        "costs.\n\n"
+        "\n## What sharing a table costs\n\n`make fleet` measures it: devices with an interval of 2 s and an S3 "
+        "server, all on one machine with two cores. So the times\nare those of a busy machine; tries a commit are what "
+        "sharing costs.\n\n"
     )
     return text + about + table + "\n"
 

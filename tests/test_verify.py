@@ -6,12 +6,18 @@ import json
 import subprocess
 import sys
 
+import hypothesis.strategies as st
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from hypothesis import given, settings
 
+from edge_delta import app, config, telemetry
 from tests.support import expected, modes
 from tests.support.command import clean_environment
+from tests.support.inprocess import deliver
 from tests.support.sqlite import LiveWriter
+from tests.support.tables import Place
+from tests.test_source_reader import numbers, quick, tables, write
 
 ALL = ["raw", "schematized", "sanitized", "aggregated", "emergency"]
 
@@ -157,3 +163,46 @@ def test_it_compares_on_s3(sensor, lake, command, tmp_path):
     sensor.add(100)
     command(sensor.path, lake, node_id="n1").once().succeeded()
     assert verified(sensor.path, lake, tmp_path, node_id="n1")["equal"]
+
+
+@settings(quick, max_examples=25)
+@given(table=tables(), mode=st.sampled_from(["raw", "schematized"]))
+def test_whatever_sqlite_holds_is_equal_once_it_is_delivered(sensor, tmp_path, table, mode):
+    path, _ = write(sensor, *table)
+    place = Place(str(tmp_path / f"lake{next(numbers)}" / "t"))
+    flags = {"sqlite_table_name": "t", "timestamp_col": table[0][0][0], "processing_mode": mode}
+    deliver(path, place, max_batch_size=3, **flags)
+    values = {"sqlite": str(path), "table_path": place.base, "state_dir": str(tmp_path / "state"), "node_id": "n1"}
+    [report] = app.verify(config.load(values | flags, environment={}), telemetry.configure())
+    assert report.equal, report.lines()
+    path.unlink()
+
+
+def test_a_table_without_rowids_is_compared_too(sensor, folder, command, tmp_path):
+    sensor.run(
+        "CREATE TABLE readings (sensor TEXT, timestamp TEXT, v REAL, PRIMARY KEY (sensor, timestamp)) WITHOUT ROWID"
+    )
+    for number in range(60):
+        sensor.run(
+            "INSERT INTO readings VALUES (?, ?, ?)", f"s{number % 3}", f"2026-01-01T00:00:{number // 3:02}Z", number
+        )
+    command(sensor.path, folder, node_id="n1", max_batch_size=10).once().succeeded()
+    assert verified(sensor.path, folder, tmp_path, node_id="n1")["equal"]
+    sensor.run("UPDATE readings SET v = -1 WHERE v = 30")
+    assert not verified(sensor.path, folder, tmp_path, node_id="n1")["equal"]
+
+
+@pytest.mark.parametrize("strategy", ["per_sensor", "per_reading"])
+def test_displaced_coordinates_are_compared_where_they_can_be_computed_again(strategy, sensor, folder):
+    modes.create(sensor)
+    modes.add(sensor, 500)
+    fuzzing = {"gps_fuzzing": {"enabled": True, "strategy": strategy, "radius_meters": 500.0}}
+    modes.deliver(sensor.path, folder, "schematized", **fuzzing)
+    file = sensor.path.parent / "settings.toml"
+    loaded = config.load({"config": str(file)}, environment={"GPS_FUZZING_SECRET": modes.SECRET})
+    [report] = app.verify(loaded, telemetry.configure())
+    assert report.equal, report.lines()
+    other = config.load({"config": str(file)}, environment={"GPS_FUZZING_SECRET": "another secret than before"})
+    [report] = app.verify(other, telemetry.configure())
+    assert report.equal is (strategy == "per_reading")
+    assert "expected" not in str([d.detail for d in report.differences])

@@ -204,7 +204,22 @@ class RowsCheck:
             elif row["found"] > max(row["wanted"], 1):
                 self.report.differs("twice", row[ROWID], f"{what} {row['found']} times in the table")
 
+    def _ties(self, ours: pl.DataFrame, theirs: pl.DataFrame) -> None:
+        """Rows that share their key, which only a table without rowids has, are compared together."""
+        sums = [
+            f.with_columns(f.hash_rows().alias("\0"))
+            .filter(pl.struct(self._keys).is_duplicated())
+            .group_by(ROWID)
+            .agg(pl.col("\0").sum(), pl.len())
+            for f in (ours, theirs)
+        ]
+        both = sums[0].join(sums[1], on=[ROWID, "len"], suffix="\0").filter(pl.col("\0") != pl.col("\0\0"))
+        for row in both[ROWID].sort():
+            self.report.differs("cell", row, "one of the rows of this time differs")
+
     def _cells(self, ours: pl.DataFrame, theirs: pl.DataFrame) -> None:
+        if not self.parts.source.keyed_by_rowid:
+            self._ties(ours, theirs)
         once = [f.filter(pl.struct(self._keys).is_unique()) for f in (ours, theirs)]
         both = once[0].join(once[1], on=self._keys, how="inner", suffix="\0").sort(ROWID)
         for name in [n for n in ours.columns if n not in self._keys]:
