@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the image and tries it as it is meant to run: read-only data, a state mount, another user than root.
-# Needs buildah or a running docker; says so and ends with 0 where there is neither, unless REQUIRE_IMAGE is set.
+# Needs a running docker, or buildah with the base image; says so and ends with 0 where there is neither, unless REQUIRE_IMAGE is set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 image=localhost/edge-delta/edge-delta:test
@@ -8,10 +8,11 @@ limit=520 # megabytes of site-packages
 
 if docker info >/dev/null 2>&1; then
   engine=docker
-elif command -v buildah >/dev/null; then
+elif command -v buildah >/dev/null && buildah pull --policy missing docker.io/library/python:3.11-slim >/dev/null 2>&1; then
   engine=buildah
+  export BUILDAH_ISOLATION=${BUILDAH_ISOLATION:-chroot}
 else
-  echo "test-image: skipped, because there is neither a running docker nor buildah"
+  echo "test-image: skipped, because there is no running docker, and no buildah that has or can pull the base image"
   [ -z "${REQUIRE_IMAGE:-}" ]
   exit
 fi

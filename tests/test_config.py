@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-
 from edge_delta import config
 from edge_delta.errors import ConfigurationError
 

@@ -33,6 +33,7 @@ _OFTEN_UPDATED = re.compile(r"sync|upload|sent|send|process|deliver|export|statu
 
 
 def is_left_out(name: str) -> bool:
+    """Whether a column has no part in fingerprints: it is updated in place, or it would let a place be guessed."""
     return bool(_OFTEN_UPDATED.search(name) or TELLS_A_PLACE.search(name))
 
 
