@@ -16,8 +16,9 @@ import msgspec
 
 from edge_delta import errors
 from edge_delta.cli import COMMANDS, build_parser
-from edge_delta.config import ENVIRONMENT, ENVIRONMENT_JSON, FLAGS, Section, Settings
+from edge_delta.config import ENVIRONMENT, ENVIRONMENT_JSON, FLAGS
 from edge_delta.metrics import METRICS
+from edge_delta.settings import Section, Settings
 from edge_delta.telemetry import EVENTS
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edge_delta import modes, storage
-from edge_delta.config import changed
 from edge_delta.engine import Engine, Pace
 from edge_delta.errors import ConfigurationError, NodeUnknown
 from edge_delta.lane import Lane
@@ -18,6 +17,7 @@ from edge_delta.live import SettingsWatch
 from edge_delta.model import Cursor, Mark
 from edge_delta.presence import presence
 from edge_delta.retry import Outage, Persistence
+from edge_delta.settings import changed
 from edge_delta.sink import COMMON_MARKS, DeltaSink, application_id
 from edge_delta.source import Database, ReadAhead, SQLiteSource
 from edge_delta.state import StateDirectory, kept_node_id
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     import structlog
 
-    from edge_delta.config import Settings
     from edge_delta.maintenance import Keeper, Report
     from edge_delta.presence import Presence
     from edge_delta.replay import Outcome
     from edge_delta.reset import Again, Target
+    from edge_delta.settings import Settings
     from edge_delta.verify import Report as Verified
 
 

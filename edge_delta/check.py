@@ -25,8 +25,8 @@ from edge_delta.state import is_held, kept_node_id, read_mirror
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edge_delta.config import Settings
     from edge_delta.lane import Lane
+    from edge_delta.settings import Settings
 
 _SAMPLE = 5
 _SKEW_WARNING, _SKEW_REFUSED = 60.0, 900.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from threading import Event as Flag
 
-    from edge_delta.config import Settings
+    from edge_delta.settings import Settings
 
 _EXIT_CODES = (
     "exit codes: 0 done, 1 failed or something left undelivered, 2 wrong settings or usage, 3 a person has to decide"
@@ -289,7 +289,7 @@ def _reset(options: argparse.Namespace) -> int:
 
 def _shown(settings: Settings) -> dict[str, Any]:
     """The settings for the log; secrets are masked by their type."""
-    from edge_delta.config import shown  # noqa: PLC0415
+    from edge_delta.settings import shown  # noqa: PLC0415
 
     return shown(settings)
 

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edge_delta import config
+from edge_delta import settings as settings_of
 from edge_delta.errors import ConfigurationError
 from edge_delta.telemetry import Event
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     import structlog
 
-    from edge_delta.config import Settings
+    from edge_delta.settings import Settings
 
 LOOK_EVERY = 2.0
 """Seconds between two looks."""
@@ -76,7 +77,7 @@ class SettingsWatch:
         self._seen = content
         try:
             found = config.load(self._flags)
-            wanted = config.changed(found, **{key: getattr(self._running, key) for key in FIXED})
+            wanted = settings_of.changed(found, **{key: getattr(self._running, key) for key in FIXED})
             self._check(wanted)
         except ConfigurationError as error:
             self._log.error(Event.SETTINGS_INVALID, error=str(error))
@@ -88,7 +89,7 @@ class SettingsWatch:
         stuck = [key for key in FIXED if getattr(found, key) != getattr(before, key)]
         if stuck:
             self._log.warning(Event.NEEDS_RESTART, keys=stuck)
-        changed = [key for key in config.names(wanted) if getattr(wanted, key) != getattr(before, key)]
+        changed = [key for key in settings_of.names(wanted) if getattr(wanted, key) != getattr(before, key)]
         for key in changed:
             self._log.info(Event.SETTINGS_CHANGED, key=key, old=_shown(before, key), new=_shown(wanted, key))
         self._wanted = wanted if changed else before
@@ -102,4 +103,4 @@ def _content(file: Path | None) -> bytes | None:
 
 
 def _shown(settings: Settings, key: str) -> object:
-    return config.shown(settings, all_of_it=True)[key]
+    return settings_of.shown(settings, all_of_it=True)[key]

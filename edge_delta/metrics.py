@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from edge_delta.config import Settings
     from edge_delta.errors import TransientError
     from edge_delta.lane import Lane, Step
     from edge_delta.model import Waiting
+    from edge_delta.settings import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _WRITE_EVERY = 10.0

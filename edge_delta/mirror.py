@@ -17,10 +17,10 @@ from edge_delta.telemetry import Event, Observer
 if TYPE_CHECKING:
     import structlog
 
-    from edge_delta.config import Settings
     from edge_delta.errors import EdgeDeltaError, TransientError
     from edge_delta.lane import Lane, Step
     from edge_delta.model import Waiting
+    from edge_delta.settings import Settings
     from edge_delta.source import SQLiteSource
     from edge_delta.state import StateDirectory
 

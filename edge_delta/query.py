@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from deltalake import DeltaTable
 
-    from edge_delta.config import Settings
+    from edge_delta.settings import Settings
     from edge_delta.sink import DeltaSink
 
 TERMINAL_ROWS = 100

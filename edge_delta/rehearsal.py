@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from edge_delta.config import Settings
     from edge_delta.lane import Lane
+    from edge_delta.settings import Settings
     from edge_delta.sink import DeltaSink
 
 UNKNOWN = "unknown"

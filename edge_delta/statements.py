@@ -13,7 +13,7 @@ from edge_delta.query import Tables
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from edge_delta.config import Settings
+    from edge_delta.settings import Settings
 
 _BESIDE = Path(__file__).parent
 _FOLDERS = (_BESIDE / "sql", _BESIDE.parent / "sql")

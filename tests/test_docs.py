@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tomli
 
-from edge_delta import config
+from edge_delta import config, settings
 from edge_delta.cli import COMMANDS, build_parser
 from edge_delta.health import Verdict
 from edge_delta.metrics import METRICS
@@ -56,7 +56,7 @@ def test_every_setting_is_in_the_example():
 
 def test_the_example_shows_the_defaults_where_there_are_any():
     shown = dict(re.findall(r"^#(\w+) = (.*)$", EXAMPLE.read_text(), re.MULTILINE))
-    for name, field in generate.settings_of("", config.Settings):
+    for name, field in generate.settings_of("", settings.Settings):
         value = generate.default(field)
         if value is not None and name not in generate.EXAMPLES:
             assert shown[name] == value

@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge_delta.config import Settings
     from edge_delta.modes.base import Mode
+    from edge_delta.settings import Settings
 
 SUFFIXES = {
     "raw": "_0_raw",

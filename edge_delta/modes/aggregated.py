@@ -14,8 +14,8 @@ from edge_delta.modes.schematized import STANDARD, Schematized
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from edge_delta.config import Settings
     from edge_delta.model import Context, Layout, Rejection
+    from edge_delta.settings import Settings
 
 WINDOW = "window_start"
 WINDOW_END = "window_end"

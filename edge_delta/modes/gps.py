@@ -12,8 +12,8 @@ from edge_delta.modes.base import Plan, Rule
 from edge_delta.privacy import Fuzzing
 
 if TYPE_CHECKING:
-    from edge_delta.config import Settings
     from edge_delta.model import Cell, Column, Layout, Rejection
+    from edge_delta.settings import Settings
 
 LATITUDE_NAMES = ("latitude", "lat", "gps_latitude", "gps_lat")
 LONGITUDE_NAMES = ("longitude", "lon", "lng", "long", "gps_longitude", "gps_lon", "gps_lng")

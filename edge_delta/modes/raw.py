@@ -12,8 +12,8 @@ from edge_delta.modes import gps
 from edge_delta.modes.base import DTYPES, ROWID, Plain, Plan, beside, bookkeeping
 
 if TYPE_CHECKING:
-    from edge_delta.config import Settings
     from edge_delta.model import Column, Context, Layout, Rejection
+    from edge_delta.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

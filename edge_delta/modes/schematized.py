@@ -25,7 +25,7 @@ from edge_delta.modes.base import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge_delta.config import Settings
+    from edge_delta.settings import Settings
 
 STANDARD: dict[str, pl.DataType] = {
     "reading_id": pl.Int64(),
