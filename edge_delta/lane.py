@@ -223,8 +223,12 @@ class Lane:
         return fitting.split(self._mode().plan(columns.lazy(), self._source.layout, context), columns)[0]
 
     def settle(self) -> Commit | None:
-        """Commit the cursor by itself where the last batches wrote no row to the mode's table."""
-        if self._ahead is None or self._ahead.rowid == BEFORE_FIRST or not self.sink.exists():
+        """Commit the cursor by itself where the last batches wrote no row to the mode's table.
+
+        The table is made for that if it is not there yet: else a device without alerts would read all its rows again at
+        every start.
+        """
+        if self._ahead is None or self._ahead.rowid == BEFORE_FIRST:
             return None
         commit = self.sink.append(self._no_rows(), self._ahead)
         self._ahead = None
