@@ -303,3 +303,14 @@ def test_alerts_overtake_a_slow_interval_while_another_mode_waits_for_it(station
     running.wait_until(lambda: alerts(folder), what="the alert", timeout=5)
     assert not folder.exists("_1_schematized")
     assert running.terminate() == 0
+
+
+def test_a_source_without_alerts_is_not_read_again_at_the_next_start(stations, folder):
+    modes.add(stations, 500)
+    stations.run("UPDATE stations SET note = NULL, anomaly_flag = 0")
+    first = modes.deliver(stations.path, folder, "emergency")
+    assert first.named("cycle started")[0]["rows_waiting"] == 500
+    again = modes.deliver(stations.path, folder, "emergency")
+    assert again.named("cycle started")[0]["rows_waiting"] == 0
+    assert modes.read(folder, "_4_emergency").height == 0
+    assert len(folder.table("_4_emergency").file_uris()) == 0
