@@ -145,6 +145,16 @@ def pace_of(settings: Settings) -> Pace:
     return Pace(settings.interval, settings.fuzz_factor, settings.max_batch_size, settings.retry_for)
 
 
+def _source(settings: Settings) -> SQLiteSource:
+    return SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
+
+
+def _parts(settings: Settings, state: StateDirectory, log: structlog.stdlib.BoundLogger) -> Parts:
+    """The parts of a command that works once beside the main job, for a device that is known."""
+    source = _source(settings)
+    return Parts(source, _node_id(settings, state, source, new_node=False), log)
+
+
 def _node_id(settings: Settings, state: StateDirectory, source: SQLiteSource, *, new_node: bool) -> str:
     def target_exists() -> bool:
         # A folder per device cannot be asked for without knowing the device.
@@ -265,10 +275,9 @@ def maintain(
         EdgeDeltaError: if it cannot be done now.
     """
     state = StateDirectory(settings.state_dir)
-    source = SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
-    node_id = _node_id(settings, state, source, new_node=False)
+    parts = _parts(settings, state, log)
     suffixes = [*(modes.SUFFIXES[name] for name in settings.processing_mode), modes.REJECTED_SUFFIX]
-    sinks = [sink_for(settings, suffix, node_id, source.table) for suffix in suffixes]
+    sinks = [sink_for(settings, suffix, parts.node_id, parts.source.table) for suffix in suffixes]
     found = {}
     for sink in sinks:
         columns = z_order if not sink.uri.endswith(modes.REJECTED_SUFFIX) else ()
@@ -329,13 +338,12 @@ def replay(settings: Settings, log: structlog.stdlib.BoundLogger) -> dict[str, O
     state = StateDirectory(settings.state_dir)
     plain = changed(settings, gps_fuzzing=changed(settings.gps_fuzzing, enabled=False))
     with state.locked():
-        source = SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
-        parts = Parts(source, _node_id(settings, state, source, new_node=False), log)
+        parts = _parts(settings, state, log)
         outcomes = {}
         for lane in lanes_of(settings, parts):
             if lane.name in _REPLAYABLE:
                 mode, unfuzzed = (modes.load(lane.name, s) for s in (settings, plain))
-                work = Replay(lane.name, source, mode, unfuzzed, lane.sink, lane.rejects, parts.node_id, now)
+                work = Replay(lane.name, parts.source, mode, unfuzzed, lane.sink, lane.rejects, parts.node_id, now)
                 outcomes[lane.name] = work.run()
         return outcomes
 
@@ -356,7 +364,7 @@ def verify(settings: Settings, log: structlog.stdlib.BoundLogger, *, ignore: Seq
     node_id = settings.node_id or kept_node_id(settings.state_dir)
     if node_id is None:
         raise NodeUnknown(f"{settings.state_dir} does not say which device this is", "Set NODE_ID to this device's id")
-    source = SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
+    source = _source(settings)
     names = frozenset(name.lower() for name in ignore)
     reports = []
     for lane in lanes_of(settings, Parts(source, node_id, log)):
@@ -392,9 +400,8 @@ def reset(
 
     state = StateDirectory(settings.state_dir)
     with state.locked():
-        source = SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
-        parts = Parts(source, _node_id(settings, state, source, new_node=False), log)
-        ways = [Rewind(source, lane, target) for lane in lanes_of(settings, parts)]
+        parts = _parts(settings, state, log)
+        ways = [Rewind(parts.source, lane, target) for lane in lanes_of(settings, parts)]
         plans = {way: plan for way in ways if (plan := way.plan()) is not None}
         if not agreed(list(plans.values())):
             return False

@@ -295,24 +295,25 @@ class SQLiteSource:
 
     def _notice_schema_change(self) -> None:
         version = self._database.scalar("PRAGMA schema_version")
-        if (self._schema_version is not None and version != self._schema_version) or self._schema_version is None:
+        if version != self._schema_version:
             self._table = find_table(self._database, self._table.name, self._timestamp_name)
         self._schema_version = version
 
     def _extent(self, after: int, *, limit: int, upto: int | None) -> Extent | None:
         """The next rows: at most ``limit``, and not many more bytes than a batch may hold, but at least one row."""
         key, table = self._table.key, quoted(self._table.name)
-        bounds = [f"{key} > {after}"] if after != BEFORE_FIRST else []
-        bounds += [f"{key} <= {upto}"] if upto is not None else []
+        behind = [f"{key} > {after}"] if after != BEFORE_FIRST else []
+        bounds = [*behind, *([f"{key} <= {upto}"] if upto is not None else [])]
         where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
-        rows = limit if self._heavy() else max(1, min(limit, BATCH_BYTES // (self._bytes_per_row or 1)))
-        last, count = self._weighed(key, f"{table}{where}", rows) if self._heavy() else (None, 0)
+        heavy = self._heavy()
+        rows = limit if heavy else max(1, min(limit, BATCH_BYTES // (self._bytes_per_row or 1)))
+        last, count = self._weighed(key, f"{table}{where}", rows) if heavy else (None, 0)
         if not count:
-            some = f"SELECT {key} AS k FROM {table}{where} ORDER BY k LIMIT {1 if self._heavy() else rows}"
+            some = f"SELECT {key} AS k FROM {table}{where} ORDER BY k LIMIT {1 if heavy else rows}"
             [(last, count)] = self._database.rows(f"SELECT max(k), count(*) FROM ({some})")
         if not count or last is None:
             return None
-        source = f"{table} WHERE {' AND '.join([*bounds[: 1 if after != BEFORE_FIRST else 0], f'{key} <= {last}'])}"
+        source = f"{table} WHERE {' AND '.join([*behind, f'{key} <= {last}'])}"
         if not self._table.key_is_rowid:  # rows of one time stay together, so there may be more
             count = int(self._database.scalar(f"SELECT count(*) FROM {source}"))
             source += f" ORDER BY {key}"
