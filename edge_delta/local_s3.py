@@ -32,14 +32,8 @@ def local_s3(folder: Path) -> Iterator[dict[str, str]]:
     Raises:
         ConfigurationError: if it is not installed, or does not start.
     """
-    program = _program()
+    port, words = command(folder, BUCKET)
     folder.mkdir()
-    ports = _free_ports(5)
-    names = ("s3.port", "master.port", "volume.port", "filer.port", "admin.port")
-    words = [program, "mini", f"-dir={folder}", f"-bucket={BUCKET}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-    words += [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
-    words += [f"-s3.localSocket={folder}/s3.sock", f"-filer.localSocket={folder}/filer.sock", "-webdav=false"]
-    words += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-admin.ui=false", "-master.telemetry=false"]
     clean = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
     log = folder.with_name("s3.log")
     with (
@@ -48,10 +42,25 @@ def local_s3(folder: Path) -> Iterator[dict[str, str]]:
     ):
         try:
             _wait_for(server, log)
-            url = f"http://127.0.0.1:{ports[0]}"
+            url = f"http://127.0.0.1:{port}"
             yield {**_KEYS, "AWS_ENDPOINT_URL": url, "AWS_REGION": "us-east-1", "NO_PROXY": "127.0.0.1"}
         finally:
             server.terminate()
+
+
+def command(folder: Path, bucket: str) -> tuple[int, list[str]]:
+    """The server's port and command line, on free ports of the loopback.
+
+    Raises:
+        ConfigurationError: if it is not installed.
+    """
+    ports = _free_ports(5)
+    names = ("s3.port", "master.port", "volume.port", "filer.port", "admin.port")
+    words = [_program(), "mini", f"-dir={folder}", f"-bucket={bucket}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    words += [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
+    words += [f"-s3.localSocket={folder}/s3.sock", f"-filer.localSocket={folder}/filer.sock", "-webdav=false"]
+    words += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-admin.ui=false", "-master.telemetry=false"]
+    return ports[0], words
 
 
 def _program() -> str:
