@@ -105,7 +105,8 @@ class Mirror(Observer):
             "rows_per_second": self._rate(lane.name, step.read),
             "committed_at": now().isoformat(),
         }
-        self._write()
+        # Under a backlog the next batch overwrites it at once: not worth waiting for the disk.
+        self._write(lasting=not waiting.rows)
 
     def _rate(self, mode: str, rows: int) -> float | None:
         """Rows a second over the last minute; None for a single batch."""

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from edge_delta.model import BEFORE_FIRST, Cursor, Kind
 from edge_delta.source import Database, SQLiteSource
 from edge_delta.source.cells import as_json, from_json
+from edge_delta.source.extents import BATCH_BYTES
 from tests.support.inprocess import deliver
 from tests.support.tables import Place
 
@@ -166,10 +167,30 @@ def test_batches_are_in_rowid_order_and_bounded(sensor, read):
     sensor.add(95)
     sensor.run("DELETE FROM readings WHERE id BETWEEN 20 AND 40")
     batches = read(limit=10)
-    assert [b.rows for b in batches] == [10] * 7 + [4]
+    assert [b.rows for b in batches] == [10, 9, *[10] * 5, 5]  # a gap ends the batch that reaches into it
     ids = [i for b in batches for i in b.frame["_rowid"]]
     assert ids == [*range(1, 20), *range(41, 96)]
     assert [b.cursor.rowid for b in batches] == [b.frame["_rowid"][-1] for b in batches]
+
+
+def test_a_batch_is_bounded_by_bytes_however_the_weight_of_rows_changes(sensor, read):
+    sensor.run("CREATE TABLE notes (id INTEGER PRIMARY KEY, note TEXT)")
+    for text, rows in (("'x'", 3000), ("hex(zeroblob(50000))", 300), ("'y'", 3000)):  # 100 kB each, for a while
+        sensor.run(
+            f"INSERT INTO notes (note) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {rows}) "
+            f"SELECT {text} FROM n"
+        )
+    batches = read(limit=2000)
+    assert sum(b.rows for b in batches) == 6300
+    sizes = [b.frame.estimated_size() for b in batches]
+    assert max(sizes) < 1.1 * BATCH_BYTES
+    assert len(batches) < 15  # and light rows come in large batches before and after
+
+
+def test_ids_far_apart_still_come_in_full_batches(sensor, read):
+    sensor.create()
+    sensor.many("INSERT INTO readings (id) VALUES (?)", [(i * 10**12,) for i in range(1, 101)])
+    assert [b.rows for b in read(limit=25)] == [25] * 4
 
 
 def test_negative_and_extreme_rowids_are_read(sensor, read):

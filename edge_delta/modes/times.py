@@ -87,7 +87,9 @@ def _fast(values: pl.Series) -> pl.Series | None:
     fraction = {None: "", 4: ".%3f", 7: ".%6f"}[len(match[1]) if match[1] else None]
     offset = sample[-6:]
     minutes = int(offset[0] + "1") * (int(offset[1:3]) * 60 + int(offset[4:]))
-    naive = values.str.to_datetime(f"%Y-%m-%dT%H:%M:%S{fraction}{offset}", time_unit="us", strict=False)
+    # Readings seldom share their time, so a cache of texts would only cost.
+    form = f"%Y-%m-%dT%H:%M:%S{fraction}{offset}"
+    naive = values.str.to_datetime(form, time_unit="us", strict=False, cache=False)
     times = naive.dt.replace_time_zone("UTC")
     return times.dt.offset_by(f"{-minutes}m") if minutes else times
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from edge_delta.model import Batch
-    from edge_delta.source.reader import Extent
+    from edge_delta.source.extents import Extent
 
 _READERS = 2
-_IN_FLIGHT = 3
+_IN_FLIGHT = 2
 """Batches being read or waiting to be taken; with the one being written they bound the memory."""
 _WORTH_ROWS = 100_000
 
@@ -60,7 +60,7 @@ class ReadAhead(SQLiteSource):
         while self._coming:
             batch = self._coming.popleft().future.result()
             if batch is not None:
-                self._bytes_per_row = max(1, round(batch.frame.estimated_size() / max(1, batch.frame.height)))
+                self._extents.learn(batch)
                 self._fill(batch.cursor, limit, upto)
                 return replace(batch, cursor=cursor.moved_to(batch.cursor.rowid, batch.cursor.fingerprint))
         return None  # purged since they were counted
@@ -85,7 +85,7 @@ class ReadAhead(SQLiteSource):
         after = self._coming[-1].last if self._coming else cursor.rowid
         while len(self._coming) < _IN_FLIGHT and (upto is None or after < upto):
             with self._database.snapshot():
-                extent = self._extent(after, limit=limit, upto=upto)
+                extent = self._extents.next(self._table, after, limit=limit, upto=upto)
             if extent is None:
                 return
             self._coming.append(_Coming(after, extent.last, self._submit(extent)))

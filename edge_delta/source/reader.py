@@ -8,13 +8,13 @@ it is not, the rows are read again with the misfits told apart by ``typeof()``, 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_delta.errors import ConfigurationError, SourceReset, SourceUnavailable
 from edge_delta.model import BEFORE_FIRST, Batch, Column, Cursor, Kind, Layout, Rejection, Waiting
 from edge_delta.source import cells
 from edge_delta.source.database import Database, quoted
+from edge_delta.source.extents import Extent, Extents
 from edge_delta.source.schema import find_table, milliseconds
 
 if TYPE_CHECKING:
@@ -31,26 +31,6 @@ _CHECKS_PER_STATEMENT = 200
 _LARGEST = sys.float_info.max
 
 
-BATCH_BYTES = 6_000_000
-"""The bytes of a batch, as far as one row does not exceed them; delta-rs needs some four times as much to write it."""
-_LIGHT_ROW = 1_024
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """The rows of a batch to come.
-
-    Attributes:
-        source: FROM and WHERE that give them.
-        last: the last of their keys.
-        rows: the most that they can be.
-    """
-
-    source: str
-    last: int
-    rows: int
-
-
 class SQLiteSource:
     """One table of one SQLite database, read in the order of its rowids.
 
@@ -64,7 +44,7 @@ class SQLiteSource:
         self._database = database
         self._timestamp_name = timestamp
         self._schema_version: int | None = None
-        self._bytes_per_row: int | None = None
+        self._extents = Extents(database)
         self._table = find_table(database, table, timestamp)
 
     @property
@@ -252,7 +232,7 @@ class SQLiteSource:
         with self._database.snapshot():
             self._notice_schema_change()
             self._verify(cursor)
-            extent = self._extent(cursor.rowid, limit=limit, upto=upto)
+            extent = self._extents.next(self._table, cursor.rowid, limit=limit, upto=upto)
             return None if extent is None else self._read_extent(extent, cursor)
 
     def read_extent(self, extent: Extent, base: Cursor) -> Batch | None:
@@ -273,13 +253,13 @@ class SQLiteSource:
 
     def _read_extent(self, extent: Extent, cursor: Cursor) -> Batch | None:
         frame, rejected = self._read(extent)
-        if frame.height:
-            self._bytes_per_row = max(1, round(frame.estimated_size() / frame.height))
         ids = [*frame[ROWID].head(1), *frame[ROWID].tail(1), *(r.rowid for r in rejected)]
         if not ids:
             return None
         fingerprint = self._fingerprint(max(ids)) if self._table.key_is_rowid else None
-        return Batch(frame, rejected, cursor.moved_to(max(ids), fingerprint), min(ids), self.layout)
+        batch = Batch(frame, rejected, cursor.moved_to(max(ids), fingerprint), min(ids), self.layout)
+        self._extents.learn(batch)
+        return batch
 
     def read_ids(self, rowids: Sequence[int]) -> Batch | None:
         """Those of the rows that are still there; None if none is.
@@ -299,75 +279,44 @@ class SQLiteSource:
             self._table = find_table(self._database, self._table.name, self._timestamp_name)
         self._schema_version = version
 
-    def _extent(self, after: int, *, limit: int, upto: int | None) -> Extent | None:
-        """The next rows: at most ``limit``, and not many more bytes than a batch may hold, but at least one row."""
-        key, table = self._table.key, quoted(self._table.name)
-        behind = [f"{key} > {after}"] if after != BEFORE_FIRST else []
-        bounds = [*behind, *([f"{key} <= {upto}"] if upto is not None else [])]
-        where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
-        heavy = self._heavy()
-        rows = limit if heavy else max(1, min(limit, BATCH_BYTES // (self._bytes_per_row or 1)))
-        last, count = self._weighed(key, f"{table}{where}", rows) if heavy else (None, 0)
-        if not count:
-            some = f"SELECT {key} AS k FROM {table}{where} ORDER BY k LIMIT {1 if heavy else rows}"
-            [(last, count)] = self._database.rows(f"SELECT max(k), count(*) FROM ({some})")
-        if not count or last is None:
-            return None
-        source = f"{table} WHERE {' AND '.join([*behind, f'{key} <= {last}'])}"
-        if not self._table.key_is_rowid:  # rows of one time stay together, so there may be more
-            count = int(self._database.scalar(f"SELECT count(*) FROM {source}"))
-            source += f" ORDER BY {key}"
-        return Extent(source, int(last), int(count))
-
-    def _heavy(self) -> bool:
-        """Whether rows may be so large that they have to be weighed before they are read."""
-        unknown = self._bytes_per_row is None or self._bytes_per_row > _LIGHT_ROW
-        return unknown or any(c.affinity == "BLOB" for c in self.columns)
-
-    def _weighed(self, key: str, source: str, rows: int) -> tuple[int | None, int]:
-        """The last key and the number of the rows that fit into a batch; octet_length() reads no overflow page."""
-        long = [quoted(c.name) for c in self.columns if c.kind in (Kind.TEXT, Kind.BLOB)]
-        weight = " + ".join([str(8 * len(self.columns)), *(f"ifnull(octet_length({name}), 0)" for name in long)])
-        some = f"SELECT {key} AS k, {weight} AS n FROM {source} ORDER BY k LIMIT {rows}"
-        total = f"SELECT k, sum(n) OVER (ORDER BY k ROWS UNBOUNDED PRECEDING) AS total FROM ({some})"
-        [(last, count)] = self._database.rows(f"SELECT max(k), count(*) FROM ({total}) WHERE total <= {BATCH_BYTES}")
-        return last, int(count)
-
     # -- the fast way, and the careful one
 
     def _read(self, extent: Extent) -> tuple[pl.DataFrame, tuple[Rejection, ...]]:
-        frame = self._select(extent, [_expression(c) for c in self.columns], self._suspicion())
+        frame = self._select(extent, {c: _expression(c) for c in self.columns}, self._suspicion())
         if self._as_pinned(frame):
             return self._finished(frame), ()
         bad = self._misfits(extent)
-        picked = [f"CASE WHEN {_fits(c)} THEN {_expression(c)} END" for c in self.columns]
-        frame = self._select(extent, picked, "0")
+        frame = self._select(extent, {c: f"CASE WHEN {_fits(c)} THEN {_expression(c)} END" for c in self.columns}, None)
         bad |= _not_utf8(frame, self.columns)
         frame = self._without(frame, bad)
         if not self._as_pinned(frame):
             raise SourceUnavailable(f"{self._database.path}: table {self.table!r} cannot be read as it is declared")
         return self._finished(frame), self._rejections(sorted(bad))
 
-    def _select(self, extent: Extent, expressions: list[str], suspicion: str) -> pl.DataFrame:
+    def _select(self, extent: Extent, expressions: Mapping[Column, str], suspicion: str | None) -> pl.DataFrame:
         """The seed row and the batch's rows; the seed is cut off by `_finished`."""
-        aliases = [quoted(f"c{i}") for i in range(len(self.columns))]
-        seed = ", ".join(f"{_SEEDS[c.kind]} AS {a}" for c, a in zip(self.columns, aliases, strict=True))
-        picked = ", ".join(f"{e} AS {a}" for e, a in zip(expressions, aliases, strict=True))
-        frame = self._database.frame(
-            f"SELECT 0 AS {ROWID}, 0 AS {_SUSPECT}, {seed} UNION ALL "
-            f"{self._in_order(f'SELECT {self._table.key}, {suspicion}, {picked} FROM {extent.source}')}",
-            rows=extent.rows + 1,
-        )
-        return frame.rename({f"c{i}": c.alias for i, c in enumerate(self.columns)})
+        import polars as pl  # noqa: PLC0415
+
+        own = self._table.id_column  # the key under another name comes once
+        asked = {f"c{i}": c for i, c in enumerate(expressions) if c != own}
+        seeds = [f"0 AS {ROWID}", *(f"{_SEEDS[c.kind]} AS {name}" for name, c in asked.items())]
+        picked = [self._table.key, *(expressions[c] for c in asked.values())]
+        if suspicion is not None:
+            seeds.append(f"0 AS {_SUSPECT}")
+            picked.append(suspicion)
+        rows = self._in_order(f"SELECT {', '.join(picked)} FROM {extent.source}")
+        frame = self._database.frame(f"SELECT {', '.join(seeds)} UNION ALL {rows}", rows=extent.rows + 1)
+        frame = frame.rename({name: c.alias for name, c in asked.items()})
+        return frame if own is None else frame.with_columns(pl.col(ROWID).alias(own.alias))
 
     def _in_order(self, select: str) -> str:
         """A range of rowids comes in their order by itself; anything else has to be kept together."""
         return select if "ORDER BY" not in select else f"SELECT * FROM ({select})"
 
-    def _suspicion(self) -> str:
-        """SQL that is above 0 where a cell would be converted to bytes without a word."""
+    def _suspicion(self) -> str | None:
+        """SQL that is above 0 where a cell would be converted to bytes without a word; None if none can be."""
         checks = [f"(typeof({quoted(c.name)}) NOT IN ('blob', 'null'))" for c in self.columns if c.kind is Kind.BLOB]
-        return " + ".join(checks) or "0"
+        return " + ".join(checks) or None
 
     def _as_pinned(self, frame: pl.DataFrame) -> bool:
         """Whether every cell had its column's type and every text is text."""
@@ -380,7 +329,9 @@ class SQLiteSource:
         texts = [
             pl.col(c.alias).cast(pl.Binary).cast(pl.String).null_count() for c in self.columns if c.kind is Kind.TEXT
         ]
-        if (frame[_SUSPECT] > 0).any() or (flags and not all(frame.select(flags).row(0))):
+        if _SUSPECT in frame.columns and (frame[_SUSPECT] > 0).any():
+            return False
+        if flags and not all(frame.select(flags).row(0)):
             return False
         try:
             # Text that is not UTF-8 passes SQLite, the driver and Parquet, and then no reader can open the file.
@@ -393,7 +344,7 @@ class SQLiteSource:
         import polars as pl  # noqa: PLC0415
 
         flags = [pl.col(c.alias).cast(pl.Boolean) for c in self.columns if c.kind is Kind.BOOLEAN]
-        rows = frame.slice(1).drop(_SUSPECT).with_columns(flags)
+        rows = frame.slice(1).drop(_SUSPECT, strict=False).with_columns(flags)
         return rows if rows[ROWID].is_sorted() else rows.sort(ROWID, maintain_order=True)
 
     def _without(self, frame: pl.DataFrame, bad: set[int]) -> pl.DataFrame:
