@@ -135,7 +135,10 @@ class Bench:
         environment = credentials | {"AWS_ENDPOINT_URL": server.url, "AWS_REGION": "us-east-1"}
         try:
             found["S3"] = growth.commits(
-                self._directory, self._sizes.versions, table_path=f"s3://{BUCKET}/readings", environment=environment
+                self._directory,
+                self._sizes.versions,
+                table_path=f"s3://{BUCKET}/{{node_id}}/readings",
+                environment=environment,
             )
         finally:
             server.stop()

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _ROWS_A_COMMIT = 20
-_WINDOW = 50
+_WINDOW = 100  # as many as there are between two compactions, so that each window pays for one
 _PATIENCE = 120.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -38,12 +39,14 @@ class Window:
         commit: seconds of each commit, as the log says.
         cpu: CPU seconds a commit, of the whole process: reading, committing, upkeep, logging.
         wall: seconds a commit from the insert to the finished cycle, upkeep included.
+        upkeep: seconds of each commit's share in the upkeep.
     """
 
     version: int
     commit: Spread
     cpu: float
     wall: float
+    upkeep: float
 
 
 class Device:
@@ -126,9 +129,16 @@ def commits(
     table_path: str | None = None,
     environment: dict[str, str] | None = None,
 ) -> list[Window]:
-    """Cost per commit of a few rows, in the commits that end at each of these table versions."""
+    """Cost per commit of a few rows, in the commits that end at each of these table versions.
+
+    Args:
+        directory: for a folder with the source, and with the table unless it goes elsewhere.
+        versions: the table versions.
+        table_path: where the table goes; with ``{node_id}`` in it, so that the device looks after it.
+        environment: variables for the object store.
+    """
     place = Path(tempfile.mkdtemp(prefix="commits-", dir=directory))
-    device = Device(place, table_path, environment=environment)
+    device = Device(place, table_path or str(place / "lake" / "{node_id}" / "readings"), environment=environment)
     generate.generate(device.database, _ROWS_A_COMMIT)
     sensor = sqlite3.connect(device.database, isolation_level=None)
     device.start(interval=0.01)
@@ -142,26 +152,24 @@ def commits(
 
 def _windows(device: Device, sensor: sqlite3.Connection, versions: Sequence[int]) -> Iterator[Window]:
     pending = list(versions)
-    seconds: list[float] = []
-    cpu, started, version = 0.0, time.perf_counter(), -1
+    seconds: deque[float] = deque(maxlen=_WINDOW)
+    spent: deque[tuple[float, float, float]] = deque(maxlen=_WINDOW + 1)
+    version, upkeep = -1, 0.0
     for event in device.events():
         if event["event"] == "batch committed" and "version" in event:
             version = event["version"]
             seconds.append(event["seconds"])
+        if event["event"] == "table looked after":
+            upkeep += event["seconds"]
         if event["event"] != "cycle finished" or not event.get("rows_written"):
             continue
-        if len(seconds) == 1:
-            cpu, started = device.cpu(), time.perf_counter()
-        if version >= pending[0] and len(seconds) > 1:
-            spent = len(seconds) - 1
-            yield Window(
-                version, Spread.of(seconds[1:]), (device.cpu() - cpu) / spent, (time.perf_counter() - started) / spent
-            )
+        spent.append((device.cpu(), time.perf_counter(), upkeep))
+        if version >= pending[0] and len(spent) > 1:
+            each = [(last - first) / (len(spent) - 1) for first, last in zip(spent[0], spent[-1], strict=True)]
+            yield Window(version, Spread.of(seconds), *each)
             pending.pop(0)
             if not pending:
                 return
-        if version < pending[0] - _WINDOW:
-            seconds = []
         insert(sensor, _ROWS_A_COMMIT)
 
 

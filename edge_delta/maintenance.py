@@ -8,6 +8,7 @@ whose view of the table is older is refused by the log; one that looks later fin
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -128,6 +129,7 @@ class Keeper:
             CommitConflict: if another commit got in the way of this one; nothing was changed.
             StorageUnavailable: if the store does not answer.
         """
+        started = time.perf_counter()
         with storage.errors(self.uri):
             try:
                 table = DeltaTable(self.uri, storage_options=self._options or None)
@@ -147,6 +149,7 @@ class Keeper:
             files_before=report.files_before,
             files_after=report.files_after,
             files_vacuumed=report.files_vacuumed,
+            seconds=round(time.perf_counter() - started, 3),
         )
         return report
 

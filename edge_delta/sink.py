@@ -47,6 +47,8 @@ COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS)
 """The marks that any mode's table may have."""
 
 _COMMITS_PER_HANDLE = 100
+_ROWS_PER_GROUP = 262_144
+"""Rows that readers can leave out together by their statistics, and that a compaction has to hold in memory."""
 _COMMIT_RETRIES = 100
 _LATER = "and a day later ALTER TABLE … DROP FEATURE checkpointProtection TRUNCATE HISTORY"
 _FOR_EVER = "that feature cannot be dropped: keep the table for reading, and set another table_path"
@@ -382,6 +384,7 @@ def writer_properties(columns: Mapping[str, pl.DataType]) -> WriterProperties:
     return WriterProperties(
         compression="ZSTD",
         compression_level=1,
+        max_row_group_size=_ROWS_PER_GROUP,
         default_column_properties=ColumnProperties(dictionary_enabled=False),
         column_properties=chosen,
     )

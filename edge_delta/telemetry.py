@@ -62,7 +62,7 @@ EVENTS: Mapping[Event, str] = {
     Event.UNAVAILABLE: "Source or storage cannot be used now; it is tried again: error, failures, pause.",
     Event.RECOVERED: "It works again: after_seconds, failures.",
     Event.STATE_NOT_WRITTEN: "The state directory cannot be written; delivery goes on: error.",
-    Event.UPKEEP: "Small files were joined and old ones removed: table, files_before, files_after, files_vacuumed.",
+    Event.UPKEEP: "Small files were joined, old ones gone: table, files_before, files_after, files_vacuumed, seconds.",
     Event.UPKEEP_FAILED: "The upkeep of a table did not work this time; delivery goes on: table, error.",
     Event.STOPPING: "A signal came; the batch in flight is finished first.",
     Event.STOPPED: "The process ends.",
