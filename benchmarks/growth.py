@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _ROWS_A_COMMIT = 20
 _WINDOW = 100  # as many as there are between two compactions, so that each window pays for one
-_PATIENCE = 120.0
+_INTERVAL = 300.0
+_AGED_EVERY = 500
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -131,6 +132,10 @@ def commits(
 ) -> list[Window]:
     """Cost per commit of a few rows, in the commits that end at each of these table versions.
 
+    What an hour brings at the default interval is over in a second here. So in a folder the files are made older as
+    they would be, and the device is started again, as its first upkeep removes what is expired. In a bucket they cannot
+    be, and the log keeps all of its files.
+
     Args:
         directory: for a folder with the source, and with the table unless it goes elsewhere.
         versions: the table versions.
@@ -138,20 +143,30 @@ def commits(
         environment: variables for the object store.
     """
     place = Path(tempfile.mkdtemp(prefix="commits-", dir=directory))
-    device = Device(place, table_path or str(place / "lake" / "{node_id}" / "readings"), environment=environment)
+    lake = place / "lake"
+    device = Device(place, table_path or str(lake / "{node_id}" / "readings"), environment=environment)
     generate.generate(device.database, _ROWS_A_COMMIT)
     sensor = sqlite3.connect(device.database, isolation_level=None)
-    device.start(interval=0.01)
+    stops = sorted({*versions, *range(_AGED_EVERY, max(versions), _AGED_EVERY)})
+    found = []
     try:
-        return list(_windows(device, sensor, versions))
+        for stop in stops:
+            device.start(interval=0.01)
+            window = _until(device, sensor, stop)
+            found += [window] if stop in versions else []
+            device.stop()
+            if table_path is None:
+                age(lake)
+            insert(sensor, _ROWS_A_COMMIT)
+        return found
     finally:
         device.stop()
         sensor.close()
         shutil.rmtree(place)
 
 
-def _windows(device: Device, sensor: sqlite3.Connection, versions: Sequence[int]) -> Iterator[Window]:
-    pending = list(versions)
+def _until(device: Device, sensor: sqlite3.Connection, stop: int) -> Window:
+    """Insert and let it commit until the table has this version; what the last commits cost."""
     seconds: deque[float] = deque(maxlen=_WINDOW)
     spent: deque[tuple[float, float, float]] = deque(maxlen=_WINDOW + 1)
     version, upkeep = -1, 0.0
@@ -164,13 +179,21 @@ def _windows(device: Device, sensor: sqlite3.Connection, versions: Sequence[int]
         if event["event"] != "cycle finished" or not event.get("rows_written"):
             continue
         spent.append((device.cpu(), time.perf_counter(), upkeep))
-        if version >= pending[0] and len(spent) > 1:
-            each = [(last - first) / (len(spent) - 1) for first, last in zip(spent[0], spent[-1], strict=True)]
-            yield Window(version, Spread.of(seconds), *each)
-            pending.pop(0)
-            if not pending:
-                return
+        if version >= stop and len(spent) > 1:
+            break
         insert(sensor, _ROWS_A_COMMIT)
+    each = [(last - first) / (len(spent) - 1) for first, last in zip(spent[0], spent[-1], strict=True)]
+    return Window(version, Spread.of(seconds), *each)
+
+
+def age(lake: Path) -> None:
+    """Give the files of each log the times that they would have at one commit every `_INTERVAL`."""
+    for log in lake.rglob("_delta_log"):
+        files = [file for file in log.iterdir() if file.name[:20].isdigit()]
+        latest = max(int(file.name[:20]) for file in files)
+        for file in files:
+            then = time.time() - (latest - int(file.name[:20])) * _INTERVAL
+            os.utime(file, (then, then))
 
 
 def insert(sensor: sqlite3.Connection, rows: int) -> None:
