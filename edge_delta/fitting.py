@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -14,7 +15,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from edge_delta.model import Batch, Layout
+    from edge_delta.model import Batch, Context, Layout
+    from edge_delta.modes.base import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a mode makes of a batch.
+
+    Attributes:
+        frame: the batch's rows that count.
+        kept: the rows for the mode's table.
+        rejected: the rows that break a rule.
+        last_time: the largest time among the kept rows, None if they have none.
+    """
+
+    frame: pl.DataFrame
+    kept: pl.DataFrame
+    rejected: list[Rejection]
+    last_time: datetime | None
+
+
+def made(batch: Batch, mode: Mode, there: Mapping[str, pl.DataType | None], context: Context) -> Made:
+    """Put a batch through a mode.
+
+    Args:
+        batch: the batch.
+        mode: the mode.
+        there: the columns of the mode's table, empty if there is none yet.
+        context: what the mode may know.
+    """
+    frame = not_taken_over(batch, batch.layout)
+    plan = fitted(mode.plan(frame.lazy(), batch.layout, context), there)
+    kept, rejected = split(plan, frame)
+    return Made(frame, kept, rejected, last_time(kept, frame, batch.layout))
 
 
 def not_taken_over(batch: Batch, layout: Layout) -> pl.DataFrame:

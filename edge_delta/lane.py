@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
     import structlog
 
+    from edge_delta.fitting import Made
     from edge_delta.maintenance import Keeper
     from edge_delta.modes.base import LastValues, Mode, TableQuery
     from edge_delta.sink import DeltaSink
@@ -47,6 +48,15 @@ class Step:
     def written(self) -> int:
         """Rows in the mode's table."""
         return self.commit.rows if self.commit is not None else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What was made of a batch ahead of its time, and what that depends on."""
+
+    mode: Mode
+    basis: tuple[object, ...]
+    made: Made
 
 
 class Lane:
@@ -159,20 +169,40 @@ class Lane:
         return None if batch is None else self._deliver(batch)
 
     def _deliver(self, batch: Batch) -> Step:
-        from edge_delta import fitting  # noqa: PLC0415 - not before there are rows
-
-        mode, layout, context = self._mode(), batch.layout, self._context(batch.cursor)
-        frame = fitting.not_taken_over(batch, layout)
-        plan = fitting.fitted(mode.plan(frame.lazy(), layout, context), self.sink.schema() or {})
-        kept, broken = fitting.split(plan, frame)
-        rejected = [*batch.rejected, *broken]
+        mode, context = self._mode(), self._context(batch.cursor)
+        made = self._made(batch, context)
+        rejected = [*batch.rejected, *made.rejected]
         self._write_rejected(rejected, batch.cursor)
-        commit = self.sink.append(kept, batch.cursor) if kept.height else None
+        commit = self.sink.append(made.kept, batch.cursor) if made.kept.height else None
         self._ahead = None if commit is not None else batch.cursor
         if context.memory is not None:
-            self._memory = mode.remembered(context.memory, frame, kept, layout)  # type: ignore[attr-defined]
-        last_time = fitting.last_time(kept, frame, layout)
-        return Step(batch.rows, len(rejected), commit, batch.first_rowid, batch.cursor, last_time)
+            self._memory = mode.remembered(context.memory, made.frame, made.kept, batch.layout)  # type: ignore[attr-defined]
+        return Step(batch.rows, len(rejected), commit, batch.first_rowid, batch.cursor, made.last_time)
+
+    def _made(self, batch: Batch, context: Context) -> Made:
+        """What the mode makes of the batch: what was prepared, if nothing that it depends on has changed since."""
+        from edge_delta import fitting  # noqa: PLC0415 - not before there are rows
+
+        mode, there, ready = self._mode(), self.sink.schema() or {}, batch.prepared
+        basis = (there, batch.cursor.generation, batch.cursor.marks)
+        if isinstance(ready, _Prepared) and ready.mode is mode and ready.basis == basis:
+            return ready.made
+        return fitting.made(batch, mode, there, context)
+
+    def _preparation(self) -> Callable[[Batch], _Prepared] | None:
+        """What a reader's thread can do of this lane's work: all but writing, unless the mode looks back."""
+        from edge_delta import fitting  # noqa: PLC0415
+
+        mode, there = self._mode(), self.sink.schema() or {}
+        if getattr(mode, "wanted", None) is not None:
+            return None
+
+        def prepare(batch: Batch) -> _Prepared:
+            context = Context(self._node_id, batch.cursor.generation, self._now(), self._source.table)
+            basis = (there, batch.cursor.generation, batch.cursor.marks)
+            return _Prepared(mode, basis, fitting.made(batch, mode, there, context))
+
+        return prepare
 
     def look_after(self) -> None:
         """Count a commit to the mode's table, and compact it when that is due."""
@@ -236,7 +266,7 @@ class Lane:
 
     def _next_batch(self, limit: int, upto: int | None) -> Batch | None:
         try:
-            return self._source.read_after(self.cursor(), limit=limit, upto=upto)
+            return self._source.read_after(self.cursor(), limit=limit, upto=upto, prepare=self._preparation())
         except SourceReset as reset:
             self._new_generation(reset)
             return self._source.read_after(self.cursor(), limit=limit)

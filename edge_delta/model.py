@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     import polars as pl
@@ -150,6 +150,7 @@ class Batch:
         cursor: where the batch ends.
         first_rowid: where it begins.
         layout: the columns as they were when the rows were read.
+        prepared: what was made of it on the way, where that was asked for.
     """
 
     frame: pl.DataFrame
@@ -157,6 +158,7 @@ class Batch:
     cursor: Cursor
     first_rowid: int
     layout: Layout
+    prepared: Any = None
 
     @property
     def rows(self) -> int:
@@ -232,8 +234,17 @@ class Source(Protocol):
     def waiting(self, cursor: Cursor) -> Waiting:
         """What lies behind the cursor."""
 
-    def read_after(self, cursor: Cursor, *, limit: int, upto: int | None = None) -> Batch | None:
+    def read_after(
+        self,
+        cursor: Cursor,
+        *,
+        limit: int,
+        upto: int | None = None,
+        prepare: Callable[[Batch], object] | None = None,
+    ) -> Batch | None:
         """At most ``limit`` rows behind the cursor, in rowid order; None where there are none.
+
+        What is read ahead of its time is prepared ahead, too: ``prepare`` may run on another thread.
 
         Raises:
             SourceReset: if the row at the cursor is not the one that was delivered.

@@ -336,12 +336,12 @@ class DeltaSink:
 
         from edge_delta.schema import sql_name, to_polars  # noqa: PLC0415
 
-        there = to_polars(table.schema())
-        ours = {name.lower(): name for name in frame.columns}
+        there, here = to_polars(table.schema()), frame.schema
+        ours = {name.lower(): name for name in here}
         wrong = [
-            f"{name} is {sql_name(frame.schema[ours[name.lower()]])}, expected {sql_name(dtype)}"
+            f"{name} is {sql_name(here[ours[name.lower()]])}, expected {sql_name(dtype)}"
             for name, dtype in there.items()
-            if name.lower() in ours and frame.schema[ours[name.lower()]] != dtype
+            if name.lower() in ours and here[ours[name.lower()]] != dtype
         ]
         required = {f.name for f in table.schema().fields if not f.nullable}
         wrong += [
@@ -354,7 +354,7 @@ class DeltaSink:
                 "Rename the column with [schematize.rename], or set another table_path",
             )
         known = {name.lower() for name in there}
-        added = [name for name in frame.columns if name.lower() not in known]
+        added = [name for name in here if name.lower() not in known]
         picked = [
             pl.col(ours[name.lower()]).alias(name) if name.lower() in ours else pl.lit(None, dtype=dtype).alias(name)
             for name, dtype in there.items()

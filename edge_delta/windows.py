@@ -122,6 +122,9 @@ class WindowLane(Lane):
 
     # -- one batch
 
+    def _preparation(self) -> None:
+        """None: what becomes of a row depends on the windows that are open when its turn comes."""
+
     def _deliver(self, batch: Batch) -> Step:
         before, context = self.cursor(), self._context(batch.cursor)
         restored = self._restored(before)

@@ -1,4 +1,4 @@
-"""Reading ahead of a backlog: while one batch is transformed and written, the next ones are read on other threads.
+"""Reading ahead of a backlog: while one batch is written, the next ones are read and prepared on other threads.
 
 SQLite and the driver release the interpreter's lock, so two readers keep two cores busy. Each has a connection of its
 own, from the one SQLite library of the process, and reads one extent in one short transaction; none spans an upload.
@@ -18,6 +18,7 @@ from edge_delta.source.database import Database
 from edge_delta.source.reader import SQLiteSource
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from edge_delta.model import Batch
@@ -48,7 +49,14 @@ class ReadAhead(SQLiteSource):
         self._pool: ThreadPoolExecutor | None = None
         self._free: SimpleQueue[SQLiteSource] = SimpleQueue()
 
-    def read_after(self, cursor: Cursor, *, limit: int, upto: int | None = None) -> Batch | None:
+    def read_after(
+        self,
+        cursor: Cursor,
+        *,
+        limit: int,
+        upto: int | None = None,
+        prepare: Callable[[Batch], object] | None = None,
+    ) -> Batch | None:
         """See `SQLiteSource.read_after`."""
         if self._coming and self._coming[0].after != cursor.rowid:
             self._drop()
@@ -56,12 +64,12 @@ class ReadAhead(SQLiteSource):
             if upto is None or not self._worth(cursor, upto):
                 return super().read_after(cursor, limit=limit, upto=upto)
             self._base = cursor
-        self._fill(cursor, limit, upto)
+        self._fill(cursor, limit, upto, prepare)
         while self._coming:
             batch = self._coming.popleft().future.result()
             if batch is not None:
                 self._extents.learn(batch)
-                self._fill(batch.cursor, limit, upto)
+                self._fill(batch.cursor, limit, upto, prepare)
                 return replace(batch, cursor=cursor.moved_to(batch.cursor.rowid, batch.cursor.fingerprint))
         return None  # purged since they were counted
 
@@ -80,7 +88,7 @@ class ReadAhead(SQLiteSource):
         first = max(cursor.rowid, 0)
         return self._table.key_is_rowid and cores > 1 and upto - first > _WORTH_ROWS and not self.moved()
 
-    def _fill(self, cursor: Cursor, limit: int, upto: int | None) -> None:
+    def _fill(self, cursor: Cursor, limit: int, upto: int | None, prepare: Callable[[Batch], object] | None) -> None:
         """Start reading what comes next, up to the bound."""
         after = self._coming[-1].last if self._coming else cursor.rowid
         while len(self._coming) < _IN_FLIGHT and (upto is None or after < upto):
@@ -88,10 +96,10 @@ class ReadAhead(SQLiteSource):
                 extent = self._extents.next(self._table, after, limit=limit, upto=upto)
             if extent is None:
                 return
-            self._coming.append(_Coming(after, extent.last, self._submit(extent)))
+            self._coming.append(_Coming(after, extent.last, self._submit(extent, prepare)))
             after = extent.last
 
-    def _submit(self, extent: Extent) -> Future[Batch | None]:
+    def _submit(self, extent: Extent, prepare: Callable[[Batch], object] | None) -> Future[Batch | None]:
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only for a backlog
 
@@ -99,9 +107,9 @@ class ReadAhead(SQLiteSource):
             for _ in range(_READERS):
                 own = Database(self._database.path)
                 self._free.put(SQLiteSource(own, self._table.name, self._timestamp_name))
-        return self._pool.submit(self._read_elsewhere, extent, self._base)
+        return self._pool.submit(self._read_elsewhere, extent, self._base, prepare)
 
-    def _read_elsewhere(self, extent: Extent, base: Cursor) -> Batch | None:
+    def _read_elsewhere(self, extent: Extent, base: Cursor, prepare: Callable[[Batch], object] | None) -> Batch | None:
         reader = self._free.get()
         try:
             batch = reader.read_extent(extent, base)
@@ -111,7 +119,7 @@ class ReadAhead(SQLiteSource):
             raise SourceUnavailable(f"{self._database.path} was replaced while it was read")
         if batch is not None and batch.layout != self.layout:
             raise SourceUnavailable(f"table {self.table!r} in {self._database.path} was altered while it was read")
-        return batch
+        return batch if batch is None or prepare is None else replace(batch, prepared=prepare(batch))
 
     def _drop(self) -> None:
         """Forget what was read ahead: the cursor went another way."""

@@ -18,7 +18,7 @@ from edge_delta.source.extents import Extent, Extents
 from edge_delta.source.schema import find_table, milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     import polars as pl
@@ -211,7 +211,14 @@ class SQLiteSource:
         merged = pl.concat(frames, how="diagonal_relaxed")
         return merged.group_by("sensor_id", maintain_order=True).agg(pl.col(n).drop_nulls().last() for n in columns)
 
-    def read_after(self, cursor: Cursor, *, limit: int, upto: int | None = None) -> Batch | None:
+    def read_after(
+        self,
+        cursor: Cursor,
+        *,
+        limit: int,
+        upto: int | None = None,
+        prepare: Callable[[Batch], object] | None = None,  # noqa: ARG002 - nothing is read ahead here
+    ) -> Batch | None:
         """At most ``limit`` rows behind the cursor, in the order of their rowids.
 
         A table without rowids is read in the order of time, and rows of one millisecond stay together even beyond
@@ -221,6 +228,7 @@ class SQLiteSource:
             cursor: where to go on.
             limit: the most rows to read.
             upto: the last rowid to read, None for all there are.
+            prepare: makes `Batch.prepared`, on another thread, of batches that are read ahead.
 
         Returns:
             The batch, or None if no row is behind the cursor.
