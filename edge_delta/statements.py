@@ -22,8 +22,10 @@ _FOLDERS = (_BESIDE / "sql", _BESIDE.parent / "sql")
 _LITERAL = r"'(?:[^']|'')*'"
 _JOINED = re.compile(rf"EXECUTE IMMEDIATE ((?:{_LITERAL})(?: \|\| {_LITERAL})*)$", re.DOTALL)
 _PARENT = "regexp_replace(:base_path, '/[^/]*$', '')"
-_MADE = re.compile(r"\bCREATE (?:OR REPLACE VIEW|TABLE IF NOT EXISTS) ([\w`]+)")
-_NAME = re.compile(r"\b(?:readings_(?:\d_\w+|rejected)|fleet_\w+|quality_\w+|open_alerts)\b")
+_MADE = re.compile(r"\bCREATE (?:OR REPLACE (?:VIEW|TABLE)|TABLE IF NOT EXISTS) ([\w`]+)")
+_NAME = re.compile(r"\b(?:readings_(?:\d_\w+|rejected)|fleet_\w+|quality_\w+|rollup_\w+|open_alerts)\b")
+_COMMENT = re.compile(r"COMMENT '[^']*'")
+_UNION = re.compile(r"(\n *UNION(?: ALL)?\n)")
 _ROLLED = {"fleet_hourly": ("HOUR", "window_start", "hour"), "fleet_daily": ("DAY", "hour", "day")}
 _WHOLE = {"min": "min", "max": "max", "sum": "sum", "count": "sum"}
 
@@ -112,6 +114,22 @@ def rolled_up(view: str, columns: Mapping[str, str]) -> str:
     return f"CREATE OR REPLACE VIEW {view} AS\nSELECT\n  {listed}\nFROM {source}\nGROUP BY {grouped}"
 
 
+def without(statement: str, missing: set[str]) -> str:
+    """A statement without those parts of its unions that need what does not exist; the last part always stays.
+
+    Args:
+        statement: the statement; in the files the last part of a union is of the table that all else is built on.
+        missing: names of tables and views that do not exist.
+    """
+    *parts, last = _UNION.split(statement)
+    kept = ""
+    for part, union in zip(parts[::2], parts[1::2], strict=True):
+        begin = part.rindex("SELECT")
+        absent = set(_NAME.findall(part[begin:])) & missing
+        kept += part[:begin].rstrip(" ") if absent else part + union
+    return kept + last
+
+
 def script(text: str, target: Target, missing: set[str]) -> Iterator[str]:
     """A file's text filled in. What needs a table that does not exist stands there as a comment.
 
@@ -121,12 +139,13 @@ def script(text: str, target: Target, missing: set[str]) -> Iterator[str]:
         missing: names of tables and views that do not exist; those that cannot be made are added.
     """
     yield head(text)
-    for notes, statement in split(text):
+    for notes, whole in split(text):
+        statement = without(whole, missing)
         made = _MADE.search(statement)
         own = made[1] if made is not None else None
         aggregated = target.tables.get("readings_3_aggregated")
         rolled = rolled_up(own, aggregated) if own in _ROLLED and aggregated is not None else statement
-        needed = set(_NAME.findall(re.sub(r"COMMENT '[^']*'", "", statement)))
+        needed = set(_NAME.findall(_COMMENT.sub("", statement)))
         absent = sorted(needed & missing)
         comments = [notes] if notes else []
         columns = target.tables.get(own or "")

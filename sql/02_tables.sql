@@ -3,7 +3,7 @@
 -- Registers the tables of the five modes and of the rejected rows. Columns are not listed: the Delta log has them.
 -- A mode that was never run has no table: leave its statement out. Run the file again when there is one.
 -- Who: CREATE TABLE on the schema and CREATE EXTERNAL TABLE on the location.
--- After edge-delta added a column: REPAIR TABLE <table> SYNC METADATA.
+-- After edge-delta added a column: 10.
 -- Parameters: :catalog, :schema, :base_path
 
 USE CATALOG IDENTIFIER(:catalog);

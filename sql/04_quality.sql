@@ -38,9 +38,9 @@ LEFT JOIN (SELECT node_id, count(*) AS kept FROM fleet_readings GROUP BY node_id
 CREATE OR REPLACE VIEW quality_gaps
   COMMENT 'Ids between two known readings that were neither delivered nor rejected' AS
 WITH known AS (
-  SELECT node_id, source_generation, reading_id FROM fleet_readings
-  UNION
   SELECT node_id, source_generation, reading_id FROM readings_rejected WHERE mode = 'schematized'
+  UNION
+  SELECT node_id, source_generation, reading_id FROM fleet_readings
 ), following AS (
   SELECT *, lead(reading_id) OVER (PARTITION BY node_id, source_generation ORDER BY reading_id) AS next_id
   FROM known
@@ -49,17 +49,33 @@ SELECT node_id, source_generation, reading_id + 1 AS first_missing, next_id - 1 
 FROM following
 WHERE next_id > reading_id + 1;
 
+-- A window is named by the first reading in it, whatever its groups are.
 CREATE OR REPLACE VIEW quality_duplicates
-  COMMENT 'Readings that are there more than once: always empty' AS
-SELECT 'schematized' AS mode, node_id, source_generation, reading_id, count(*) AS copies
-FROM fleet_readings
+  COMMENT 'Rows that are there more than once: always empty' AS
+SELECT 'raw' AS mode, node_id, source_generation, source_rowid AS reading_id, count(*) AS copies
+FROM readings_0_raw
+GROUP BY node_id, source_generation, source_rowid
+HAVING count(*) > 1
+UNION ALL
+SELECT 'sanitized' AS mode, node_id, source_generation, reading_id, count(*) AS copies
+FROM readings_2_sanitized
 GROUP BY node_id, source_generation, reading_id
 HAVING count(*) > 1
 UNION ALL
-SELECT 'raw' AS mode, node_id, source_generation, source_rowid, count(*) AS copies
-FROM readings_0_raw
-GROUP BY node_id, source_generation, source_rowid
+SELECT 'aggregated' AS mode, node_id, source_generation, first_reading_id AS reading_id, count(*) AS copies
+FROM readings_3_aggregated
+GROUP BY node_id, source_generation, window_start, first_reading_id
+HAVING count(*) > 1
+UNION ALL
+SELECT 'emergency' AS mode, node_id, source_generation, reading_id, count(*) AS copies
+FROM readings_4_emergency
+GROUP BY node_id, source_generation, reading_id, alert_id
+HAVING count(*) > 1
+UNION ALL
+SELECT 'schematized' AS mode, node_id, source_generation, reading_id, count(*) AS copies
+FROM fleet_readings
+GROUP BY node_id, source_generation, reading_id
 HAVING count(*) > 1;
 
-SELECT assert_true(count(*) = 0, 'readings are there more than once: see quality_duplicates') AS no_duplicates
+SELECT assert_true(count(*) = 0, 'rows are there more than once: see quality_duplicates') AS no_duplicates
 FROM quality_duplicates;

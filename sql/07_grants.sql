@@ -1,19 +1,22 @@
 -- 07  Grants with least privilege
 --
--- Readers see views, not the tables; nobody may modify. The devices need no grant here at all: they write to the bucket
--- with a role of their own.
--- Who: the schema's owner. Groups: edge_readers (dashboards), edge_engineers (all tables).
+-- Readers see views, not the tables; engineers see all of it and may register a further device's tables; nobody may
+-- modify. Nobody needs a privilege on the storage credential. The devices need no grant here at all: they write to the
+-- bucket with a role of their own.
+-- Who: the owner of the schema and of the location. Groups: edge_readers (dashboards), edge_engineers.
 -- Parameters: :catalog, :schema
 
 EXECUTE IMMEDIATE 'GRANT USE CATALOG ON CATALOG ' || :catalog || ' TO `edge_readers`';
 
 EXECUTE IMMEDIATE 'GRANT USE CATALOG ON CATALOG ' || :catalog || ' TO `edge_engineers`';
 
+GRANT CREATE EXTERNAL TABLE ON EXTERNAL LOCATION edge_delta TO `edge_engineers`;
+
 USE CATALOG IDENTIFIER(:catalog);
 
 EXECUTE IMMEDIATE 'GRANT USE SCHEMA ON SCHEMA ' || :schema || ' TO `edge_readers`';
 
-EXECUTE IMMEDIATE 'GRANT USE SCHEMA, SELECT ON SCHEMA ' || :schema || ' TO `edge_engineers`';
+EXECUTE IMMEDIATE 'GRANT USE SCHEMA, SELECT, CREATE TABLE ON SCHEMA ' || :schema || ' TO `edge_engineers`';
 
 USE SCHEMA IDENTIFIER(:schema);
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_delta import statements
+from edge_delta.modes import REJECTED_SUFFIX, SUFFIXES
 from edge_delta.statements import Target, filled, head, rolled_up, script, split
 from tests.support.command import Finished, clean_environment
 
@@ -92,10 +93,32 @@ def test_the_roll_up_has_the_columns_of_the_table():
 def test_what_needs_a_table_that_is_not_there_is_a_comment():
     target = Target("main", "s", "s3://b/readings", {"readings_1_schematized": {"reading_id": "long"}})
     missing = {"readings_0_raw", "readings_rejected", "readings_3_aggregated", "readings_4_emergency"}
-    for file in statements.files()[1:6]:
+    for file in statements.files()[1:]:
         text = "\n\n".join(script(file.read_text(), target, missing))
         assert not [name for name in missing if name in code(text)]
-    assert "quality_duplicates" in missing
+    assert {"quality_rejected", "rollup_daily"} <= missing
+
+
+def test_checks_look_at_the_tables_that_there_are():
+    target = Target("main", "s", "s3://b/readings", {})
+    missing = {"readings_0_raw", "readings_rejected", "readings_3_aggregated", "readings_4_emergency"}
+    [file] = [f for f in statements.files() if f.name == "04_quality.sql"]
+    text = code("\n\n".join(script(file.read_text(), target, missing)))
+    assert re.findall(r"SELECT '(\w+)' AS mode", text) == ["sanitized", "schematized"]
+    assert "SELECT assert_true" in text
+    assert text.count("UNION") == 1
+
+
+def test_each_table_has_its_check_for_duplicates():
+    [file] = [f for f in statements.files() if f.name == "04_quality.sql"]
+    assert set(re.findall(r"SELECT '(\w+)' AS mode", file.read_text())) == set(SUFFIXES)
+
+
+def test_each_table_is_registered_refreshed_and_looked_after():
+    names = {f"readings{suffix}" for suffix in (*SUFFIXES.values(), REJECTED_SUFFIX)}
+    for number, verb in (("02", "CREATE TABLE IF NOT EXISTS"), ("05", "VACUUM"), ("10", "REPAIR TABLE")):
+        [file] = [f for f in statements.files() if f.name.startswith(number)]
+        assert set(re.findall(rf"{verb} (readings_\w+)", file.read_text())) == names
 
 
 @pytest.fixture
