@@ -82,6 +82,8 @@ EXAMPLES = {
     "maintenance.hours": "[3]",
     "storage.endpoint_url": '"http://127.0.0.1:8333"',
     "storage.region": '"us-east-1"',
+    "databricks.server_hostname": '"dbc-a1b2c3d4-e5f6.cloud.databricks.com"',
+    "databricks.http_path": '"/sql/1.0/warehouses/1234567890abcdef"',
 }
 
 

@@ -91,8 +91,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reset(commands.add_parser("reset", parents=[shared], help=COMMANDS["reset"][0], epilog=_EXIT_CODES))
     script = commands.add_parser("sql", parents=[shared], help=COMMANDS["sql"][0], epilog=_EXIT_CODES)
     script.add_argument("only", metavar="NUMBER", nargs="*", help="files by their number, such as 02 (default: all)")
-    script.add_argument("--catalog", default="main", metavar="NAME", help="Unity Catalog's catalog (default: main)")
-    script.add_argument("--schema", default="sensor_data", metavar="NAME", help="the schema (default: sensor_data)")
+    script.add_argument("--catalog", metavar="NAME", help="Unity Catalog's catalog (default: databricks.catalog, main)")
+    script.add_argument("--schema", metavar="NAME", help="the schema (default: databricks.schema, sensor_data)")
     tried = commands.add_parser("check", parents=[shared], help=COMMANDS["check"][0], epilog=_EXIT_CODES)
     tried.add_argument("--json", action="store_true", help="print the findings as JSON")
     for name in ("status", "health"):
@@ -233,7 +233,9 @@ def _sql(options: argparse.Namespace) -> int:
     settings = _load_for_readers(options)
     from edge_delta import statements  # noqa: PLC0415
 
-    print(statements.printed(settings, options.catalog, options.schema, options.only), end="")
+    unity = settings.databricks
+    catalog, schema = options.catalog or unity.catalog, options.schema or unity.schema
+    print(statements.printed(settings, catalog, schema, options.only), end="")
     return 0
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_delta import app, modes, storage
-from edge_delta.errors import ConfigurationError, EdgeDeltaError, ProtocolUnsupported
-from edge_delta.output import shown, write
+from edge_delta import app, info, modes, storage
+from edge_delta.errors import ConfigurationError, EdgeDeltaError
+from edge_delta.output import write
 from edge_delta.state import MIRROR, kept_node_id
 
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
     from deltalake import DeltaTable
 
+    from edge_delta.output import Result as Answer
     from edge_delta.settings import Settings
     from edge_delta.sink import DeltaSink
 
@@ -37,6 +36,9 @@ _TOKEN = re.compile(
 _NAME = re.compile(r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|\w+')
 _READING = re.compile(
     r"[\s(]*(?:(?:explain|analyze|verbose)\s+)*[\s(]*(?:select|with|values|describe|desc)\b", re.IGNORECASE
+)
+_WRITING = re.compile(
+    r"\b(?:insert\s+(?:into|overwrite)|merge\s+into|delete\s+from|update\s+\S+\s+set)\b", re.IGNORECASE
 )
 _NO_TABLE = re.compile(r"table '(?:datafusion\.)?(?:public\.)?([^']+)' not found|failed to resolve schema: (\S+)")
 
@@ -152,14 +154,31 @@ def parsed(sql: str, known: Mapping[str, object]) -> Statement:
         named[name] = None
         return ".".join([f'"{name}"', *(_requoted(part) for part in parts[at + 1 :])])
 
-    text = _TOKEN.sub(replaced, sql).strip().rstrip(";").strip()
-    # DataFusion would run COPY and CREATE EXTERNAL TABLE on this machine's files.
-    if not _READING.match(text):
+    refuse_what_writes(sql)
+    return Statement(_TOKEN.sub(replaced, sql).strip().rstrip(";").strip(), tuple(named))
+
+
+def refuse_what_writes(sql: str) -> None:
+    """Let statements pass that read.
+
+    DataFusion would run COPY and CREATE EXTERNAL TABLE on this machine's files; a warehouse would run anything, also
+    an INSERT behind a WITH.
+
+    Raises:
+        QueryFailed: if the statement does something else.
+    """
+    text = _TOKEN.sub(_without_texts, sql).strip()
+    if not _READING.match(text) or _WRITING.search(text):
         raise QueryFailed(
             f"only statements that read can be run, not {text[:40]!r}",
             "Begin with SELECT, WITH or EXPLAIN, or say INFO",
         )
-    return Statement(text, tuple(named))
+
+
+def _without_texts(match: re.Match[str]) -> str:
+    if match["comment"] is not None:
+        return " "
+    return "''" if match["text"] is not None else match[0]
 
 
 def _unquoted(part: str) -> str:
@@ -236,89 +255,6 @@ def _refused(error: Exception, tables: Tables) -> QueryFailed:
     return QueryFailed(re.sub(r"^(SQL error|Schema error|Error during planning): ", "", text))
 
 
-# -- INFO
-
-
-def info(tables: Tables) -> list[dict[str, Any]]:
-    """What each table that exists is: location, rows, files, bytes, version, last commit, columns, cursor.
-
-    Raises:
-        NoSuchTable: if there is none at all.
-    """
-    found = [_about(name, tables, table) for name in tables.sinks if (table := tables.sinks[name].snapshot())]
-    if not found:
-        raise tables.missing(next(iter(tables.sinks)))
-    return found
-
-
-def _about(name: str, tables: Tables, table: DeltaTable) -> dict[str, Any]:
-    sink = tables.sinks[name]
-    with storage.errors(sink.uri):
-        sizes = _sizes(table)
-        last = table.history(1)
-    at = datetime.fromtimestamp(last[0]["timestamp"] / 1000, UTC) if last else None
-    return {
-        "table": name,
-        "mode": tables.modes[name],
-        "location": sink.uri,
-        "rows": sizes[1],
-        "files": sizes[0],
-        "bytes": sizes[2],
-        "version": table.version(),
-        "last_commit": None if at is None else shown(at),
-        "columns": {f.name: str(getattr(f.type, "type", f.type)) for f in table.schema().fields},
-        "cursor": _cursor(sink, tables),
-    }
-
-
-def _sizes(table: DeltaTable) -> tuple[int, int, int]:
-    """Files, rows and bytes, all from the log."""
-    actions = table.get_add_actions(flatten=True)
-    if not actions.num_rows:
-        return 0, 0, 0
-    rows = table.count()
-    return actions.num_rows, rows, sum(n or 0 for n in actions.column("size_bytes").to_pylist())
-
-
-def _cursor(sink: DeltaSink, tables: Tables) -> dict[str, Any] | None:
-    """Where this device stands in the table; None where that is not known or there is nothing of it."""
-    if tables.node_id is None or tables.source_table is None:
-        return None
-    try:
-        cursor = sink.committed()
-    except ProtocolUnsupported:
-        return None
-    if cursor is None:
-        return None
-    return {
-        "node_id": tables.node_id,
-        "source_table": tables.source_table,
-        "generation": cursor.generation,
-        "last_id": cursor.rowid,
-    }
-
-
-def info_text(found: list[dict[str, Any]]) -> str:
-    """The same for people."""
-    out = io.StringIO()
-    for table in found:
-        out.write(f"{table['table']}\n")
-        for key in ("location", "rows", "files", "bytes", "version", "last_commit"):
-            value = table[key]
-            out.write(f"  {key.replace('_', ' '):<12} {f'{value:,}' if isinstance(value, int) else value}\n")
-        cursor = table["cursor"]
-        where = "none of this device" if cursor is None else _cursor_text(cursor)
-        out.write(f"  {'cursor':<12} {where}\n")
-        columns = ", ".join(f"{name} {kind}" for name, kind in table["columns"].items())
-        out.write(f"  {'columns':<12} {columns}\n")
-    return out.getvalue()
-
-
-def _cursor_text(cursor: Mapping[str, Any]) -> str:
-    where = f"{cursor['node_id']}, table {cursor['source_table']}"
-    return f"row {cursor['last_id']:,} of generation {cursor['generation']} ({where})"
-
-
 def main(sql: str, settings: Settings, *, form: str | None, output: str | None, limit: int | None) -> int:
     """The command.
 
@@ -329,14 +265,26 @@ def main(sql: str, settings: Settings, *, form: str | None, output: str | None, 
         output: a file, None for stdout.
         limit: rows to show; 0 for all, None for what suits stdout.
     """
-    tables = Tables(settings)
     if sql.strip().rstrip(";").strip().lower() == "info":
-        found = info(tables)
-        sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n" if form == "json" else info_text(found))
-        return 0
+        if output is not None or form in ("csv", "parquet"):
+            raise ConfigurationError("INFO is shown on stdout, as a table or as JSON", "Leave --output out")
+        found = info.about(Tables(settings))
+        sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n" if form == "json" else info.text(found))
+    elif settings.databricks.server_hostname is None:
+        show(run(sql, Tables(settings)), form=form, output=output, limit=limit)
+    else:
+        from edge_delta import warehouse  # noqa: PLC0415 - an extra
+
+        refuse_what_writes(sql)
+        with warehouse.answering(sql, settings.databricks) as result:
+            show(result, form=form, output=output, limit=limit)
+    return 0
+
+
+def show(result: Answer, *, form: str | None, output: str | None, limit: int | None) -> None:
+    """Write a result as it was asked for; see `main`."""
     chosen = form or "table"
     if limit is None and output is None and chosen == "table":
         limit = TERMINAL_ROWS
-    write(run(sql, tables), chosen, output=output, limit=limit or None)
+    write(result, chosen, output=output, limit=limit or None)
     sys.stdout.flush()
-    return 0

@@ -253,6 +253,36 @@ class StorageSettings(Section, frozen=True, kw_only=True):
     connect_timeout: Annotated[float, Meta(gt=0, description="seconds to connect")] = 5.0
 
 
+def _host(value: object) -> object:
+    return value.removeprefix("https://").rstrip("/") if isinstance(value, str) else value
+
+
+class DatabricksSettings(Section, frozen=True, kw_only=True):
+    """A SQL warehouse that answers queries, and the names in Unity Catalog. The token is DATABRICKS_TOKEN."""
+
+    server_hostname: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$",
+                description="host of the workspace whose SQL warehouse answers queries; default: none",
+                extra={"prepare": _host},
+            ),
+        ]
+        | None
+    ) = None
+    http_path: (
+        Annotated[str, Meta(min_length=1, description="the warehouse's path, from its connection details")] | None
+    ) = None
+    catalog: Annotated[str, Meta(min_length=1, description="Unity Catalog's catalog")] = "main"
+    schema: Annotated[str, Meta(min_length=1, description="the schema in it")] = "sensor_data"
+
+    def __post_init__(self) -> None:
+        if (self.server_hostname is None) != (self.http_path is None):
+            msg = "server_hostname and http_path go together: set both or none"
+            raise ValueError(msg)
+
+
 def _path(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str) else value
 
@@ -324,6 +354,7 @@ class Settings(Section, frozen=True, kw_only=True):
     gps_fuzzing_secret: Annotated[Secret | None, Meta(description="key of the displacements")] = None
     maintenance: MaintenanceSettings = MaintenanceSettings()
     storage: StorageSettings = StorageSettings()
+    databricks: DatabricksSettings = DatabricksSettings()
 
     def __post_init__(self) -> None:
         gps = self.gps_fuzzing

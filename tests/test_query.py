@@ -62,6 +62,16 @@ def test_the_walkthroughs_union_counts_each_mode(delivered):
     assert done.stdout == "processing_mode,n\nraw,300\nschematized,300\n"
 
 
+def test_the_union_may_stand_inside(delivered):
+    sql = (
+        "SELECT processing_mode, COUNT(*) FROM (SELECT 'raw' AS processing_mode FROM sensor_data.readings_0_raw "
+        "UNION ALL SELECT 'schematized' FROM sensor_data.readings_1_schematized) GROUP BY processing_mode ORDER BY 1"
+    )
+    lines = run(delivered, "--run-query", sql).succeeded().stdout.splitlines()
+    assert lines[0].split() == ["processing_mode", "count(*)"]
+    assert [line.split() for line in lines[2:4]] == [["raw", "300"], ["schematized", "300"]]
+
+
 def test_answers_are_those_that_sqlite_gives(delivered, sensor):
     found = objects(
         delivered,
@@ -119,18 +129,22 @@ def test_info_tells_what_each_table_is(delivered):
         assert table["last_commit"].endswith("Z")
 
 
-def test_a_table_without_rows_answers_with_none(folder, sensor, command):
+def test_a_table_without_rows_answers_with_none(place, sensor, command):
     sensor.create()
     sensor.add(10)
-    command(sensor.path, folder, node_id="device-1").once().succeeded()
-    handle = folder.table()
+    command(sensor.path, place, node_id="device-1").once().succeeded()
+    handle = place.table()
     handle.alter.set_table_properties({"delta.appendOnly": "false"})
-    folder.table().delete()
-    done = ask(folder, "SELECT * FROM readings_1_schematized").succeeded()
+    place.table().delete()
+    latest = "SELECT * FROM readings_1_schematized ORDER BY databricks_inserted_at DESC LIMIT 10"
+    done = run(place, "--run-query", latest).succeeded()
     assert done.stdout.startswith("reading_id")
     assert done.stdout.endswith("(0 rows)\n")
-    assert ask(folder, "SELECT count(*) AS n FROM readings_1_schematized", "--format", "csv").stdout == "n\n0\n"
-    assert "rows         0" in ask(folder, "INFO").succeeded().stdout
+    assert not done.stderr
+    union = "SELECT 'schematized' AS mode, COUNT(*) AS n FROM sensor_data.readings_1_schematized UNION ALL " * 2
+    answer = run(place, "--run-query", union.removesuffix("UNION ALL "), "--format", "csv").succeeded()
+    assert answer.stdout == "mode,n\nschematized,0\nschematized,0\n"
+    assert "rows         0" in run(place, "--run-query", "INFO").succeeded().stdout
 
 
 def test_a_table_that_is_not_there_is_answered_with_those_that_are(delivered):
@@ -139,6 +153,40 @@ def test_a_table_that_is_not_there_is_answered_with_those_that_are(delivered):
         assert done.code == 1
         assert f"there is no table {name}" in done.error
         assert "there are: readings_0_raw, readings_1_schematized, readings_3_aggregated" in done.error
+
+
+def test_a_union_with_a_table_that_is_not_there_names_it(delivered):
+    sql = "SELECT COUNT(*) FROM s.readings_0_raw UNION ALL SELECT COUNT(*) FROM s.readings_2_sanitized"
+    done = run(delivered, "--run-query", sql)
+    assert done.code == 1
+    assert "there is no table readings_2_sanitized under" in done.error
+
+
+def test_info_is_for_people_and_programs_and_nothing_else(folder):
+    for words in (["--format", "csv"], ["--format", "parquet"], ["--output", "x"]):
+        done = ask(folder, "INFO", *words)
+        assert done.code == 2
+        assert "as a table or as JSON" in done.error
+
+
+def test_a_query_for_few_rows_reads_only_the_files_that_may_hold_them(wired_lake, proxy, sensor, command):
+    sensor.create()
+    device = command(sensor.path, wired_lake, node_id="device-1")
+    for start in range(0, 4000, 1000):
+        sensor.add(1000, start=start)
+        device.once().succeeded()
+    assert len(wired_lake.table().file_uris()) == 4
+
+    def files_read(sql: str) -> set[str]:
+        proxy.exchanges.clear()
+        ask(wired_lake, sql).succeeded()
+        return {e.path.partition("?")[0] for e in proxy.requests("GET", r"\.parquet") if "_delta_log" not in e.path}
+
+    table = "readings_1_schematized"
+    assert len(files_read(f"SELECT * FROM {table} WHERE reading_id BETWEEN 1500 AND 1600")) == 1
+    assert len(files_read(f"SELECT avg(temperature) FROM {table} WHERE timestamp < '2026-01-01T00:10:00Z'")) == 1
+    assert files_read(f"SELECT count(*) FROM {table}") == set()
+    assert len(files_read(f"SELECT avg(temperature) FROM {table}")) == 4
 
 
 def test_an_address_without_tables_is_said_to_be_so(place):
