@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -116,3 +117,10 @@ def test_the_alerts_are_the_queries_of_sql():
     asked = [alert["query_text"].strip() for kind, _, alert, _ in RESOURCES if kind == "alerts"]
     assert [text.replace("${var.catalog}.${var.schema}.", "") for text in asked] == queries
     assert all("${var.catalog}.${var.schema}." in text for text in asked)
+
+
+def test_the_role_of_databricks_may_only_read():
+    policy = json.loads((BUNDLE / "iam-policy.json").read_text(encoding="utf-8"))
+    listed = [one["Action"] for one in policy["Statement"]]
+    actions = {action for one in listed for action in ([one] if isinstance(one, str) else one)}
+    assert actions == {"s3:ListBucket", "s3:GetBucketLocation", "s3:GetObject", "sts:AssumeRole"}
