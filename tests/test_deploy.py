@@ -167,6 +167,13 @@ def test_variables_in_the_files_are_read_by_the_program():
         assert name in known or name.startswith("AWS_"), name
 
 
+def test_every_yaml_file_here_is_judged_by_some_test():
+    """Those of databricks/ by test_bundle.py."""
+    others = {DEPLOY / "docker-compose.yml", DEPLOY / "kubernetes" / "edge-delta.yaml", DEPLOY / "prometheus-rules.yml"}
+    bundle = set((DEPLOY / "databricks").rglob("*.y*ml"))
+    assert set(DEPLOY.rglob("*.y*ml")) == {*BACALHAU, *others, *bundle}
+
+
 def test_no_database_file_is_mounted_by_itself():
     for path in [*DEPLOY.rglob("*.y*ml")]:
         assert not re.search(r"^\s*(- .*\.db:|SourcePath: .*\.db|path: .*\.db)", path.read_text(), re.MULTILINE), path
