@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
+import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 TOKEN = "DATABRICKS_TOKEN"  # noqa: S105 - the variable's name
 _ROWS = 100_000
+_SECONDS = 15
 
 
 class WarehouseFailed(EdgeDeltaError):
@@ -40,9 +43,6 @@ def arguments(settings: DatabricksSettings, environment: Mapping[str, str] = os.
         "schema": settings.schema,
         "user_agent_entry": "edge-delta",
         "enable_telemetry": False,
-        # A warehouse that sleeps takes minutes to wake up; a host that is not there need not take the default's 15.
-        "_retry_stop_after_attempts_count": 3,
-        "_retry_stop_after_attempts_duration": 300,
     }
 
 
@@ -91,6 +91,7 @@ def answering(sql: str, settings: DatabricksSettings) -> Iterator[Answer]:
             "[databricks] sends queries to a SQL warehouse, and its connector is not installed",
             "pip install 'edge-delta[databricks]', or take server_hostname out to ask the tables directly",
         ) from None
+    _reach(settings)
     # It logs what it then raises.
     logging.getLogger("databricks.sql").setLevel(logging.CRITICAL)
     with _errors(settings, wanted["access_token"]), contextlib.ExitStack() as stack:
@@ -98,6 +99,26 @@ def answering(sql: str, settings: DatabricksSettings) -> Iterator[Answer]:
         cursor = stack.enter_context(connection.cursor())
         cursor.execute(sql)
         yield Answer(cursor, cursor.fetchmany_arrow(_ROWS))
+
+
+def _reach(settings: DatabricksSettings) -> None:
+    """Look whether the host is there: the connector tries for a quarter of an hour, as a sleeping warehouse needs it.
+
+    Behind a proxy it is the proxy that knows.
+    """
+    if "https" in urllib.request.getproxies():
+        return
+    try:
+        socket.create_connection((str(settings.server_hostname), 443), timeout=_SECONDS).close()
+    except OSError as error:
+        raise _unreachable(settings, str(error)) from error
+
+
+def _unreachable(settings: DatabricksSettings, why: str) -> WarehouseFailed:
+    return WarehouseFailed(
+        f"the SQL warehouse at {settings.server_hostname} cannot be reached: {why}",
+        "Check [databricks] server_hostname and the network",
+    )
 
 
 @contextlib.contextmanager
@@ -108,10 +129,7 @@ def _errors(settings: DatabricksSettings, token: str) -> Iterator[None]:
     try:
         yield
     except HTTPError as error:
-        raise WarehouseFailed(
-            f"the SQL warehouse at {settings.server_hostname} cannot be reached: {_line(error, token)}",
-            "Check [databricks] server_hostname and the network",
-        ) from error
+        raise _unreachable(settings, _line(error, token)) from error
     except Error as error:
         raise WarehouseFailed(
             f"the SQL warehouse at {settings.server_hostname} says: {_line(error, token)}",

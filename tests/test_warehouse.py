@@ -5,6 +5,7 @@ The connector here is the real one. What it says to a warehouse and hears from i
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from edge_delta import config
 from edge_delta.errors import ConfigurationError
 from edge_delta.output import write
+from edge_delta.query import QueryFailed, refuse_what_writes
 from edge_delta.warehouse import Answer, arguments
 from tests.support.command import Finished, clean_environment
 
@@ -40,7 +42,7 @@ def ask(folder: Path, *words: str, host: str = "127.0.0.1", token: str = TOKEN, 
     start = ["-m", "edge_delta"] if code is None else ["-c", code]
     done = subprocess.run(
         [sys.executable, *start, "query", *words],
-        env=clean_environment() | ({"DATABRICKS_TOKEN": token} if token else {}),
+        env=_environment() | ({"DATABRICKS_TOKEN": token} if token else {}),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -49,6 +51,11 @@ def ask(folder: Path, *words: str, host: str = "127.0.0.1", token: str = TOKEN, 
     )
     assert TOKEN not in done.stdout + done.stderr
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def _environment() -> dict[str, str]:
+    """Without a proxy, which would answer for every host."""
+    return {name: value for name, value in clean_environment().items() if not name.lower().endswith("s_proxy")}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
@@ -75,21 +82,52 @@ def test_without_a_token_a_person_is_told_where_it_goes(tmp_path):
     assert "Set DATABRICKS_TOKEN in the environment" in done.error
 
 
-def test_what_writes_never_reaches_the_warehouse(tmp_path):
-    for sql in (
+@pytest.mark.parametrize(
+    "sql",
+    [
         "DROP TABLE x",
         "INSERT INTO x VALUES (1)",
         "WITH t AS (SELECT 1) INSERT INTO x SELECT * FROM t",
         "WITH t AS (SELECT 1) MERGE  INTO x USING t ON true WHEN MATCHED THEN DELETE",
-    ):
-        done = ask(tmp_path, sql)
-        assert done.code == 1
-        assert "only statements that read" in done.error
+    ],
+)
+def test_what_writes_is_refused(sql):
+    with pytest.raises(QueryFailed, match="only statements that read"):
+        refuse_what_writes(sql)
 
 
-def test_words_in_texts_and_comments_do_not_make_a_statement_write(tmp_path):
-    done = ask(tmp_path, "SELECT 'insert into x' /* delete from x */")
-    assert "cannot be reached" in done.error
+def test_what_writes_never_reaches_the_warehouse(tmp_path):
+    done = ask(tmp_path, "WITH t AS (SELECT 1) INSERT INTO x SELECT * FROM t")
+    assert done.code == 1
+    assert "only statements that read" in done.error
+
+
+def test_words_in_texts_and_comments_do_not_make_a_statement_write():
+    refuse_what_writes("SELECT 'insert into x' /* delete from x */")
+
+
+def test_what_the_connector_says_becomes_one_line_without_the_token(tmp_path):
+    """The connector itself, to a host that is not there, with fewer tries than it makes by itself."""
+    file = tmp_path / "config.toml"
+    file.write_text(SETTINGS.format(host="no-such-host.invalid"), encoding="utf-8")
+    loaded = config.load({"config": file, "sqlite": os.devnull}, environment={}).databricks
+    given = arguments(loaded, {"DATABRICKS_TOKEN": TOKEN})
+    code = (
+        "import sys, json; from databricks import sql; from edge_delta import warehouse\n"
+        "from edge_delta.settings import DatabricksSettings\n"
+        "given = json.loads(sys.argv[1])\n"
+        "own = {k: given[k] for k in ('server_hostname', 'http_path')}\n"
+        "try:\n"
+        "    with warehouse._errors(DatabricksSettings(**own), given['access_token']):\n"
+        "        sql.connect(**given, _retry_stop_after_attempts_count=1)\n"
+        "except warehouse.WarehouseFailed as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(given)], env=_environment(), capture_output=True, text=True, check=True
+    )
+    [line] = done.stdout.splitlines()
+    assert line.startswith("the SQL warehouse at no-such-host.invalid cannot be reached: ")
+    assert TOKEN not in line
 
 
 def test_info_is_still_read_from_the_tables_themselves(tmp_path):
