@@ -21,13 +21,11 @@ from edge_delta.settings import changed
 from edge_delta.sink import COMMON_MARKS, DeltaSink, application_id
 from edge_delta.source import Database, ReadAhead, SQLiteSource
 from edge_delta.state import StateDirectory, kept_node_id
-from edge_delta.telemetry import Event
+from edge_delta.telemetry import Event, Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from threading import Event as Flag
-
-    import structlog
 
     from edge_delta.maintenance import Keeper, Report
     from edge_delta.presence import Presence
@@ -47,7 +45,7 @@ class Parts:
 
     source: SQLiteSource
     node_id: str
-    log: structlog.stdlib.BoundLogger
+    log: Log
 
 
 def now() -> datetime:
@@ -57,7 +55,7 @@ def now() -> datetime:
 
 def run(
     settings: Settings,
-    log: structlog.stdlib.BoundLogger,
+    log: Log,
     stop: Flag,
     *,
     flags: Mapping[str, Any] = MappingProxyType({}),
@@ -93,7 +91,7 @@ def run(
 def build(
     settings: Settings,
     state: StateDirectory,
-    log: structlog.stdlib.BoundLogger,
+    log: Log,
     seen: Presence,
     *,
     flags: Mapping[str, Any] = MappingProxyType({}),
@@ -149,7 +147,7 @@ def _source(settings: Settings) -> SQLiteSource:
     return SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
 
 
-def _parts(settings: Settings, state: StateDirectory, log: structlog.stdlib.BoundLogger) -> Parts:
+def _parts(settings: Settings, state: StateDirectory, log: Log) -> Parts:
     """The parts of a command that works once beside the main job, for a device that is known."""
     source = _source(settings)
     return Parts(source, _node_id(settings, state, source, new_node=False), log)
@@ -248,16 +246,14 @@ def _lane(settings: Settings, name: str, parts: Parts) -> Lane:
     )
 
 
-def _keepers(
-    settings: Settings, sink: DeltaSink, rejects: DeltaSink, log: structlog.stdlib.BoundLogger
-) -> tuple[Keeper, Keeper] | None:
+def _keepers(settings: Settings, sink: DeltaSink, rejects: DeltaSink, log: Log) -> tuple[Keeper, Keeper] | None:
     own = settings.maintenance
     if not ("{node_id}" in settings.table_path if own.keeper is None else own.keeper):
         return None
     return keeper_of(settings, sink, log), keeper_of(settings, rejects, log)
 
 
-def keeper_of(settings: Settings, sink: DeltaSink, log: structlog.stdlib.BoundLogger) -> Keeper:
+def keeper_of(settings: Settings, sink: DeltaSink, log: Log) -> Keeper:
     """Who looks after a sink's table."""
     from edge_delta.maintenance import Keeper, Plan  # noqa: PLC0415
 
@@ -266,9 +262,7 @@ def keeper_of(settings: Settings, sink: DeltaSink, log: structlog.stdlib.BoundLo
     return Keeper(sink.uri, sink.options, plan, now=now, log=log)
 
 
-def maintain(
-    settings: Settings, log: structlog.stdlib.BoundLogger, *, z_order: Sequence[str] = ()
-) -> dict[str, Report | None]:
+def maintain(settings: Settings, log: Log, *, z_order: Sequence[str] = ()) -> dict[str, Report | None]:
     """Look after the tables of the chosen modes and the rejected one now; what was done, by table.
 
     Raises:
@@ -320,14 +314,14 @@ def switched(running: Sequence[Lane], before: Settings, after: Settings, parts: 
     return lanes
 
 
-def _say_mode_changed(before: Settings, after: Settings, lanes: list[Lane], log: structlog.stdlib.BoundLogger) -> None:
+def _say_mode_changed(before: Settings, after: Settings, lanes: list[Lane], log: Log) -> None:
     old, new = ("+".join(s.processing_mode) for s in (before, after))
     detail = f"processing mode changed from {old!r} to {new!r}"
     routing = [f"routing to {lane.sink.uri}" for lane in lanes]
     log.info(Event.MODE_CHANGED, old=old, new=new, detail=detail, routing=routing)
 
 
-def replay(settings: Settings, log: structlog.stdlib.BoundLogger) -> dict[str, Outcome]:
+def replay(settings: Settings, log: Log) -> dict[str, Outcome]:
     """Put rejected rows through their modes again; the outcome by mode.
 
     Raises:
@@ -348,7 +342,7 @@ def replay(settings: Settings, log: structlog.stdlib.BoundLogger) -> dict[str, O
         return outcomes
 
 
-def verify(settings: Settings, log: structlog.stdlib.BoundLogger, *, ignore: Sequence[str] = ()) -> list[Verified]:
+def verify(settings: Settings, log: Log, *, ignore: Sequence[str] = ()) -> list[Verified]:
     """Compare the source with the tables of the chosen modes. Takes no lock and writes nothing.
 
     Args:
@@ -377,7 +371,7 @@ def verify(settings: Settings, log: structlog.stdlib.BoundLogger, *, ignore: Seq
 
 def reset(
     settings: Settings,
-    log: structlog.stdlib.BoundLogger,
+    log: Log,
     target: Target,
     *,
     agreed: Callable[[Sequence[Again]], bool],
@@ -413,7 +407,7 @@ def reset(
 # -- coming from another tool
 
 
-def _take_over(lane: Lane, source: SQLiteSource, state: StateDirectory, log: structlog.stdlib.BoundLogger) -> None:
+def _take_over(lane: Lane, source: SQLiteSource, state: StateDirectory, log: Log) -> None:
     """Go on from an older tool's ``last_upload``, if that is all there is."""
     found = state.mirror()
     if not found.get("last_upload") or "node_id" in found or lane.sink.committed() is not None:

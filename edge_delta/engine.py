@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from edge_delta.model import Waiting
 from edge_delta.retry import Outage, Persistence
-from edge_delta.telemetry import Event
+from edge_delta.telemetry import Event, Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from threading import Event as Flag
-
-    import structlog
 
     from edge_delta.lane import Lane, Step
     from edge_delta.source import SQLiteSource
@@ -84,7 +82,7 @@ class Engine:
         lanes: Sequence[Lane],
         pace: Pace,
         *,
-        log: structlog.stdlib.BoundLogger,
+        log: Log,
         listeners: Sequence[Callable[[Lane, Step, Waiting], None]] = (),
         observers: Sequence[Observer] = (),
         reload: Callable[[Sequence[Lane]], tuple[Sequence[Lane], Pace] | None] = lambda _lanes: None,

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from edge_delta.errors import SourceReset
 from edge_delta.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Mark, Rejection
-from edge_delta.telemetry import Event
+from edge_delta.telemetry import Event, Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     import polars as pl
-    import structlog
 
     from edge_delta.fitting import Made
     from edge_delta.maintenance import Keeper
@@ -89,7 +88,7 @@ class Lane:
         keepers: tuple[Keeper, Keeper] | None = None,
         urgent: float | None = None,
         now: Callable[[], datetime],
-        log: structlog.stdlib.BoundLogger,
+        log: Log,
     ) -> None:
         self.name = name
         self.urgent = urgent

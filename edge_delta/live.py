@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any
 from edge_delta import config
 from edge_delta import settings as settings_of
 from edge_delta.errors import ConfigurationError
-from edge_delta.telemetry import Event
+from edge_delta.telemetry import Event, Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-
-    import structlog
 
     from edge_delta.settings import Settings
 
@@ -47,7 +45,7 @@ class SettingsWatch:
         self,
         settings: Settings,
         flags: Mapping[str, Any],
-        log: structlog.stdlib.BoundLogger,
+        log: Log,
         *,
         check: Callable[[Settings], object] = lambda _settings: None,
     ) -> None:

@@ -20,13 +20,11 @@ from edge_delta import storage
 from edge_delta.errors import CommitConflict, EdgeDeltaError
 from edge_delta.schema import to_polars
 from edge_delta.sink import writer_properties
-from edge_delta.telemetry import Event
+from edge_delta.telemetry import Event, Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
-
-    import structlog
 
 LEASE = "edge-delta/compactor"
 _LEASE_TIME = timedelta(hours=2)
@@ -79,7 +77,7 @@ class Keeper:
         plan: Plan,
         *,
         now: Callable[[], datetime],
-        log: structlog.stdlib.BoundLogger,
+        log: Log,
     ) -> None:
         self.uri = uri
         self._options = dict(options)

@@ -19,10 +19,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from edge_delta import __version__, telemetry
+from edge_delta import __version__
 from edge_delta.errors import ConfigurationError
 from edge_delta.health import examine
-from edge_delta.telemetry import Event, Observer
+from edge_delta.telemetry import Event, Log, Observer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -76,10 +76,12 @@ class Metrics(Observer):
 
     Args:
         settings: where metrics go, and the state directory that is looked at.
+        log: some of its events count.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, log: Log) -> None:
         self._settings = settings
+        self._log = log
         self._registry = CollectorRegistry()
         self._of: dict[str, Any] = {name: self._made(name) for name in METRICS if name not in _LOOKED_UP}
         self._registry.register(_LookedUp(settings.state_dir))
@@ -140,7 +142,7 @@ class Metrics(Observer):
             ConfigurationError: if the port is taken, or the address is not this device's.
         """
         with contextlib.ExitStack() as until:
-            until.enter_context(telemetry.heard_by(self.logged))
+            until.enter_context(self._log.heard_by(self.logged))
             if self._settings.metrics_port:
                 until.enter_context(self._server())
             try:

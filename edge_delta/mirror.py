@@ -12,11 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from edge_delta import __version__
-from edge_delta.telemetry import Event, Observer
+from edge_delta.telemetry import Event, Log, Observer
 
 if TYPE_CHECKING:
-    import structlog
-
     from edge_delta.errors import EdgeDeltaError, TransientError
     from edge_delta.lane import Lane, Step
     from edge_delta.model import Waiting
@@ -43,7 +41,7 @@ class Mirror(Observer):
         log: where it is said that the directory cannot be written.
     """
 
-    def __init__(self, state: StateDirectory, settings: Settings, log: structlog.stdlib.BoundLogger) -> None:
+    def __init__(self, state: StateDirectory, settings: Settings, log: Log) -> None:
         self._state = state
         self._log = log
         self._complained = False

@@ -12,14 +12,12 @@ from edge_delta.mirror import Mirror
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import structlog
-
     from edge_delta.lane import Lane, Step
     from edge_delta.model import Waiting
     from edge_delta.settings import Settings
     from edge_delta.source import SQLiteSource
     from edge_delta.state import StateDirectory
-    from edge_delta.telemetry import Observer
+    from edge_delta.telemetry import Log, Observer
 
 
 class Presence:
@@ -44,7 +42,7 @@ class Presence:
 
 
 @contextlib.contextmanager
-def presence(settings: Settings, state: StateDirectory, log: structlog.stdlib.BoundLogger) -> Iterator[Presence]:
+def presence(settings: Settings, state: StateDirectory, log: Log) -> Iterator[Presence]:
     """Be seen while the process works.
 
     Raises:
@@ -55,7 +53,7 @@ def presence(settings: Settings, state: StateDirectory, log: structlog.stdlib.Bo
         if settings.metrics_port or settings.metrics_file:
             from edge_delta.metrics import Metrics  # noqa: PLC0415 - off by default
 
-            metrics = until.enter_context(Metrics(settings).served())
+            metrics = until.enter_context(Metrics(settings, log).served())
             seen.observers.append(metrics)
             seen.listeners.append(metrics.settled)
         if os.environ.get("NOTIFY_SOCKET"):

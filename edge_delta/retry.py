@@ -6,13 +6,12 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from edge_delta.errors import TransientError
-from edge_delta.telemetry import Event
+from edge_delta.telemetry import Event, Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from threading import Event as Flag
 
-    import structlog
     import tenacity
 
     from edge_delta.telemetry import Observer
@@ -32,7 +31,7 @@ class Outage:
         observers: told of every failure, and when it is over.
     """
 
-    def __init__(self, log: structlog.stdlib.BoundLogger, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, log: Log, observers: Sequence[Observer] = ()) -> None:
         self._log = log
         self._observers = observers
         self._since: float | None = None

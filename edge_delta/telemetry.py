@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
+import threading
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, MutableMapping
-
-    import structlog
+    from collections.abc import Callable, Iterator, Mapping
 
     from edge_delta.errors import TransientError
 
@@ -86,47 +87,75 @@ class Observer:
         """It works again."""
 
 
-@contextlib.contextmanager
-def heard_by(listener: Callable[[Mapping[str, Any]], None]) -> Iterator[None]:
-    """Let something hear every log event for a while, as it is before it is written."""
-    import structlog  # noqa: PLC0415
+class Log:
+    """Writes each event on a line of its own, with its keys, its level and its time.
 
-    before = structlog.get_config()["processors"]
+    Args:
+        out: where to.
+        render: makes the line.
+        verbose: whether debug events are written.
+    """
 
-    def hear(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        listener(event)
-        return event
+    def __init__(self, out: TextIO, render: Callable[[dict[str, Any]], str], *, verbose: bool) -> None:
+        self._out = out
+        self._render = render
+        self._verbose = verbose
+        self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        self._one_line = threading.RLock()  # a signal's handler may come in between
 
-    structlog.configure(processors=[hear, *before])
-    try:
-        yield
-    finally:
-        structlog.configure(processors=before)
+    def debug(self, event: str, **keys: Any) -> None:
+        """What only somebody who looks for a fault wants to see."""
+        if self._verbose:
+            self._say("debug", event, keys)
+
+    def info(self, event: str, **keys: Any) -> None:
+        """What happens."""
+        self._say("info", event, keys)
+
+    def warning(self, event: str, **keys: Any) -> None:
+        """What somebody should know."""
+        self._say("warning", event, keys)
+
+    def error(self, event: str, **keys: Any) -> None:
+        """What somebody has to mend."""
+        self._say("error", event, keys)
+
+    @contextlib.contextmanager
+    def heard_by(self, listener: Callable[[Mapping[str, Any]], None]) -> Iterator[None]:
+        """Let something hear every event for a while."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    def _say(self, level: str, event: str, keys: dict[str, Any]) -> None:
+        time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        line = {**keys, "event": event, "level": level, "timestamp": time}
+        for listener in self._listeners:
+            listener(line)
+        with self._one_line:
+            self._out.write(self._render(line) + "\n")
+            self._out.flush()
 
 
-def configure(*, verbose: bool = False, stream: TextIO | None = None) -> structlog.stdlib.BoundLogger:
-    """Set logging up: JSON lines, or coloured text where stderr is a terminal.
+def configure(*, verbose: bool = False, stream: TextIO | None = None) -> Log:
+    """The log: JSON lines, or coloured text where stderr is a terminal.
 
     Args:
         verbose: whether debug events are shown.
         stream: where to, by default stderr.
     """
-    import structlog  # noqa: PLC0415
-
     out = stream or sys.stderr
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if out.isatty()
-        else structlog.processors.JSONRenderer(default=str)
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger("debug" if verbose else "info"),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
-        cache_logger_on_first_use=False,
-    )
-    return structlog.get_logger()  # type: ignore[no-any-return]
+    return Log(out, _coloured() if out.isatty() else _json, verbose=verbose)
+
+
+def _json(event: dict[str, Any]) -> str:
+    return json.dumps(event, default=str)
+
+
+def _coloured() -> Callable[[dict[str, Any]], str]:
+    import structlog  # noqa: PLC0415 - with what it imports it costs as much as an idle run does without it
+
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    return lambda event: str(renderer(None, event["level"], event))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 HEAVY = {"polars", "pyarrow", "boto3", "botocore", "duckdb", "pandas"}
+SELDOM = {"structlog", "rich", "asyncio", "tenacity", "tomli", "tqdm", "prometheus_client", "http", "ssl", "random"}
+"""Small ones, and what they bring along, which together cost as much as the rest of an idle run."""
+SHARE_OF_POLARS = 0.95
 SHOW_MODULES = """
 import json, sys
 from edge_delta.cli import main
@@ -73,7 +74,25 @@ def test_a_run_with_nothing_new_needs_no_heavy_package(tmp_path, flags):
     assert "polars" in names
     code, names = modules_after(*flags)
     assert code == 0
-    assert names & HEAVY == set()
+    assert names & (HEAVY | SELDOM) == set()
+
+
+def cpu_seconds(argv):
+    """What a process costs as a whole, its threads included."""
+    quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
+    process = os.posix_spawn(argv[0], argv, {**os.environ, "NODE_ID": "device-1"}, file_actions=quiet)
+    _, status, used = os.wait4(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    return used.ru_utime + used.ru_stime
+
+
+def test_a_run_with_nothing_new_costs_less_than_importing_polars(tmp_path, flags):
+    sensor(tmp_path / "s.db", 10)
+    once = [str(Path(sys.executable).with_name("edge-delta")), *flags]
+    polars = [sys.executable, "-c", "import polars"]
+    cpu_seconds(once)
+    shares = [cpu_seconds(once) / cpu_seconds(polars) for _ in range(7)]
+    assert statistics.median(shares) < SHARE_OF_POLARS, shares
 
 
 def test_the_main_job_into_a_folder_needs_neither_pyarrow_nor_an_sdk(tmp_path, flags):
