@@ -199,6 +199,18 @@ def test_promtool_accepts_the_rules():
     assert "SUCCESS" in accepted(promtool, "check", "rules", DEPLOY / "prometheus-rules.yml")
 
 
+def test_each_alert_comes_where_it_has_to_and_not_before():
+    promtool = tool("promtool", "Debian's package prometheus")
+    assert "SUCCESS" in accepted(promtool, "test", "rules", ROOT / "tests" / "alerts.yml")
+
+
+def test_each_alert_has_a_test():
+    rules = loaded(DEPLOY / "prometheus-rules.yml")
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    cases = loaded(ROOT / "tests" / "alerts.yml")["tests"]
+    assert {one["alertname"] for case in cases for one in case["alert_rule_test"] if one["exp_alerts"]} == alerts
+
+
 def expressions():
     rules = loaded(DEPLOY / "prometheus-rules.yml")
     yield from (rule["expr"] for group in rules["groups"] for rule in group["rules"])
