@@ -42,8 +42,11 @@ exits with 1) on loopback; `metrics_address` names another address. For a device
 is written after each cycle, for the textfile collector of node_exporter.
 
 [deploy/prometheus-rules.yml](../deploy/prometheus-rules.yml) has alerts, and
-[deploy/grafana-dashboard.json](../deploy/grafana-dashboard.json) a dashboard for them. Requests to the object store are
-made inside delta-rs, which does not count them."""
+[deploy/grafana-dashboard.json](../deploy/grafana-dashboard.json) a dashboard for them.
+
+Two things happen inside delta-rs, which does not tell: how many requests go to the object store, and how many bytes of
+Parquet they carry. What is counted instead is named for what it is: operations on tables, and bytes of rows in memory.
+An `append` that failed is a try that did not become a commit."""
 ERRORS_WHERE = """\
 Every message is one line: the fact, the place, the next step. `…` stands for what depends on the case.
 `edge-delta check` looks for most of these before they happen; [operations.md](operations.md) begins with what is seen.

@@ -241,6 +241,7 @@ class Engine:
                 table=commit.table,
                 version=commit.version,
                 rows=commit.rows,
+                bytes=commit.bytes,
                 rejected=step.rejected,
                 generation=step.cursor.generation,
                 cursor=step.cursor.rowid,

@@ -33,7 +33,7 @@ def about(tables: Tables) -> list[dict[str, Any]]:
 
 def _one(name: str, tables: Tables, table: DeltaTable) -> dict[str, Any]:
     sink = tables.sinks[name]
-    with storage.errors(sink.uri):
+    with storage.errors(sink.uri, "list"):
         sizes = _sizes(table)
         last = table.history(1)
     at = datetime.fromtimestamp(last[0]["timestamp"] / 1000, UTC) if last else None

@@ -321,4 +321,11 @@ class Lane:
         if self._keepers is not None and self._keepers[1].committed():
             self.rejects.forget()
         counts = Counter(f"{r.rule}: {r.column}" for r in rejected)
-        self._log.warning(Event.ROWS_REJECTED, table=commit.table, mode=self.name, rows=len(rejected), by=dict(counts))
+        self._log.warning(
+            Event.ROWS_REJECTED,
+            table=commit.table,
+            mode=self.name,
+            rows=len(rejected),
+            bytes=commit.bytes,
+            by=dict(counts),
+        )

@@ -128,7 +128,7 @@ class Keeper:
             StorageUnavailable: if the store does not answer.
         """
         started = time.perf_counter()
-        with storage.errors(self.uri):
+        with storage.errors(self.uri, "upkeep"):
             try:
                 table = DeltaTable(self.uri, storage_options=self._options or None)
             except TableNotFoundError:
@@ -176,7 +176,7 @@ class Keeper:
         import polars as pl  # noqa: PLC0415
 
         columns = {name: dtype for name, dtype in to_polars(table.schema()).items() if dtype is not None}
-        with storage.errors(self.uri):
+        with storage.errors(self.uri, "lease"):
             write_deltalake(
                 table,
                 pl.DataFrame(schema=columns),

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from edge_delta import __version__
 from edge_delta.errors import ConfigurationError
 from edge_delta.health import examine
+from edge_delta.storage import OPERATIONS
 from edge_delta.telemetry import Event, Log, Observer
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _WRITE_EVERY = 10.0
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _KIND = {"counter": Counter, "gauge": Gauge}
+_FAMILY = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
 
 class Declared(NamedTuple):
@@ -54,12 +56,22 @@ METRICS: Mapping[str, Declared] = {
         "Rows read, by what became of them: written, rejected, or not selected by the mode",
         ("mode", "outcome"),
     ),
+    "edge_delta_bytes_total": Declared(
+        "counter",
+        "Bytes of the rows written or rejected, in memory; delta-rs does not tell what Parquet makes of them",
+        ("mode", "outcome"),
+    ),
     "edge_delta_rejected_rows_total": Declared("counter", "Rows in the rejected table, by rule", ("mode", "rule")),
     "edge_delta_commits_total": Declared("counter", "Commits that carry rows", ("mode",)),
     "edge_delta_commit_seconds": Declared("histogram", "How long a commit took, upload included", ("mode",)),
     "edge_delta_last_commit_timestamp_seconds": Declared("gauge", "When the last batch was settled", ("mode",)),
     "edge_delta_cycles_total": Declared("counter", "Cycles that came to their end"),
     "edge_delta_failures_total": Declared("counter", "Tries that failed and are repeated, by kind of error", ("kind",)),
+    "edge_delta_store_operations_total": Declared(
+        "counter",
+        "Operations on tables, by outcome; each takes several requests to the store, which delta-rs does not count",
+        ("operation", "outcome"),
+    ),
     "edge_delta_settings_changes_total": Declared("counter", "Settings that were changed while running"),
     "edge_delta_rows_waiting": Declared(
         "gauge", "Rows behind the cursor, at most: the width of the id range", ("mode",)
@@ -108,6 +120,7 @@ class Metrics(Observer):
         # Windows are written later, and in other numbers, than the rows that they are made of.
         rows.labels(lane.name, "not_selected").inc(max(0, step.read - step.written - step.rejected))
         if step.commit is not None:
+            self._of["edge_delta_bytes_total"].labels(lane.name, "written").inc(step.commit.bytes)
             self._of["edge_delta_commits_total"].labels(lane.name).inc()
             self._of["edge_delta_commit_seconds"].labels(lane.name).observe(step.commit.seconds)
         self._of["edge_delta_last_commit_timestamp_seconds"].labels(lane.name).set_to_current_time()
@@ -126,6 +139,7 @@ class Metrics(Observer):
     def logged(self, event: Mapping[str, Any]) -> None:
         """A log event: two of them count."""
         if event["event"] == Event.ROWS_REJECTED:
+            self._of["edge_delta_bytes_total"].labels(event["mode"], "rejected").inc(event["bytes"])
             for reason, rows in event["by"].items():
                 rule = reason.partition(":")[0]
                 self._of["edge_delta_rejected_rows_total"].labels(event["mode"], rule).inc(rows)
@@ -181,6 +195,7 @@ class Metrics(Observer):
 
 
 _LOOKED_UP = (
+    "edge_delta_store_operations_total",
     "edge_delta_rows_waiting",
     "edge_delta_lag_seconds",
     "edge_delta_healthy",
@@ -201,8 +216,10 @@ class _LookedUp(Collector):
     def collect(self) -> Iterable[Metric]:
         """The values now."""
         found = examine(self._state_dir)
-        families = [GaugeMetricFamily(n, METRICS[n].help, labels=METRICS[n].labels or None) for n in _LOOKED_UP]
-        waiting, lag, healthy, memory = families
+        families = [_FAMILY[METRICS[n].kind](n, METRICS[n].help, labels=METRICS[n].labels or None) for n in _LOOKED_UP]
+        operations, waiting, lag, healthy, memory = families
+        for labels, times in OPERATIONS.copy().items():
+            operations.add_metric(labels, times)
         for mode, behind in found.behind.items():
             waiting.add_metric([mode], behind.rows)
         if found.lag_seconds is not None and not found.unreadable:

@@ -194,6 +194,7 @@ class Commit:
         rows: rows appended.
         cursor: the cursor that it carries.
         seconds: how long it took.
+        bytes: what the rows take in memory, before Parquet compresses them.
     """
 
     table: str
@@ -201,6 +202,7 @@ class Commit:
     rows: int
     cursor: Cursor
     seconds: float
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ class DeltaSink:
         from deltalake import QueryBuilder  # noqa: PLC0415
 
         table = self._open()
-        with storage.errors(self.uri):
+        with storage.errors(self.uri, "query"):
             return pl.DataFrame(QueryBuilder().register("t", table).execute(sql).read_all())  # type: ignore[arg-type]
 
     def snapshot(self) -> DeltaTable | None:
@@ -148,7 +148,7 @@ class DeltaSink:
         Raises:
             StorageUnavailable: if it cannot be read now.
         """
-        with storage.errors(self.uri):
+        with storage.errors(self.uri, "open"):
             try:
                 return DeltaTable(self.uri, storage_options=self._options or None)
             except TableNotFoundError:
@@ -169,7 +169,7 @@ class DeltaSink:
         if self._handle is not None and self._commits >= _COMMITS_PER_HANDLE:
             self.forget()  # a handle grows with the commits that it has made
         if self._handle is None and not self._known_missing:
-            with storage.errors(self.uri):
+            with storage.errors(self.uri, "open"):
                 try:
                     handle = DeltaTable(self.uri, storage_options=self._options or None)
                 except TableNotFoundError:
@@ -249,7 +249,7 @@ class DeltaSink:
             how: dict[str, Any] = {"mode": "append"}
             if replacing is not None:
                 how = {"mode": "overwrite", "predicate": replacing}
-            with storage.errors(self.uri):
+            with storage.errors(self.uri, "append"):
                 write_deltalake(
                     table,
                     fitted,
@@ -265,7 +265,8 @@ class DeltaSink:
             raise
         self._cursor = cursor
         self._commits += 1
-        return Commit(self.uri, table.version(), frame.height, cursor, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return Commit(self.uri, table.version(), frame.height, cursor, seconds, int(fitted.estimated_size()))
 
     def update(self, values: Mapping[str, str], where: str) -> None:
         """Set columns of the rows that meet a condition; values and condition are SQL.
@@ -278,7 +279,7 @@ class DeltaSink:
         if table is None:
             return
         try:
-            with storage.errors(self.uri):
+            with storage.errors(self.uri, "update"):
                 table.update(updates=dict(values), predicate=where)
         except BaseException:
             self.forget()
@@ -299,7 +300,7 @@ class DeltaSink:
         table = self._open()
         if table is None:
             return 0, 0
-        with storage.errors(self.uri):
+        with storage.errors(self.uri, "list"):
             sizes = table.get_add_actions()["size_bytes"].to_pylist()
         return len(sizes), sum(sizes)
 
@@ -315,7 +316,7 @@ class DeltaSink:
         from edge_delta.schema import to_delta  # noqa: PLC0415
 
         properties = _PROPERTIES | ({"delta.appendOnly": "true"} if self._append_only else {})
-        with storage.errors(self.uri):
+        with storage.errors(self.uri, "create"):
             # With "ignore", the loser of a race between two devices takes the winner's table.
             DeltaTable.create(
                 self.uri,

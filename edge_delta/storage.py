@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,8 +113,29 @@ def _whole(error: BaseException) -> str:
     return _SECRETS.sub(r"\1…", " ".join(lines)) or type(error).__name__
 
 
+OPERATIONS: Counter[tuple[str, str]] = Counter()
+"""What this process asked of its tables, by operation and outcome: whatever goes through `errors`."""
+
+
 @contextlib.contextmanager
-def errors(uri: str) -> Iterator[None]:
+def errors(uri: str, operation: str) -> Iterator[None]:
+    """Do something with a table: counted, and every error turned into one of ours.
+
+    Args:
+        uri: the table's address.
+        operation: what is done, for the metrics.
+    """
+    outcome = "failed"
+    try:
+        with _translated(uri):
+            yield
+        outcome = "done"
+    finally:
+        OPERATIONS[operation, outcome] += 1
+
+
+@contextlib.contextmanager
+def _translated(uri: str) -> Iterator[None]:
     """Turn whatever delta-rs raises into the tree of `edge_delta.errors`: the one place where that is done."""
     from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolError  # noqa: PLC0415
     from deltalake.exceptions import SchemaMismatchError as DeltaSchemaMismatch  # noqa: PLC0415

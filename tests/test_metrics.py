@@ -68,6 +68,11 @@ def test_what_is_served_agrees_with_what_was_delivered(sensor, folder, command, 
     assert found["edge_delta_rows_total", "schematized", "rejected"] == 1
     assert found["edge_delta_rejected_rows_total", "schematized", "type"] == 1
     assert found["edge_delta_commits_total", "schematized"] == 1
+    one_column = 100 * 8
+    assert 3 * one_column < found["edge_delta_bytes_total", "schematized", "written"] < 50 * one_column
+    assert 0 < found["edge_delta_bytes_total", "schematized", "rejected"] < 1000
+    assert found["edge_delta_store_operations_total", "append", "done"] == 2
+    assert found["edge_delta_store_operations_total", "create", "done"] == 2
     assert found["edge_delta_rows_waiting", "schematized"] == 0
     assert found[("edge_delta_lag_seconds",)] == 0
     assert found[("edge_delta_healthy",)] == 1
@@ -115,6 +120,7 @@ def test_health_answers_503_where_rows_wait_for_too_long(sensor, lake, command, 
         assert json.load(answer) == {"ok": False, "verdict": "storage unavailable", "rows_waiting": 10}
     found = values(served(running, port))
     assert found["edge_delta_failures_total", "StorageUnavailable"] >= 1
+    assert found["edge_delta_store_operations_total", "open", "failed"] >= 1
     assert found["edge_delta_rows_waiting", "schematized"] == 10
     assert found[("edge_delta_healthy",)] == 0
 
@@ -144,6 +150,23 @@ def test_a_file_for_node_exporter_is_written_by_once_too(sensor, folder, command
     command(sensor.path, folder, node_id="n1").once(env={"METRICS_FILE": str(file)}).succeeded()
     assert values(file.read_text())["edge_delta_rows_total", "schematized", "written"] == 10
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".edge-delta.prom")] == []
+
+
+def test_whoever_reads_the_file_finds_all_of_it(sensor, folder, command, tmp_path):
+    """The collector may look at any moment, also while it is replaced."""
+    sensor.create()
+    sensor.add(10)
+    file = tmp_path / "edge-delta.prom"
+    running = command(sensor.path, folder, node_id="n1", interval=0.05).start(env={"METRICS_FILE": str(file)})
+    running.wait_until(file.exists, what="the file")
+    seen = set()
+    while len(seen) < 20:
+        running.wait_until(lambda: file.stat().st_mtime_ns not in seen, what="the next one")
+        text = file.read_text()
+        seen.add(file.stat().st_mtime_ns)
+        assert text.endswith("\n")
+        assert [name for name in METRICS if f"# TYPE {name} " not in text] == []
+    assert file.stat().st_mode & 0o777 == 0o644
 
 
 def test_a_changed_setting_is_counted(sensor, folder, command, port, tmp_path):
