@@ -10,7 +10,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from edge_delta.check import Level, _clock
+from edge_delta.findings import Level
+from edge_delta.probe import clock
 from tests.support.ask import ask
 
 
@@ -126,7 +127,7 @@ def test_a_missing_bucket_is_told(sensor, lake, check):
 @pytest.mark.parametrize(("ahead", "level"), [(1, Level.OK), (120, Level.WARNING), (-120, Level.WARNING)])
 def test_a_clock_that_is_wrong_is_a_warning(ahead, level):
     theirs = format_datetime(datetime.now(UTC) - timedelta(seconds=ahead), usegmt=True)
-    found = _clock({"ResponseMetadata": {"HTTPHeaders": {"date": theirs}}})
+    found = clock({"ResponseMetadata": {"HTTPHeaders": {"date": theirs}}})
     assert found.level is level
     assert ("ahead of" if ahead > 0 else "behind") in found.fact
 
