@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_delta.errors import ConfigurationError, EdgeDeltaError, SourceReset
-from edge_delta.findings import Finding, failed, ok, warning
+from edge_delta.findings import Finding, Level, failed, ok, warning
+from edge_delta.health import Verdict, duration, examine
 from edge_delta.probe import probed
 from edge_delta.rehearsal import UNKNOWN, Stage
 from edge_delta.state import is_held, kept_node_id, read_mirror
@@ -36,8 +37,9 @@ def check(load: Callable[[], Settings]) -> Iterator[Finding]:
         return
     yield ok("settings", f"complete; mode {', '.join(settings.processing_mode)}, a cycle every {settings.interval:g} s")
     yield from _guarded("state", _state, settings)
-    yield from _guarded("storage", probed, settings)
-    stage = None
+    yield from _guarded("state", _running, settings)
+    stored = [*_guarded("storage", probed, settings)]
+    yield from stored
     try:
         stage = Stage(settings)
         lanes = stage.lanes()
@@ -45,6 +47,9 @@ def check(load: Callable[[], Settings]) -> Iterator[Finding]:
         yield failed("database", error)
         return
     yield from _guarded("database", _database, stage)
+    if any(found.level is Level.FAILED for found in stored):
+        yield warning("table", "not looked at, because the storage failed", "Mend that first, then check again")
+        return
     for lane in lanes:
         yield from _guarded("table", _table, stage, lane)
 
@@ -71,6 +76,40 @@ def _state(settings: Settings) -> Iterator[Finding]:
         yield warning("state", f"{place} has lost this device's id", "Set NODE_ID to the id in the table's rows")
     busy = ", in use by a running process" if is_held(place) else ""
     yield ok("state", f"{place}{busy}; this device is {node or 'new and gets an id at the first start'}")
+
+
+def _running(settings: Settings) -> Iterator[Finding]:
+    """What `edge-delta status` knows of the process that runs, or ran."""
+    found = examine(settings.state_dir)
+    if found.verdict is Verdict.NEVER:
+        return
+    if found.full is not None:
+        yield warning(
+            "state",
+            f"the disk that {found.full} is on is full: the sensor cannot write, and status may be out of date",
+            "Free some space, such as rows up to the id that edge-delta status shows for every mode",
+        )
+    if found.error is not None:
+        fact = f"the last of {found.error['failures']} tries failed: {found.error['error']}"
+        yield warning("state", fact.rstrip("."), "What follows says whether it would work now")
+    if (found.growth or 0) > 0:
+        yield warning(
+            "state",
+            f"{found.rows_waiting:,} rows wait, and {found.growth:,.0f} more come each second than are delivered",
+            "Raise --max-batch-size, or send less with --processing-mode aggregated; look at the line and the disk",
+        )
+    elif not found.ok:
+        yield warning(
+            "state",
+            f"{found.rows_waiting:,} rows wait, and nothing was delivered for {duration(found.waited)}",
+            "Start it, or set a smaller --max-batch-size if it runs" if found.error is None else "Mend the cause",
+        )
+    if (found.quiet or 0) > found.allowed:
+        yield warning(
+            "database",
+            f"nothing waits, and the last row came {duration(found.quiet or 0)} ago",
+            "If rows should be coming, look whether the sensor's process runs; edge-delta has nothing to deliver",
+        )
 
 
 def _database(stage: Stage) -> Iterator[Finding]:

@@ -6,7 +6,8 @@
     ├── ConfigurationError        exit 2   fix a setting, then start again
     ├── TransientError            exit 1   back off, forget what was cached, try again
     │   ├── SourceUnavailable              the SQLite file is locked, gone for a moment, or unreadable
-    │   ├── StorageUnavailable             the object store or disk does not answer, refuses or is full
+    │   ├── StorageUnavailable             the object store or disk does not answer or refuses
+    │   │   └── NoSpace                    it is full
     │   └── CommitConflict                 another commit came first, or ours was stored unheard
     └── DecisionNeeded            exit 3   a person has to decide
         ├── SourceReset                    the source is not the one that the cursor belongs to
@@ -75,6 +76,10 @@ class SourceUnavailable(TransientError):
 
 class StorageUnavailable(TransientError):
     """The store does not answer, refuses, or has no room."""
+
+
+class NoSpace(StorageUnavailable):
+    """The disk that the table is on, or the store behind it, is full."""
 
 
 class CommitConflict(TransientError):

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from edge_delta.errors import EdgeDeltaError
 from edge_delta.model import BEFORE_FIRST
-from edge_delta.state import is_held, read_mirror
+from edge_delta.state import is_full, is_held, read_mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from edge_delta.source.glance import Behind
 
@@ -30,8 +30,11 @@ class Verdict(StrEnum):
     """What is the matter."""
 
     UP_TO_DATE = "up to date"
+    QUIET = "no new rows"
     DELIVERING = "delivering"
+    GROWING = "backlog grows"
     BEHIND = "behind"
+    FULL = "disk full"
     STORAGE = "storage unavailable"
     SOURCE = "source unavailable"
     STOPPED = "stopped"
@@ -50,6 +53,7 @@ class Health:
         unreadable: why SQLite cannot be read now.
         waited: seconds since the last commit or cycle that came to its end, or since it began to try.
         allowed: how many of them are allowed while rows wait.
+        full: what is on a file system without room: the state directory or the database's.
     """
 
     mirror: Mapping[str, Any]
@@ -58,6 +62,7 @@ class Health:
     unreadable: str | None
     waited: float
     allowed: float
+    full: Path | None = None
 
     @property
     def rows_waiting(self) -> int:
@@ -78,6 +83,30 @@ class Health:
         return not (self.rows_waiting or self.unreadable) or self.waited <= self.allowed
 
     @property
+    def growth(self) -> float | None:
+        """Rows a second by which the backlog grew since the round that is on began; negative where it shrinks.
+
+        None between two rounds: what waits then is what came meanwhile.
+        """
+        due = self.mirror.get("next_cycle")
+        if not (self.running and self.behind) or (due and datetime.fromisoformat(due) > now()):
+            return None
+        mode = max(self.behind, key=lambda name: self.behind[name].rows)
+        began = self.mirror.get("tables", {}).get(mode, {}).get("backlog")
+        if not isinstance(began, dict):
+            return None
+        seconds = (now() - datetime.fromisoformat(began["at"])).total_seconds()
+        return (self.behind[mode].rows - began["rows"]) / seconds if seconds > 0 else None
+
+    @property
+    def quiet(self) -> float | None:
+        """Seconds since the last commit, where nothing waits; None where something does, or nothing ever came."""
+        last = _latest(table.get("committed_at") for table in self.mirror.get("tables", {}).values())
+        if self.rows_waiting or self.unreadable or last is None:
+            return None
+        return max(0.0, (now() - last).total_seconds())
+
+    @property
     def error(self) -> Mapping[str, Any] | None:
         """The last error, if it is not over."""
         found = self.mirror.get("last_error")
@@ -86,26 +115,41 @@ class Health:
     @property
     def verdict(self) -> Verdict:
         """What is the matter, if anything."""
-        if not self.mirror.get("source"):
-            return Verdict.NEVER
-        if not self.running:
-            failed = self.error is not None and (self.mirror.get("stopped") or {}).get("exit_code", 1)
-            return Verdict.FAILED if failed else Verdict.STOPPED
-        if self.unreadable or (self.error or {}).get("kind") == "SourceUnavailable":
-            return Verdict.SOURCE
-        if self.error is not None:
-            return Verdict.STORAGE
+        trouble = self._trouble()
+        if trouble is not None:
+            return trouble
         if not self.rows_waiting:
-            return Verdict.UP_TO_DATE
-        return Verdict.DELIVERING if self.ok else Verdict.BEHIND
+            return Verdict.QUIET if (self.quiet or 0) > self.allowed else Verdict.UP_TO_DATE
+        if not self.ok:
+            return Verdict.BEHIND
+        return Verdict.GROWING if (self.growth or 0) > 0 else Verdict.DELIVERING
+
+    def _trouble(self) -> Verdict | None:
+        """What keeps it from delivering; None if nothing does."""
+        kind = self.error.get("kind", "") if self.error is not None else None
+        failed = kind is not None and (self.mirror.get("stopped") or {}).get("exit_code", 1)
+        causes = {
+            Verdict.NEVER: not self.mirror.get("source"),
+            Verdict.FULL: self.full is not None or kind == "NoSpace",
+            Verdict.FAILED: not self.running and failed,
+            Verdict.STOPPED: not self.running,
+            Verdict.SOURCE: self.unreadable or kind == "SourceUnavailable",
+            Verdict.STORAGE: kind is not None,
+        }
+        return next((verdict for verdict, holds in causes.items() if holds), None)
 
     def line(self) -> str:
         """All of it in one line."""
-        rows = self.rows_waiting
-        waiting = self.unreadable or (f"{rows:,} rows wait" if rows else "nothing waits")
-        since = f"; nothing was delivered for {duration(self.waited)}, allowed {duration(self.allowed)}"
-        why = f": {self.error['error']}" if self.error else ""
-        return f"{self.verdict}; {waiting}{since if rows or self.unreadable else ''}{why}"
+        rows, verdict = self.rows_waiting, self.verdict
+        parts = [str(verdict) + (f" at {self.full}" if self.full else "")]
+        parts.append(self.unreadable or (f"{rows:,} rows wait" if rows else "nothing waits"))
+        if verdict is Verdict.QUIET:
+            parts.append(f"the last came {duration(self.quiet or 0)} ago")
+        elif verdict is Verdict.GROWING:
+            parts.append(f"{self.growth:,.0f} more each second than are delivered")
+        elif rows or self.unreadable:
+            parts.append(f"nothing was delivered for {duration(self.waited)}, allowed {duration(self.allowed)}")
+        return "; ".join(parts) + (f": {self.error['error']}" if self.error else "")
 
 
 def now() -> datetime:
@@ -137,7 +181,14 @@ def examine(state_dir: Path, *, allowed: float | None = None) -> Health:
         except EdgeDeltaError as error:
             unreadable = str(error)
     limit = allowed or float(mirror.get("health_after") or DEFAULT_ALLOWED)
-    return Health(mirror, is_held(state_dir), behind, unreadable, _waited(mirror), limit)
+    full = next((place for place in _places(state_dir, mirror) if is_full(place)), None)
+    return Health(mirror, is_held(state_dir), behind, unreadable, _waited(mirror), limit, full)
+
+
+def _places(state_dir: Path, mirror: Mapping[str, Any]) -> tuple[Path, ...]:
+    """What has to be written on the device: the state, and by the sensor its database."""
+    source = mirror.get("source")
+    return (state_dir, Path(source).parent) if source else ()
 
 
 def _behind(mirror: Mapping[str, Any]) -> dict[str, Behind]:
@@ -155,8 +206,12 @@ def _behind(mirror: Mapping[str, Any]) -> dict[str, Behind]:
 def _waited(mirror: Mapping[str, Any]) -> float:
     times = [mirror.get("last_cycle"), mirror.get("trying_since")]
     times += [table.get("committed_at") for table in mirror.get("tables", {}).values()]
-    latest = max((datetime.fromisoformat(t) for t in times if t), default=None)
+    latest = _latest(times)
     return max(0.0, (now() - latest).total_seconds()) if latest is not None else 0.0
+
+
+def _latest(times: Iterable[str | None]) -> datetime | None:
+    return max((datetime.fromisoformat(t) for t in times if t), default=None)
 
 
 def state_dir_of(flag: str | None, settings_file: str | None) -> Path:

@@ -46,13 +46,14 @@ class Mirror(Observer):
         self._log = log
         self._complained = False
         self._rates: dict[str, deque[tuple[float, int]]] = {}
+        self._drains: dict[str, int | None] = {}
         before = state.mirror()
         # An older tool's file says where to begin, until there is a batch of ours.
         self._foreign = bool(before.get("last_upload")) and "node_id" not in before
         self._content: dict[str, Any] = {
             "last_upload": before.get("last_upload"),
             "node_id": before.get("node_id"),
-            "source": str(settings.sqlite),
+            "source": str(settings.sqlite.absolute()),  # for who looks from another directory
             "source_table": before.get("source_table"),
             "timestamp_col": before.get("timestamp_col"),
             "tables": before.get("tables", {}),
@@ -102,9 +103,22 @@ class Mirror(Observer):
             "rows_rejected": before.get("rows_rejected", 0) + step.rejected,
             "rows_per_second": self._rate(lane.name, step.read),
             "committed_at": now().isoformat(),
+            "backlog": self._backlog(lane.name, step, waiting) or before.get("backlog"),
         }
         # Under a backlog the next batch overwrites it at once: not worth waiting for the disk.
         self._write(lasting=not waiting.rows)
+
+    def _backlog(self, mode: str, step: Step, waiting: Waiting) -> dict[str, Any] | None:
+        """How many rows waited, and when, as this round began; None if it began earlier.
+
+        A round delivers what was there at its beginning, so its last row tells one from the next. What waits later on
+        shows whether more comes than is delivered.
+        """
+        if self._drains.get(mode) == waiting.last_rowid or waiting.last_rowid is None:
+            return None
+        self._drains[mode] = waiting.last_rowid
+        began = now() - timedelta(seconds=step.commit.seconds if step.commit is not None else 0)
+        return {"at": began.isoformat(), "rows": waiting.last_rowid - step.first_rowid + 1}
 
     def _rate(self, mode: str, rows: int) -> float | None:
         """Rows a second over the last minute; None for a single batch."""

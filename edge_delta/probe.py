@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_delta import storage
-from edge_delta.errors import ConfigurationError, EdgeDeltaError
+from edge_delta.errors import ConfigurationError, EdgeDeltaError, NoSpace
 from edge_delta.findings import Finding, failed, ok, warning
 from edge_delta.rehearsal import UNKNOWN
-from edge_delta.state import kept_node_id
+from edge_delta.state import is_full, kept_node_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +50,8 @@ def _folder(base: Path) -> Iterator[Finding]:
         raise ConfigurationError(
             f"folder {there} cannot be written by user {os.getuid()}", "Give that user write permission on it"
         )
+    if is_full(there):
+        raise NoSpace(f"no space left on the disk that {there} is on", "Free some space; nothing is lost meanwhile")
     free = shutil.disk_usage(there).free
     fact = f"{there} can be written; {free / 1e9:.1f} GB are free"
     yield warning("storage", fact, "Free some space") if free < _LITTLE_SPACE else ok("storage", fact)

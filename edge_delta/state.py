@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MIRROR = "last_upload.json"
 _NODE_ID = "node_id"
 _LOCK = "lock"
+_LEAST_ROOM = 65_536
+"""Bytes below which a file system counts as full: the mirror or a page of SQLite's log may just fit."""
 
 
 def kept_node_id(path: Path) -> str | None:
@@ -49,6 +51,18 @@ def _sound(found: dict[str, Any]) -> dict[str, Any]:
     if tables is not None:
         sound["tables"] = {k: t for k, t in tables.items() if isinstance(t, dict)} if isinstance(tables, dict) else {}
     return sound
+
+
+def is_full(path: Path) -> bool:
+    """Whether the file system of a path has no room left, so that neither this program nor the sensor can write there.
+
+    One that is mounted read-only is never full: some of them say so although they are only packed tightly.
+    """
+    there = next((p for p in (path, *path.absolute().parents) if p.exists()), None)
+    if there is None:
+        return False
+    found = os.statvfs(there)
+    return not found.f_flag & os.ST_RDONLY and found.f_bavail * found.f_frsize < _LEAST_ROOM
 
 
 def is_held(path: Path) -> bool:

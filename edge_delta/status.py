@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import sys
+import textwrap
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
@@ -10,14 +13,20 @@ from typing import TYPE_CHECKING, Any, TextIO
 from edge_delta.health import Health, Verdict, duration, examine, now
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
     from pathlib import Path
 
 _GREEN, _YELLOW, _RED, _BOLD, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[1m", "\x1b[0m"
-_COLOURS = {Verdict.UP_TO_DATE: _GREEN, Verdict.DELIVERING: _GREEN, Verdict.STOPPED: _YELLOW, Verdict.NEVER: _YELLOW}
+_COLOURS = {
+    **dict.fromkeys((Verdict.UP_TO_DATE, Verdict.DELIVERING), _GREEN),
+    **dict.fromkeys((Verdict.QUIET, Verdict.GROWING, Verdict.STOPPED, Verdict.NEVER), _YELLOW),
+}
 _HIDE_CURSOR, _SHOW_CURSOR, _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[?25l", "\x1b[?25h", "\x1b[H", "\x1b[K", "\x1b[J"
-_CLEAR = "\x1b[2J"
-_BAR = 40
+_OTHER_SCREEN, _FIRST_SCREEN = "\x1b[?1049h", "\x1b[?1049l"
+_BAR, _INDENT, _NARROWEST = 50, 13, 10
+_LOOKS = 15
+"""How many of them tell how fast the backlog changes."""
 
 
 def report(state_dir: Path) -> dict[str, Any]:
@@ -39,6 +48,9 @@ def report(state_dir: Path) -> dict[str, Any]:
         },
         "rows_waiting": found.rows_waiting if not found.unreadable else None,
         "lag_seconds": found.lag_seconds if not found.unreadable else None,
+        "growth_rows_per_second": round(found.growth, 1) if found.growth is not None else None,
+        "quiet_seconds": round(found.quiet, 1) if found.quiet is not None else None,
+        "disk_full": str(found.full) if found.full is not None else None,
         "last_upload": mirror.get("last_upload"),
         "since_delivery_seconds": round(found.waited, 1),
         "allowed_seconds": found.allowed,
@@ -70,85 +82,123 @@ def _of_mode(mode: str, found: Health) -> dict[str, Any]:
 # -- for people
 
 
-def text(about: Mapping[str, Any], *, colour: bool = False) -> str:
-    """The report in lines of a name and a value."""
-    lines = [("edge-delta", _painted(about["verdict"], colour=colour) + _process(about))]
+def text(about: Mapping[str, Any], *, width: int = 10_000) -> str:
+    """The report in lines of a name and a value; long values go on below, under their beginning."""
+    lines = [("edge-delta", about["verdict"] + _process(about))]
     source = about["source"]
     if source["sqlite"]:
         lines.append(("source", f"{source['sqlite']}, table {source['table'] or '(not looked at yet)'}"))
+    if about["disk_full"]:
+        lines.append(("disk", f"no room left where {about['disk_full']} is"))
     lines += [("waiting", _waiting(about)), ("newest row", _ago(about["last_upload"]) + " (its own time)")]
-    lines.append(("next cycle", _until(about["next_cycle"]) if about["running"] else "no process runs"))
+    lines.append(("next cycle", _until(about["next_cycle"]) if about["running"] else "no process runs now"))
     error = about["last_error"]
     if error:
-        over = "over" if error.get("over_at") else f"{error['failures']} failures since {_ago(error['since'])}"
-        lines.append(("last error", f"{_ago(error['at'])}, {over}: {error['error']}"))
+        again = f"{count(error['failures'], 'failure')} in {_since(error['since'])}"
+        lines.append(
+            ("last error", f"{_ago(error['at'])}, {'over' if error.get('over_at') else again}: {error['error']}")
+        )
     for mode, one in about["modes"].items():
-        lines.append((mode, _mode(one)))
-    return "\n".join(f"{name:<12} {value}" for name, value in lines)
+        lines += [(mode, line) if not number else ("", line) for number, line in enumerate(_mode(one))]
+    return "\n".join(_wrapped(name, value, width) for name, value in lines)
 
 
-def _painted(verdict: str, *, colour: bool) -> str:
-    return f"{_BOLD}{_COLOURS.get(Verdict(verdict), _RED)}{verdict}{_PLAIN}" if colour else verdict
+def _wrapped(name: str, value: str, width: int) -> str:
+    room = max(_NARROWEST, width - _INDENT)
+    first, *rest = textwrap.wrap(value, room) or [""]
+    return "\n".join([f"{name:<{_INDENT - 1}} {first}", *(" " * _INDENT + line for line in rest)])
 
 
 def _process(about: Mapping[str, Any]) -> str:
     process = about["process"]
-    shown = f", process {process['pid']} on {process['host']} since {_ago(process['started_at'])}" if process else ""
+    since = _since(process["started_at"]) if process else ""
+    shown = f", process {process['pid']} on {process['host']} for {since}" if process else ""
     return f" ({about['node_id']}{shown})" if about["node_id"] else shown
 
 
 def _waiting(about: Mapping[str, Any]) -> str:
     if about["source"]["error"]:
         return f"unknown: {about['source']['error']}"
-    rows, lag = about["rows_waiting"], about["lag_seconds"]
+    rows, lag, growth = about["rows_waiting"], about["lag_seconds"], about["growth_rows_per_second"] or 0
     if not rows:
-        return "nothing"
-    return f"{rows:,} rows" + (f", the oldest {duration(lag)} old" if lag is not None else "")
+        quiet = about["quiet_seconds"]
+        return "nothing" + (f"; the last rows came {duration(quiet)} ago" if quiet is not None else "")
+    age = f", the oldest {duration(lag)} old" if lag is not None else ""
+    return count(rows, "row") + age + (f"; {growth:,.0f} more each second than are delivered" if growth > 0 else "")
 
 
-def _mode(one: Mapping[str, Any]) -> str:
+def _mode(one: Mapping[str, Any]) -> list[str]:
     if one["cursor"] is None:
-        return "nothing delivered yet"
+        return ["nothing delivered yet"]
     rate = f", {one['rows_per_second']:,.0f} rows/s" if one["rows_per_second"] else ""
     rejected = f", {one['rows_rejected']:,} rejected" if one["rows_rejected"] else ""
-    return (
-        f"up to id {one['cursor']:,}, {one['rows_waiting'] or 0:,} wait; {one['rows_written']:,} rows written{rejected}"
-        f"; last commit {_ago(one['committed_at'])}{rate}\n{'':<12} {one['table']} version {one['version']}"
-    )
+    rows = f"{one['rows_waiting'] or 0:,} wait; {count(one['rows_written'], 'row')} written{rejected}"
+    return [
+        f"up to id {one['cursor']:,}, {rows}; last commit {_ago(one['committed_at'])}{rate}",
+        f"{one['table']} version {one['version']}",
+    ]
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _since(moment: str) -> str:
+    return duration((now() - datetime.fromisoformat(moment)).total_seconds())
 
 
 def _ago(moment: str | None) -> str:
-    if not moment:
-        return "never"
-    return f"{duration((now() - datetime.fromisoformat(moment)).total_seconds())} ago"
+    return f"{_since(moment)} ago" if moment else "never"
+
+
+def _left(moment: str | None) -> float:
+    """Seconds until then; 0 where it is over."""
+    return max(0.0, (datetime.fromisoformat(moment) - now()).total_seconds()) if moment else 0.0
 
 
 def _until(moment: str | None) -> str:
-    if not moment:
-        return "at work"
-    seconds = (datetime.fromisoformat(moment) - now()).total_seconds()
-    return f"in {duration(seconds)}" if seconds > 0 else "at work"
+    left = _left(moment)
+    return f"in {duration(left)}" if left else "at work"
 
 
 # -- live
 
 
 def watch(state_dir: Path, out: TextIO = sys.stdout, *, every: float = 1.0) -> None:
-    """Show it again and again, until interrupted, with the backlog's progress."""
+    """Show it again and again, until interrupted, with the backlog's progress.
+
+    It draws on the terminal's other screen, so that what was there before is there again afterwards.
+    """
     progress = Progress()
-    out.write(_CLEAR + _HIDE_CURSOR)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    out.write(_OTHER_SCREEN + _HIDE_CURSOR)
     try:
         while True:
-            about = report(state_dir)
-            screen = text(about, colour=True) + "\n\n" + progress.line(about) + "\n\nCtrl-C ends this view only."
-            out.write(_HOME + screen.replace("\n", _CLEAR_LINE + "\n") + _CLEAR_LINE + "\n" + _CLEAR_BELOW)
+            out.write(_HOME + screen(report(state_dir), progress, shutil.get_terminal_size()) + _CLEAR_BELOW)
             out.flush()
             time.sleep(every)
     except KeyboardInterrupt:
         pass
     finally:
-        out.write(_SHOW_CURSOR)
+        signal.signal(signal.SIGTERM, before)
+        out.write(_FIRST_SCREEN + _SHOW_CURSOR)
         out.flush()
+
+
+def screen(about: Mapping[str, Any], progress: Progress, size: os.terminal_size) -> str:
+    """One picture that fits the terminal, however small."""
+    bar = max(_NARROWEST, min(_BAR, size.columns - _INDENT - 7))
+    lines = text(about, width=size.columns).splitlines()
+    below = ["", *progress.lines(about, bar=bar, width=size.columns), "", "Ctrl-C ends this view only."]
+    if len(lines) + len(below) >= size.lines:  # the bar is what is looked at; the end of the text can wait
+        below = [line for line in below[:-1] if line]
+        lines = lines[: max(1, size.lines - 1 - len(below))]
+    lines = [line[: size.columns] + _CLEAR_LINE for line in [*lines, *below][: max(1, size.lines - 1)]]
+    verdict = about["verdict"]
+    colour = _COLOURS.get(Verdict(verdict), _RED)
+    lines[0] = lines[0].replace(verdict, f"{_BOLD}{colour}{verdict}{_PLAIN}", 1)
+    return "\n".join(lines)
 
 
 class Progress:
@@ -158,19 +208,27 @@ class Progress:
         self._most = 0
         self._seen: list[tuple[float, int]] = []
 
-    def line(self, about: Mapping[str, Any], *, at: float | None = None) -> str:
-        """A bar, how fast the backlog changes, and when it will be gone."""
+    def lines(
+        self, about: Mapping[str, Any], *, bar: int = _BAR, width: int = 10_000, at: float | None = None
+    ) -> list[str]:
+        """A bar, and in words how fast the backlog changes, and when it will be gone."""
         rows = about["rows_waiting"]
-        if rows is None:
-            return "backlog      unknown"
+        at_work = about["running"] and not _left(about["next_cycle"])
+        if not rows or not at_work:
+            self._most = 0  # the next round begins with an empty bar
         if not rows:
-            self._most, self._seen = 0, []
-            return f"backlog      [{'#' * _BAR}] none"
+            self._seen = []
+            return [f"{'backlog':<{_INDENT}}" + ("unknown" if rows is None else f"[{'#' * bar}] none")]
         self._most = max(self._most, rows)
-        self._seen = [*self._seen[-29:], (time.monotonic() if at is None else at, rows)]
+        self._seen = [*self._seen[-_LOOKS:], (time.monotonic() if at is None else at, rows)]
         done = 1 - rows / self._most
-        bar = "#" * round(done * _BAR)
-        return f"backlog      [{bar:.<{_BAR}}] {done:.0%} of {self._most:,} rows{self._trend()}"
+        words = f"{done:.0%} of {count(self._most, 'row')}" if at_work else self._idle(about, rows)
+        drawn = f"{'backlog':<{_INDENT}}[{'#' * round(done * bar):.<{bar}}]"
+        return [drawn, *_wrapped("", words + self._trend(), width).splitlines()]
+
+    def _idle(self, about: Mapping[str, Any], rows: int) -> str:
+        left = f", in {duration(_left(about['next_cycle']))}" if about["running"] else "; no process runs now"
+        return f"{count(rows, 'row')} for the next round{left}"
 
     def _trend(self) -> str:
         (begin, before), (end, rows) = self._seen[0], self._seen[-1]
@@ -178,5 +236,5 @@ class Progress:
             return ""
         change = (rows - before) / (end - begin)
         if change >= 0:
-            return f", growing by {change:,.0f} rows/s" if change else ", standing still"
-        return f", shrinking by {-change:,.0f} rows/s, {duration(-rows / change)} to go"
+            return f"; growing by {change:,.0f} rows/s" if change else "; standing still"
+        return f"; shrinking by {-change:,.0f} rows/s, {duration(-rows / change)} to go"

@@ -12,6 +12,7 @@ from edge_delta.errors import (
     CommitConflict,
     ConfigurationError,
     EdgeDeltaError,
+    NoSpace,
     ProtocolUnsupported,
     SchemaMismatch,
     StorageUnavailable,
@@ -180,7 +181,7 @@ def unavailable(uri: str, error: BaseException) -> StorageUnavailable:
     """What a store's error means, and what to do about it."""
     message, whole = plain(error), _whole(error)  # what tells the cause often stands at the end of a long message
     if _FULL.search(whole):
-        return StorageUnavailable(f"no space left to write table {uri}", "Free some space; nothing is lost meanwhile")
+        return NoSpace(f"no space left to write table {uri}", "Free some space; nothing is lost meanwhile")
     if _NO_BUCKET.search(whole):
         return StorageUnavailable(f"the bucket of {uri} does not exist", "Create it, or check --table-path")
     if _REFUSED.search(whole):

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from edge_delta.health import examine
-from edge_delta.status import Progress
+from edge_delta.status import Progress, screen
 from tests.support.ask import ask, status
 from tests.support.command import clean_environment, eventually
 
@@ -49,7 +49,7 @@ def test_lag_is_told_in_rows_and_in_seconds(sensor, folder, command, state):
     about = status(state)
     assert about["rows_waiting"] == 1
     assert 3590 < about["lag_seconds"] < 3700
-    assert "1 rows, the oldest 60 min old" in ask("status", "--state-dir", state).stdout
+    assert "1 row, the oldest 60 min old" in ask("status", "--state-dir", state).stdout
 
 
 def test_rejected_rows_are_counted(sensor, folder, command, state):
@@ -108,15 +108,49 @@ def test_the_live_view_shows_the_backlog_shrink(sensor, folder, command, state):
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ([100, 80, 60], "40% of 100 rows, shrinking by 20 rows/s, 3 s to go"),
-        ([100, 120, 140], "0% of 140 rows, growing by 20 rows/s"),
-        ([50, 50, 50], "0% of 50 rows, standing still"),
+        ([100, 80, 60], "40% of 100 rows; shrinking by 20 rows/s, 3 s to go"),
+        ([100, 120, 140], "0% of 140 rows; growing by 20 rows/s"),
+        ([50, 50, 50], "0% of 50 rows; standing still"),
     ],
 )
 def test_progress_tells_a_shrinking_backlog_from_a_growing_one(rows, expected):
     progress = Progress()
-    lines = [progress.line({"rows_waiting": n}, at=float(i)) for i, n in enumerate(rows)]
-    assert lines[-1].endswith(expected)
+    about = {"running": True, "next_cycle": None}
+    looks = [progress.lines(about | {"rows_waiting": n}, at=float(i)) for i, n in enumerate(rows)]
+    assert looks[-1][-1].strip() == expected
+
+
+def test_the_bar_shows_rounds_and_not_what_comes_between_them(sensor, folder, command, state):
+    sensor.create()
+    sensor.add(10)
+    running = command(sensor.path, folder, node_id="n1", interval=600).start()
+    running.wait_for("cycle finished")
+    eventually(lambda: status(state)["next_cycle"], what="the end of the round")
+    sensor.add(1, start=10)
+    bar, words = Progress().lines(status(state))
+    assert "#" not in bar
+    assert re.fullmatch(r" +1 row for the next round, in \d+ min", words)
+    running.terminate()
+    assert Progress().lines(status(state))[1].strip() == "1 row for the next round; no process runs now"
+
+
+@pytest.mark.parametrize("size", [(100, 30), (60, 24), (30, 10), (8, 3)], ids=str)
+def test_the_live_view_fits_every_terminal(size, sensor, folder, command, state):
+    sensor.create()
+    sensor.add(10)
+    command(sensor.path, folder, node_id="n1", processing_mode="raw,schematized").once().succeeded()
+    sensor.add(5, start=10)
+    columns, lines = size
+    shown = screen(status(state), Progress(), os.terminal_size(size))
+    plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", shown).splitlines()
+    assert len(plain) < lines
+    assert max(map(len, plain)) <= columns
+    if columns > 20:
+        assert "stopped" in plain[0]
+        assert any("backlog" in line and "..]" in line for line in plain)
+    if lines >= 30:
+        assert plain[-1] == "Ctrl-C ends this view only."
+        assert any(line.startswith("schematized  up to id 10, 5 wait") for line in plain)
 
 
 def test_looking_costs_the_same_for_a_large_table(sensor, folder, command, state):
