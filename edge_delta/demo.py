@@ -11,22 +11,24 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from edge_delta.config import ENVIRONMENT, ENVIRONMENT_JSON
 from edge_delta.errors import ConfigurationError, EdgeDeltaError
+from edge_delta.output import as_table
 from edge_delta.telemetry import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import polars as pl
     from deltalake import DeltaTable
 
 SECONDS = 6.0
@@ -35,12 +37,9 @@ RATE = 200
 """Readings a second that the sensor writes."""
 _DATABASE = "sensor.db"
 _LOG = "edge-delta.log"
-_TABLE = "lake/readings_1_schematized"
-_FLAGS = (
-    *("--sqlite", _DATABASE, "--table", "sensor_readings", "--timestamp-field", "timestamp"),
-    *("--table-path", "lake/readings", "--state-dir", "state"),
-)
-_SHOWN_COLUMNS = ("reading_id", "timestamp", "sensor_id", "temperature", "humidity", "anomaly_flag", "node_id")
+_BASE = "lake/readings"
+_TABLE = f"{_BASE}_1_schematized"
+_SHOWN_COLUMNS = ("reading_id", "timestamp", "sensor_id", "temperature", "node_id")
 _SHOWN_ROWS = 5
 _SHOWN_VERSIONS = 12
 
@@ -77,6 +76,9 @@ def demo(folder: str | None, *, rows: int, s3: bool = False) -> int:
     Raises:
         ConfigurationError: if the folder cannot be used.
     """
+    # Its processes are in groups of their own, so that Ctrl-C, or a closed terminal, ends them in their order.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     place = _prepared(folder)
     _say(f"Everything of this demonstration is in {place}")
     if not s3:
@@ -109,6 +111,8 @@ def _shown(place: Path, rows: int, store: Store | None) -> int:
     _say(f"They are {verdict}.")
     if store is None:
         _say_what_next(place)
+    else:
+        _say("The server ends here. Without --s3 the table stays, in a folder, to be looked at.")
     return 0 if equal else 1
 
 
@@ -133,11 +137,14 @@ def _prepared(folder: str | None) -> Path:
 def _sensor(place: Path, rows: int) -> Iterator[subprocess.Popen[str]]:
     """The sensor's process. It ends when its stdin closes, and so also when this process dies."""
     command = [sys.executable, "-m", "edge_delta.sample", str(place / _DATABASE), f"--rows={rows}", f"--rate={RATE}"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+    ) as process:
         try:
             yield process
         finally:
             _pipe(process.stdin).close()
+            _pipe(process.stdout).read()  # its last report, which it would not be rid of otherwise
 
 
 def _count(sensor: subprocess.Popen[str]) -> int:
@@ -153,19 +160,25 @@ def _stopped(sensor: subprocess.Popen[str]) -> int:
     return _count(sensor)
 
 
+def _flags(base: str) -> tuple[str, ...]:
+    return (
+        *("--sqlite", _DATABASE, "--table", "sensor_readings", "--timestamp-field", "timestamp"),
+        *("--table-path", base, "--state-dir", "state"),
+    )
+
+
 def _run(place: Path, store: Store | None, *flags: str, seconds: float | None = None) -> int:
     """Run edge-delta with its log shown line by line; stops it after ``seconds``. Returns its exit code."""
-    if store is not None:
-        flags = ("--table-path", store.base, *flags)  # of two, the last one counts
-    _say(f"$ {_program()} {shlex.join([*_FLAGS, *flags])}")
+    words = [*_flags(store.base if store is not None else _BASE), *flags]
+    _say(f"$ {_program()} {shlex.join(words)}")
     theirs = {"EDGE_DELTA_CONFIG", *ENVIRONMENT, *ENVIRONMENT_JSON}
     environment = {name: value for name, value in os.environ.items() if name not in theirs}
     environment |= dict(store.environment) if store is not None else {}
-    command = [sys.executable, "-m", "edge_delta", "run", *_FLAGS, *flags]
+    command = [sys.executable, "-m", "edge_delta", "run", *words]
     with (
         (place / _LOG).open("a", encoding="utf-8") as log,
         subprocess.Popen(  # noqa: S603
-            command, cwd=place, env=environment, stderr=subprocess.PIPE, text=True
+            command, cwd=place, env=environment, stderr=subprocess.PIPE, text=True, process_group=0
         ) as process,
     ):
         end = threading.Timer(seconds, process.terminate) if seconds is not None else None
@@ -180,6 +193,7 @@ def _run(place: Path, store: Store | None, *flags: str, seconds: float | None = 
                 end.cancel()
             if process.poll() is None:
                 process.terminate()
+            process.wait()
     return process.returncode
 
 
@@ -226,27 +240,24 @@ def _show_table(place: Path, store: Store | None) -> tuple[int, int]:
     table = DeltaTable(uri, storage_options=options)
     rows = pl.scan_parquet(table.file_uris(), storage_options=options, credential_provider=None)
     _title("The table, as any Delta reader sees it (its last rows, some of its columns)")
-    with pl.Config(tbl_hide_dataframe_shape=True, tbl_cols=-1, tbl_width_chars=120, fmt_str_lengths=40):
-        _say(str(rows.select(_SHOWN_COLUMNS).sort("reading_id").tail(_SHOWN_ROWS).collect()))
-        _title("Its history: each commit carries its rows and the id they end at")
-        _say(str(_history(table)))
+    last = rows.select(_SHOWN_COLUMNS).sort("reading_id").tail(_SHOWN_ROWS)
+    _say(as_table(_SHOWN_COLUMNS, last.with_columns(pl.col("timestamp").dt.truncate("1s")).collect().rows()).rstrip())
+    _title("Its history: each commit carries its rows and the id they end at")
+    _say(as_table(("version", "time", "operation", "rows"), _history(table)).rstrip())
     total, ids = rows.select(pl.len(), pl.col("reading_id").n_unique()).collect().row(0)
     return total, ids
 
 
-def _history(table: DeltaTable) -> pl.DataFrame:
-    import polars as pl  # noqa: PLC0415
-
-    commits = [
-        {
-            "version": commit["version"],
-            "time": pl.Series([commit["timestamp"]]).cast(pl.Datetime("ms"))[0].strftime("%H:%M:%S"),
-            "operation": commit["operation"],
-            "rows": int(commit.get("operationMetrics", {}).get("num_added_rows") or 0),
-        }
+def _history(table: DeltaTable) -> list[tuple[Any, ...]]:
+    return [
+        (
+            commit["version"],
+            f"{datetime.fromtimestamp(commit['timestamp'] / 1000, UTC):%H:%M:%S}",
+            commit["operation"],
+            int(commit.get("operationMetrics", {}).get("num_added_rows") or 0),
+        )
         for commit in table.history(_SHOWN_VERSIONS)
     ]
-    return pl.DataFrame(commits)
 
 
 def _program() -> str:
@@ -259,7 +270,7 @@ def _program() -> str:
 
 def _say_what_next(place: Path) -> None:
     _title("What to type next")
-    flags = [str(place / flag) if flag in (_DATABASE, "lake/readings", "state") else flag for flag in _FLAGS]
+    flags = [str(place / word) if word in (_DATABASE, _BASE, "state") else word for word in _flags(_BASE)]
     _say("Run it again: nothing is delivered twice.")
     _say(f"  {_program()} {shlex.join([*flags, '--once'])}")
     _say("Read the table:")

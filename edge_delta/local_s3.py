@@ -38,7 +38,10 @@ def local_s3(folder: Path) -> Iterator[dict[str, str]]:
     log = folder.with_name("s3.log")
     with (
         log.open("wb") as out,
-        subprocess.Popen(words, env=clean | _KEYS, cwd=folder, stdout=out, stderr=out) as server,  # noqa: S603
+        # In a group of its own: Ctrl-C is for who asked for the server, and has to find it at work until the end.
+        subprocess.Popen(  # noqa: S603
+            words, env=clean | _KEYS, cwd=folder, stdout=out, stderr=out, process_group=0
+        ) as server,
     ):
         try:
             _wait_for(server, log)
@@ -46,6 +49,7 @@ def local_s3(folder: Path) -> Iterator[dict[str, str]]:
             yield {**_KEYS, "AWS_ENDPOINT_URL": url, "AWS_REGION": "us-east-1", "NO_PROXY": "127.0.0.1"}
         finally:
             server.terminate()
+            server.wait()  # after Ctrl-C, leaving the block would not wait long enough
 
 
 def command(folder: Path, bucket: str) -> tuple[int, list[str]]:

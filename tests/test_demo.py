@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import eventually
 
 
 def run_demo(*arguments, **environment):
@@ -61,6 +68,34 @@ def test_with_s3_the_rows_arrive_on_a_local_server(tmp_path):
     done = run_demo("--s3", "--folder", str(tmp_path / "demo"), "--rows", "500")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "A local S3 server answers at http://127.0.0.1:" in done.stdout
-    assert "--table-path s3://lake/readings" in done.stdout
+    assert done.stdout.count("--table-path s3://lake/readings") == done.stdout.count("--table-path") == 2
     assert "They are the same, each reading once." in done.stdout
     assert not (tmp_path / "demo" / "lake").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "a closed terminal"])
+def test_an_interruption_leaves_no_process_and_no_traceback(number, tmp_path):
+    folder = tmp_path / "demo"
+    words = [sys.executable, "-m", "edge_delta", "demo", "--s3", "--folder", str(folder), "--rows", "50"]
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        demo = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    eventually(lambda: b"version   1:" in output.read_bytes(), what="the first rows", timeout=60, tell=output.read_text)
+    assert len(processes_about(folder)) >= 3
+    os.killpg(demo.pid, number)
+    assert demo.wait(30) == 130
+    assert processes_about(folder) == []
+    assert "Traceback" not in output.read_text()
+
+
+def processes_about(folder):
+    """The demonstration, its sensor, its S3 server and edge-delta all name the folder, or run in it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes()
+            if str(folder).encode() in words or str((process / "cwd").readlink()).startswith(str(folder)):
+                found.append(words)
+    return found
