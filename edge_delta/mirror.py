@@ -65,6 +65,12 @@ class Mirror(Observer):
             "stopped": before.get("stopped"),
         }
         self.set_to(settings)
+        self._round_over()
+
+    def _round_over(self) -> None:
+        """What waited as the last round began says nothing about the next."""
+        for table in self._content["tables"].values():
+            table["backlog"] = None
 
     def set_to(self, settings: Settings) -> None:
         """These settings are in force."""
@@ -143,6 +149,7 @@ class Mirror(Observer):
         self._running()
         time = now()
         self._content["last_cycle"] = time.isoformat()
+        self._round_over()
         self._over()
         if pause is not None:  # without one, `stopped` comes next and writes
             self._content["next_cycle"] = (time + timedelta(seconds=pause)).isoformat()

@@ -52,6 +52,19 @@ def test_lag_is_told_in_rows_and_in_seconds(sensor, folder, command, state):
     assert "1 row, the oldest 60 min old" in ask("status", "--state-dir", state).stdout
 
 
+def test_what_came_between_two_rounds_is_no_growing_backlog(sensor, folder, command, lake, state):
+    sensor.create()
+    sensor.add(10)
+    command(sensor.path, folder, node_id="n1").once().succeeded()
+    sensor.add(500, start=10)
+    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    running = command(sensor.path, lake, node_id="n1").start(env=nowhere)
+    eventually(lambda: status(state)["running"], what="the next process")
+    about = status(state)
+    assert (about["growth_rows_per_second"], about["rows_waiting"]) == (None, 500)
+    running.kill()
+
+
 def test_rejected_rows_are_counted(sensor, folder, command, state):
     sensor.create()
     sensor.add(10)
