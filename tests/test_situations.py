@@ -154,7 +154,8 @@ def scene(sensor, command, folder, lake, tmp_path):
 def test_each_situation_has_its_name_and_its_cure(name, scene, tmp_path):
     told, state = SITUATIONS[name], tmp_path / "state"
     globals()[name.replace(" ", "_")](scene)
-    eventually(lambda: status(state)["verdict"] == told.verdict, what=told.verdict, pause=0.2)
+    # delta-rs tries ten times before it says that a store is deaf, with pauses of its own.
+    eventually(lambda: status(state)["verdict"] == told.verdict, what=told.verdict, pause=0.2, timeout=150)
 
     about = status(state)
     assert bool(about["rows_waiting"]) == told.rows_wait
