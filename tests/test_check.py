@@ -64,6 +64,17 @@ def test_after_a_delivery_cursor_and_source_agree(sensor, folder, check, command
     assert "delivered up to id 10, which the source agrees with" in str(findings)
 
 
+def test_many_small_files_are_a_warning(sensor, folder, check, command):
+    sensor.create()
+    sensor.add(201)
+    command(sensor.path, folder, node_id="n1", max_batch_size=1).once().succeeded()
+    code, findings = check(sensor.path, folder, "--node-id", "n1")
+    assert code == 0
+    [found] = of(findings, "warning")
+    assert "has 201 files of 0.0 MB on average" in found["fact"]
+    assert "edge-delta maintain" in found["cure"]
+
+
 class Careless(http.server.BaseHTTPRequestHandler):
     """An S3 server that takes everything, whatever the conditions."""
 
