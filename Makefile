@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-spark torture soak fleet costs test-image lint format docs lock wheel clean
+.PHONY: help setup demo test test-slow test-spark torture soak fleet costs test-image lint format docs lock wheel clean readme
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ fleet: $(VENV)/.dev ## 1, 8 and 32 devices at once; writes the figures into docs
 
 costs: $(VENV)/.dev ## count what a device asks of S3; writes the figures into docs/databricks.md (four minutes)
 	$(BIN)/python -m tests.costs
+
+readme: $(VENV)/.dev ## follow README.md word for word, in a clone in an empty folder
+	$(BIN)/python -m tests.readme
 
 test-image: ## build the image with docker or buildah and try it
 	deploy/test-image.sh

@@ -104,7 +104,7 @@ def test_links_between_documents_lead_somewhere():
 def test_flags_and_commands_in_the_documents_exist():
     """What a person copies from a document is understood by the program."""
     known = set(re.findall(r"--[a-z][a-z-]+", (ROOT / "docs" / "commands.md").read_text())) | {"--version"}
-    for block in re.findall(r"```(?:sh|console)\n(.*?)```", prose(), re.DOTALL):
+    for block in re.findall(r"```(?:sh|console)[^\n]*\n(.*?)```", prose(), re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             if "edge-delta " in line and not line.lstrip().startswith("#"):
                 assert set(re.findall(r"--[a-z][a-z-]+", line.split("edge-delta ", 1)[1])) <= known, line
