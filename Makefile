@@ -49,7 +49,7 @@ costs: $(VENV)/.dev ## count what a device asks of S3; writes the figures into d
 readme: $(VENV)/.dev ## follow README.md word for word, in a clone in an empty folder
 	$(BIN)/python -m tests.readme
 
-test-image: ## build the image with docker or buildah and try it
+test-image: $(VENV)/.dev ## build the image with docker or buildah and try it
 	deploy/test-image.sh
 
 format: $(VENV)/.dev ## format the code
