@@ -5,7 +5,7 @@
 #   ./build.sh --tag 1.2.0 --push       for all PLATFORMS, pushed to --registry
 #   ./build.sh --registry local --push  to a registry on this machine, localhost:5000
 #
-# Flags: --tag TAG (default: the version in edge_delta/__init__.py), --push, --registry HOST|local (default: ghcr.io)
+# Flags: --tag TAG (default: the version in edge_delta/__init__.py), --push, --registry HOST|local (default: the engine's own)
 # Environment: PLATFORMS (linux/amd64,linux/arm64), ORGANIZATION_NAME (edge-delta), IMAGE_NAME (edge-delta),
 # ENGINE (docker or buildah, whichever is there)
 set -euo pipefail
@@ -17,7 +17,7 @@ fail() {
 }
 
 tag=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' edge_delta/__init__.py)
-registry=ghcr.io
+registry=""
 push=false
 while [ $# -gt 0 ]; do
   case $1 in
@@ -30,7 +30,7 @@ while [ $# -gt 0 ]; do
 done
 [ "$registry" = local ] && registry=localhost:5000
 organization=${ORGANIZATION_NAME:-edge-delta}
-image=$registry/$organization/${IMAGE_NAME:-edge-delta}:$tag
+image=${registry:+$registry/}$organization/${IMAGE_NAME:-edge-delta}:$tag
 platforms=${PLATFORMS:-linux/amd64,linux/arm64}
 
 engine=${ENGINE:-}

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import tomli
 
+from edge_delta import __version__
 from edge_delta.cli import build_parser
 from edge_delta.config import ENVIRONMENT, ENVIRONMENT_JSON
 from edge_delta.metrics import METRICS
@@ -90,6 +91,19 @@ def test_build_sh_says_what_it_can_do():
     text = accepted(ROOT / "build.sh", "--help")
     for word in ("--tag", "--push", "--registry", "PLATFORMS", "ORGANIZATION_NAME", "IMAGE_NAME"):
         assert word in text
+
+
+def test_all_files_name_the_image_that_build_sh_makes():
+    name = f"edge-delta/edge-delta:{__version__}"
+    files = [
+        *BACALHAU,
+        DEPLOY / "docker-compose.yml",
+        DEPLOY / "kubernetes" / "edge-delta.yaml",
+        ROOT / "docs/docker.md",
+    ]
+    for path in files:
+        named = set(re.findall(r"[\w./]*edge-delta/edge-delta:[\w.]+", path.read_text()))
+        assert named == {name}, path
 
 
 def test_build_sh_refuses_what_it_does_not_know():
