@@ -326,8 +326,12 @@ def error_messages() -> str:
         one = getattr(errors, kind)
         lines += ["", f"## {kind}", "", f"{one.__doc__.splitlines()[0]} Exit code {one.exit_code}.", ""]
         lines += ["| message | what to do |", "| --- | --- |"]
-        for fact, hint in ((f, h) for n, f, h in found if n == kind):
-            lines.append(f"| {cell(fact)} | {cell(hint) or 'Nothing, unless it goes on: it is tried again.'} |")
+        # Where an error is raised again with what it said and a cure, that is the cure of those that have none.
+        passed_on = [hint for name, fact, hint in found if name == kind and not fact.strip("…; ")]
+        if one.exit_code == errors.EdgeDeltaError.exit_code:
+            passed_on.append("Nothing, unless it goes on: it is tried again.")
+        for fact, hint in ((f, h) for n, f, h in found if n == kind and f.strip("…; ")):
+            lines.append(f"| {cell(fact)} | {cell(hint or passed_on[0])} |")
     return "\n".join(lines) + "\n"
 
 
@@ -339,7 +343,7 @@ def raised_in(path: Path) -> Iterator[tuple[str, str, str]]:
         kind = getattr(errors, node.func.id, None)
         if isinstance(kind, type) and issubclass(kind, errors.EdgeDeltaError):
             fact, hint, *_ = [*map(spelled, node.args), ""]
-            if fact.strip("…; "):
+            if fact.strip("…; ") or hint.strip("…; "):
                 yield node.func.id, fact, hint
 
 
