@@ -9,7 +9,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-spark torture soak fleet costs test-image lint format docs lock wheel clean readme
+.PHONY: help setup demo test test-slow test-spark torture soak fleet costs readme test-image lint format docs screens lock \
+	wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +59,10 @@ format: $(VENV)/.dev ## format the code
 
 docs: $(VENV)/.dev ## write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py
+
+screens: $(VENV)/.dev ## take the pictures of docs/screens anew, from running programs
+	$(BIN)/python docs/screens.py
+	$(BIN)/python docs/dashboard/take.py
 
 # The newest versions that pyproject.toml allows; the locks then go into one commit with whatever they break.
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
