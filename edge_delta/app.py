@@ -46,6 +46,7 @@ class Parts:
     source: SQLiteSource
     node_id: str
     log: Log
+    wait: Callable[[float], bool] | None = None
 
 
 def now() -> datetime:
@@ -78,7 +79,7 @@ def run(
     with state.locked(), presence(settings, state, log) as seen:
         outage = Outage(log, seen.observers)
         starting = Persistence(outage, stop, for_seconds=settings.retry_for if settings.once else None)
-        engine = starting.call(lambda: build(settings, state, log, seen, flags=flags))
+        engine = starting.call(lambda: build(settings, state, log, seen, flags=flags, wait=stop.wait))
         if engine is None:
             return False
         if settings.once:
@@ -88,13 +89,14 @@ def run(
         return not engine.behind
 
 
-def build(
+def build(  # noqa: PLR0913 - the parts that the process has when it starts
     settings: Settings,
     state: StateDirectory,
     log: Log,
     seen: Presence,
     *,
     flags: Mapping[str, Any] = MappingProxyType({}),
+    wait: Callable[[float], bool] | None = None,
 ) -> Engine:
     """Put the parts together for these settings.
 
@@ -104,6 +106,7 @@ def build(
         log: where events go.
         seen: who hears of what it does.
         flags: what the command line said.
+        wait: waits for so many seconds, and returns whether it was told to stop.
 
     Raises:
         EdgeDeltaError: if something that is needed is not there.
@@ -112,7 +115,7 @@ def build(
     if not source.keyed_by_rowid:
         log.warning(Event.NO_ROWID, table=source.table, order_by=source.timestamp.name if source.timestamp else None)
     node_id = _node_id(settings, state, source, new_node=bool(flags.get("new_node")))
-    parts = Parts(source, node_id, log)
+    parts = Parts(source, node_id, log, wait)
     lanes = lanes_of(settings, parts)
     for lane in lanes:
         _take_over(lane, source, state, log)
@@ -177,6 +180,7 @@ def sink_for(  # noqa: PLR0913 - one argument a property of the table
     append_only: bool = True,
     marks: Sequence[Mark] = COMMON_MARKS,
     notes: Mapping[str, str] | None = None,
+    wait: Callable[[float], bool] | None = None,
 ) -> DeltaSink:
     """The sink of one of this device's tables."""
     uri = storage.address(settings.table_path, node_id=node_id) + suffix
@@ -191,7 +195,7 @@ def sink_for(  # noqa: PLR0913 - one argument a property of the table
         connect_timeout=place.connect_timeout,
     )
     app_id = application_id(node_id, source_table, part)
-    return DeltaSink(uri, options, app_id, append_only=append_only, marks=marks, notes=notes)
+    return DeltaSink(uri, options, app_id, append_only=append_only, marks=marks, notes=notes, wait=wait)
 
 
 def lanes_of(settings: Settings, parts: Parts) -> list[Lane]:
@@ -229,8 +233,18 @@ def _lane(settings: Settings, name: str, parts: Parts) -> Lane:
         append_only=not windowed,
         marks=marks,
         notes=_privacy_policy(settings, name),
+        wait=parts.wait,
     )
-    rejects = sink_for(settings, modes.REJECTED_SUFFIX, parts.node_id, table, part=name, append_only=False, marks=())
+    rejects = sink_for(
+        settings,
+        modes.REJECTED_SUFFIX,
+        parts.node_id,
+        table,
+        part=name,
+        append_only=False,
+        marks=(),
+        wait=parts.wait,
+    )
     return lane(
         name,
         source=parts.source,

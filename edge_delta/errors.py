@@ -9,6 +9,7 @@
     │   ├── StorageUnavailable             the object store or disk does not answer or refuses
     │   │   └── NoSpace                    it is full
     │   └── CommitConflict                 another commit came first, or ours was stored unheard
+    │       └── TableCrowded               other writers came first at every try
     └── DecisionNeeded            exit 3   a person has to decide
         ├── SourceReset                    the source is not the one that the cursor belongs to
         ├── SchemaMismatch                 rows cannot be made to fit the table
@@ -84,6 +85,10 @@ class NoSpace(StorageUnavailable):
 
 class CommitConflict(TransientError):
     """The commit was refused because of another one; the log decides whether ours stands."""
+
+
+class TableCrowded(CommitConflict):
+    """So many write this table that each try to commit came too late."""
 
 
 class DecisionNeeded(EdgeDeltaError):

@@ -21,6 +21,10 @@ T = TypeVar("T")
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 300.0
 _SAY_EVERY = 300.0
+_FIRST_TURN = 1.0
+_LONGEST_TURN = 30.0
+_TURNS = 8
+_CROWDED_FOR = 300.0
 
 
 class Outage:
@@ -69,6 +73,50 @@ class Outage:
             for observer in self._observers:
                 observer.recovered()
         self._since, self.failures = None, 0
+
+
+class Turns:
+    """Pauses between tries to commit to a table that others write too, so that they come one after the other.
+
+    The pauses grow while tries are lost and shrink with each commit, but they do not end with it: a table that was
+    crowded a moment ago still is.
+
+    Args:
+        wait: waits for so many seconds, and returns whether it was told to stop.
+    """
+
+    def __init__(self, wait: Callable[[float], bool]) -> None:
+        self._wait = wait
+        self._longest = 0.0
+        self._lost = 0
+        self._last_lost = 0.0
+
+    def await_ours(self) -> None:
+        """Before a commit."""
+        if self._longest and time.monotonic() - self._last_lost > _CROWDED_FOR:
+            self._longest = 0.0
+        if self._longest:
+            self._pause()
+
+    def lost(self) -> bool:
+        """All tries of a commit were lost. Waits; returns whether to try again."""
+        self._lost += 1
+        self._last_lost = time.monotonic()
+        self._longest = min(_LONGEST_TURN, max(_FIRST_TURN, self._longest * 2))
+        if self._lost < _TURNS and not self._pause():
+            return True
+        self._lost = 0
+        return False
+
+    def won(self) -> None:
+        """The commit stands."""
+        self._lost = 0
+        self._longest *= 0.9
+
+    def _pause(self) -> bool:
+        import random  # noqa: PLC0415 - only where a table is crowded
+
+        return self._wait(random.uniform(0, self._longest))  # noqa: S311
 
 
 class Persistence:

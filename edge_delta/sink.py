@@ -14,6 +14,7 @@ since the handle's snapshot. So the cursor is read on the very handle that commi
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -30,11 +31,12 @@ from deltalake import (
 from deltalake.exceptions import TableNotFoundError
 
 from edge_delta import storage
-from edge_delta.errors import CommitConflict, ProtocolUnsupported, SchemaMismatch
+from edge_delta.errors import CommitConflict, ProtocolUnsupported, SchemaMismatch, TableCrowded
 from edge_delta.model import Commit, Cursor, Mark
+from edge_delta.retry import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import polars as pl
 
@@ -49,7 +51,8 @@ COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS)
 _COMMITS_PER_HANDLE = 100
 _ROWS_PER_GROUP = 262_144
 """Rows that readers can leave out together by their statistics, and that a compaction has to hold in memory."""
-_COMMIT_RETRIES = 100
+_COMMIT_RETRIES = 2
+"""Tries that delta-rs makes by itself, without a pause; then `Turns` paces them, and the data file is written again."""
 _LATER = "and a day later ALTER TABLE … DROP FEATURE checkpointProtection TRUNCATE HISTORY"
 _FOR_EVER = "that feature cannot be dropped: keep the table for reading, and set another table_path"
 _NOT_WRITABLE = {
@@ -83,6 +86,7 @@ class DeltaSink:
         append_only: whether the table, when created here, refuses deletes and updates.
         marks: the marks that go with the cursor in this table.
         notes: recorded with every commit, for people who read the table's history.
+        wait: waits between tries where others write the table too, see `Turns`.
     """
 
     def __init__(  # noqa: PLR0913 - one argument a property of the table
@@ -94,6 +98,7 @@ class DeltaSink:
         append_only: bool = True,
         marks: Sequence[Mark] = COMMON_MARKS,
         notes: Mapping[str, str] | None = None,
+        wait: Callable[[float], bool] | None = None,
     ) -> None:
         self.uri = uri
         self._options = dict(options)
@@ -101,6 +106,7 @@ class DeltaSink:
         self._append_only = append_only
         self._marks = marks
         self._notes = dict(notes or {})
+        self._turns = Turns(wait or threading.Event().wait)
         self._handle: DeltaTable | None = None
         self._known_missing = False
         self._cursor: Cursor | None = None
@@ -242,6 +248,18 @@ class DeltaSink:
             StorageUnavailable: if the store did not take it.
         """
         started = time.perf_counter()
+        self._turns.await_ours()
+        while True:
+            try:
+                commit = self._append(frame, cursor, replacing, started)
+            except TableCrowded:
+                if not self._turns.lost():
+                    raise
+            else:
+                self._turns.won()
+                return commit
+
+    def _append(self, frame: pl.DataFrame, cursor: Cursor, replacing: str | None, started: float) -> Commit:
         try:
             table = self._open() or self._create(frame)
             self._refuse_to_go_back(cursor)

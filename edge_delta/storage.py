@@ -16,6 +16,7 @@ from edge_delta.errors import (
     ProtocolUnsupported,
     SchemaMismatch,
     StorageUnavailable,
+    TableCrowded,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _REFUSED = re.compile(
 )
 _FULL = re.compile(r"No space left|StorageFull|Disk quota|os error 28\b", re.IGNORECASE)
 _FEATURES = re.compile(r"Unsupported table features required")
+_TRIES_LOST = re.compile(r"Failed to commit transaction: \d+$")
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound")
 _NO_CREDENTIALS = re.compile(r"credential|instance metadata|169\.254\.169\.254|IMDS", re.IGNORECASE)
 _SECRETS = re.compile(r"(X-Amz-(?:Credential|Signature|Security-Token)=|sig=|AccountKey=)[^&\s\"]+", re.IGNORECASE)
@@ -148,6 +150,10 @@ def _translated(uri: str) -> Iterator[None]:
     except CommitFailedError as error:
         if _FEATURES.search(str(error)):
             raise _unwritable(uri, error) from error
+        if _TRIES_LOST.search(_whole(error)):
+            raise TableCrowded(
+                f"other writers of {uri} came first at every try", "Give each device its own table, see docs/fleets.md"
+            ) from error
         raise CommitConflict(f"a commit to {uri} was refused: {plain(error)}") from error
     except DeltaProtocolError as error:
         raise _unwritable(uri, error) from error

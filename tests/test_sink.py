@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +13,7 @@ import polars as pl
 import pytest
 from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, write_deltalake
 
-from edge_delta.errors import CommitConflict, ProtocolUnsupported, SchemaMismatch, StorageUnavailable
+from edge_delta.errors import CommitConflict, ProtocolUnsupported, SchemaMismatch, StorageUnavailable, TableCrowded
 from edge_delta.model import Cursor
 from edge_delta.sink import DeltaSink, application_id
 from tests.support.tables import assert_plain_protocol
@@ -278,3 +280,71 @@ def test_delta_rs_still_takes_a_txn_version_twice(folder):
             uri, frame(1), mode="append", commit_properties=CommitProperties(app_transactions=[Transaction("a", 1)])
         )
     assert ids(folder) == [1, 1]
+
+
+# -- a table that many write
+
+COMMIT = r"_delta_log/\d{20}\.json$"
+
+
+class Crowd:
+    """Rivals who commit in front of so many of a sink's tries, and the pauses that it makes."""
+
+    def __init__(self, proxy, place):
+        direct = place.options | {"aws_endpoint_url": "http://{}:{}".format(*proxy.target)}
+        self.rival = DeltaSink(place.uri(SUFFIX), direct, "rival")
+        self.sink = DeltaSink(place.uri(SUFFIX), place.options, APP, wait=self.wait)
+        self.tries = lambda: len(proxy.requests("PUT", COMMIT))
+        self.left, self.told_to_stop, self.pauses = 0, False, []
+        self.rows = itertools.count(1000)
+        self.sink.append(frame(1), at(1))
+        proxy.chaos = self.before
+
+    def wait(self, seconds):
+        self.pauses.append(seconds)
+        return self.told_to_stop
+
+    def before(self, method, path):
+        if self.left and method == "PUT" and re.search(COMMIT, path):
+            self.left -= 1
+            row = next(self.rows)
+            self.rival.append(frame(row), at(row))
+
+
+@pytest.fixture
+def crowd(proxy, wired_lake):
+    return Crowd(proxy, wired_lake)
+
+
+def ours(place):
+    return [row for row in ids(place) if row < 1000]
+
+
+def test_a_commit_that_others_get_in_front_of_is_tried_again_after_growing_pauses(crowd, wired_lake):
+    crowd.left, before = 12, crowd.tries()
+    crowd.sink.append(frame(2), at(2))
+    assert ours(wired_lake) == [1, 2]
+    assert crowd.tries() - before == 13
+    lost = len(crowd.pauses)
+    assert 3 <= lost <= 6
+    assert all(0 <= pause <= 2**turn for turn, pause in enumerate(crowd.pauses))
+    crowd.sink.append(frame(3), at(3))
+    assert len(crowd.pauses) == lost + 1, "a table that was crowded a moment ago still is"
+
+
+def test_a_table_that_stays_crowded_is_a_transient_error_and_the_batch_is_written_later_once(crowd, wired_lake):
+    crowd.left = 10_000
+    with pytest.raises(TableCrowded, match="came first at every try"):
+        crowd.sink.append(frame(2), at(2))
+    assert len(crowd.pauses) == 7
+    crowd.left = 0
+    crowd.sink.append(frame(2), at(2))
+    assert ours(wired_lake) == [1, 2]
+
+
+def test_a_pause_in_front_of_a_crowded_table_ends_when_the_process_is_told_to_stop(crowd, wired_lake):
+    crowd.left, crowd.told_to_stop = 10_000, True
+    with pytest.raises(TableCrowded):
+        crowd.sink.append(frame(2), at(2))
+    assert len(crowd.pauses) == 1
+    assert ours(wired_lake) == [1]

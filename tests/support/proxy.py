@@ -121,7 +121,7 @@ class Proxy:
     """
 
     def __init__(self, port: int) -> None:
-        self._target = ("127.0.0.1", port)
+        self.target = ("127.0.0.1", port)
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._listener.getsockname()[1]
@@ -189,7 +189,7 @@ class Proxy:
         with self._kept(client), contextlib.suppress(OSError):
             if self.down:
                 return
-            with self._kept(socket.create_connection(self._target)) as server:
+            with self._kept(socket.create_connection(self.target)) as server:
                 while self._one(client, server):
                     pass
 
