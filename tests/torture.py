@@ -1,14 +1,17 @@
 """Kills and faults on the wire at random, over a live writer, in all modes at once, on S3.
 
-``python -m tests.torture --kills 500 --faults 2000`` goes on until there were as many of both; then everything that is
-waiting is delivered, and the tables are checked by ``edge-delta verify`` and by another engine.
+``python -m tests.torture --kills 500 --faults 2000`` goes on until there were as many of both, or for ``--minutes``;
+then everything that is waiting is delivered, and the tables are checked by ``edge-delta verify`` and by another engine.
+If something is wrong, the folder with the database and the tables is kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import random
+import shutil
 import sys
 import tempfile
 import threading
@@ -46,6 +49,8 @@ FAULTS: dict[str, Fault] = {
 }
 _SHARE = 0.07
 """The share of requests that a fault hits."""
+_SAY_EVERY = 20
+"""Kills between two lines on stderr."""
 _TICK = 0.2
 _ROWS_A_TICK = 10
 _PLACES = {"batch committed": "after a commit", "cycle started": "in a cycle", "started": "at the start"}
@@ -70,15 +75,16 @@ class Torture:
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)
 
-    def run(self, *, kills: int, faults: int) -> str:
+    def run(self, *, kills: int, faults: int, minutes: float = math.inf) -> str:
         """Go on until there were that many kills and faults; the table of what was done, if all is right."""
+        until = time.monotonic() + 60 * minutes
         (self.directory / "device").mkdir()
         with Proxy(self.server.port) as proxy, Sensor(self.directory / "device" / "sensor.db") as sensor:
             modes.create(sensor)
             edge = self._device(sensor, lake_at(proxy.url))
             proxy.chaos = self._fault
             with _writing(sensor.path):
-                while self.kills.total() < kills or self.faults.total() < faults:
+                while time.monotonic() < until and (self.kills.total() < kills or self.faults.total() < faults):
                     self._once(edge)
             proxy.chaos = lambda _method, _path: None
             edge.once(flush=True, max_batch_size=5000, retry_for=60, timeout=600).succeeded()
@@ -121,6 +127,8 @@ class Torture:
         running.kill()
         self.kills[_where(running)] += 1
         running.log.unlink()
+        if self.kills.total() % _SAY_EVERY == 0:
+            sys.stderr.write(f"{self.kills.total()} kills, {self.faults.total()} faults\n")
 
     def _checked(self, sensor: Sensor, place: Place, edge: EdgeDelta) -> str:
         place = type(place)(edge.flags["table_path"], place.environment, place.url)
@@ -171,16 +179,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--faults", type=int, default=2000)
+    parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--seed", type=int, default=20261122)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        directory = Path(folder)
-        server = Weed(directory)
-        try:
-            torture = Torture(directory, server, options.seed)
-            sys.stdout.write(torture.run(kills=options.kills, faults=options.faults) + "\n")
-        finally:
-            server.stop()
+    directory = Path(tempfile.mkdtemp(prefix="torture-"))
+    server = Weed(directory)
+    try:
+        torture = Torture(directory, server, options.seed)
+        table = torture.run(kills=options.kills, faults=options.faults, minutes=options.minutes)
+    except BaseException:
+        sys.stderr.write(f"what there was is in {directory}\n")
+        raise
+    finally:
+        server.stop()
+    shutil.rmtree(directory, ignore_errors=True)
+    sys.stdout.write(table + "\n")
+    if torture.kills.total() < options.kills or torture.faults.total() < options.faults:
+        sys.exit(
+            f"not enough in {options.minutes:g} minutes: {options.kills} kills, {options.faults} faults were wanted"
+        )
 
 
 if __name__ == "__main__":
