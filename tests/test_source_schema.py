@@ -183,3 +183,11 @@ def test_a_column_added_while_it_reads_is_seen_by_the_next_batch(sensor):
     sensor.add(5)
     assert "rain" in source.read_after(batch.cursor, limit=10).frame.columns
     database.close()
+
+
+def test_the_smallest_integer_as_a_time_does_not_stop_a_table_that_is_read_by_time(sensor, folder):
+    """SQLite's abs() ends the statement with "integer overflow" on it."""
+    sensor.run("CREATE TABLE t (sensor TEXT PRIMARY KEY, at INTEGER, v REAL) WITHOUT ROWID")
+    sensor.many("INSERT INTO t VALUES (?, ?, ?)", [("a", -(2**63), 1.0), ("b", 1767225600, 2.0)])
+    deliver(sensor.path, folder, timestamp_col="at", processing_mode="raw")
+    assert sorted(folder.read("_0_raw")["v"]) == [1.0, 2.0]

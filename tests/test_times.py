@@ -104,3 +104,11 @@ def test_extreme_floats_are_no_exception(extreme):
 def test_the_offset_that_a_time_was_written_with(text, offset):
     frame = pl.DataFrame({"t": [text]}, schema={"t": pl.String})
     assert frame.select(times.offset_of(pl.col("t"))).item() == offset
+
+
+def test_years_that_no_reader_knows_are_no_times():
+    """Numbers reach far: one row with the year -219 stopped every later one, because Python has no such date."""
+    wanted = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), None]
+    assert parse("0001-01-01", "9999-12-31T23:59:59Z", None) == wanted
+    assert parse(-69_076_350_813_334_790.0, 1_767_225_600.0) == [None, datetime(2026, 1, 1, tzinfo=UTC)]
+    assert parse("-69076350813334790", "0000-12-31T23:59:59Z", "9999-12-31T23:59:59-01:00") == [None] * 3

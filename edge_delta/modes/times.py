@@ -15,6 +15,7 @@ _JULIAN_DAY_OF_EPOCH = 2440587.5
 _JULIAN_DAYS = (2_300_000.0, 2_700_000.0)  # the years 1585 to 2680
 _FAST_FORM = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?[+-]\d\d:\d\d$", re.ASCII)
 _MICROSECONDS_A_DAY = 86_400_000_000
+_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999, all that readers know
 _SECONDS_BELOW, _MILLISECONDS_BELOW, _MICROSECONDS_BELOW = 1e11, 1e14, 1e17
 
 
@@ -22,7 +23,8 @@ def parsed(column: pl.Expr) -> pl.Expr:
     """A time column as UTC timestamps; null where it cannot be read as a time.
 
     ISO 8601 text with any offset, or without one (then UTC), a date alone; numbers, also as text, as seconds,
-    milliseconds, microseconds or nanoseconds since 1970 told apart by their size, or as Julian days.
+    milliseconds, microseconds or nanoseconds since 1970 told apart by their size, or as Julian days. Only the years
+    1 to 9999 are times.
     """
     return column.map_batches(_parse, return_dtype=UTC)
 
@@ -49,6 +51,15 @@ def _sample(values: pl.Series) -> str:
 
 
 def _parse(values: pl.Series) -> pl.Series:
+    times = _any_year(values)
+    micros = times.cast(pl.Int64)
+    first, last = micros.min(), micros.max()
+    if first is None or (first >= _FIRST and last <= _LAST):  # type: ignore[operator]
+        return times
+    return times.set(~micros.is_between(_FIRST, _LAST), None)
+
+
+def _any_year(values: pl.Series) -> pl.Series:
     if values.dtype == pl.String:
         return _from_text(values)
     if values.dtype.is_numeric():

@@ -198,7 +198,7 @@ class SQLiteSource:
                 value = quoted(column.name)
                 bounds = [f"CAST({value} AS REAL) >= {low!r}"] if low is not None else []
                 bounds += [f"CAST({value} AS REAL) <= {high!r}"] if high is not None else []
-                bounds += [f"abs({value}) <= {_LARGEST!r}"] if column.kind is Kind.REAL else []
+                bounds += [f"abs(CAST({value} AS REAL)) <= {_LARGEST!r}"] if column.kind is Kind.REAL else []
                 where = " AND ".join([f"{self._table.key} <= {upto}", f"{value} IS NOT NULL", *bounds, *fits])
                 # With max(), SQLite takes the other columns from the row that has the maximum.
                 sql = (

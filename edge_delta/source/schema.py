@@ -153,10 +153,11 @@ def _key(  # noqa: PLR0913 - the facts of one table, used once
 def milliseconds(column: str) -> str:
     """SQL for a time of any of the usual forms as milliseconds since 1970; no time at all sorts first."""
     julian = f"CAST(round((julianday({column}) - 2440587.5) * 86400000.0) AS INTEGER)"
+    size = f"abs(CAST({column} AS REAL))"  # of the smallest integer, abs() is an error
     number = (
         f"CASE WHEN {column} BETWEEN 2000000 AND 3000000 THEN {julian} "
-        f"WHEN abs({column}) < 100000000000 THEN CAST({column} * 1000 AS INTEGER) "
-        f"WHEN abs({column}) < 100000000000000 THEN CAST({column} AS INTEGER) "
+        f"WHEN {size} < 100000000000 THEN CAST({column} * 1000 AS INTEGER) "
+        f"WHEN {size} < 100000000000000 THEN CAST({column} AS INTEGER) "
         f"ELSE CAST({column} / 1000 AS INTEGER) END"
     )
     return f"coalesce(CASE typeof({column}) WHEN 'text' THEN {julian} ELSE {number} END, 0)"
