@@ -5,6 +5,7 @@ log says once that it is unavailable and once that it is over.
 from __future__ import annotations
 
 import io
+import json
 import statistics
 import time
 
@@ -112,6 +113,39 @@ def test_credentials_that_are_renewed_in_their_file_are_taken_over_without_a_res
     assert running.terminate() == 0
     assert proxy.requests()
     assert ids(wired_lake) == list(range(1, 101))
+
+
+def test_credentials_that_expire_while_it_runs_are_fetched_again_through_the_chain(
+    tmp_path, sensor, proxy, edge, wired_lake
+):
+    issued, config = tmp_path / "issued", tmp_path / "aws-config"
+    answer = {"Version": 1, "AccessKeyId": ACCESS_KEY, "SecretAccessKey": SECRET_KEY}
+    script = tmp_path / "issue.sh"
+    script.write_text(
+        f"#!/bin/sh\necho >>{issued}\n"
+        f"at=$(date -u -d '+3 seconds' +%Y-%m-%dT%H:%M:%SZ)\n"
+        f"echo '{json.dumps(answer)[:-1]}, \"Expiration\": \"'$at'\"}}'\n",
+        encoding="ascii",
+    )
+    config.write_text(f"[default]\ncredential_process = sh {script}\n", encoding="ascii")
+    edge.environment = {k: v for k, v in wired_lake.environment.items() if "KEY" not in k}
+    edge.environment |= {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
+
+    def times():
+        return len(issued.read_text(encoding="ascii").splitlines()) if issued.exists() else 0
+
+    sensor.add(100)
+    running = edge.start()
+    running.wait_for("batch committed", count=2, timeout=60)
+    expired_at = times()
+    assert expired_at > 0
+    proxy.chaos = lambda _method, _path: Answer(403, "ExpiredToken") if times() == expired_at else None
+    sensor.add(100, start=100)
+    running.wait_until(lambda: times() > expired_at, what="new credentials", timeout=60)
+    running.wait_until(lambda: wired_lake.read().height == 200, what="the rows", timeout=60)
+    assert running.terminate() == 0
+    assert len(running.named("unavailable")) == len(running.named("recovered")) <= 1
+    assert ids(wired_lake) == list(range(1, 201))
 
 
 def test_pauses_grow_to_a_limit_and_are_never_in_step():
