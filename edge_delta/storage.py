@@ -32,6 +32,7 @@ _REFUSED = re.compile(
 _FULL = re.compile(r"No space left|StorageFull|Disk quota|os error 28\b", re.IGNORECASE)
 _FEATURES = re.compile(r"Unsupported table features required")
 _TRIES_LOST = re.compile(r"Failed to commit transaction: \d+$")
+_NOT_READ_BACK = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]\\^|]")  # delta-rs decodes, replaces, or panics
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound")
 _NO_CREDENTIALS = re.compile(r"credential|instance metadata|169\.254\.169\.254|IMDS", re.IGNORECASE)
 _SECRETS = re.compile(r"(X-Amz-(?:Credential|Signature|Security-Token)=|sig=|AccountKey=)[^&\s\"]+", re.IGNORECASE)
@@ -42,11 +43,17 @@ def address(table_path: str, *, node_id: str) -> str:
     """The base of this device's tables, without a slash at its end.
 
     Raises:
-        ConfigurationError: if the address has a scheme that is not supported, or a brace that is not ``{node_id}``.
+        ConfigurationError: if the address has a scheme that is not supported, a brace that is not ``{node_id}``, or a
+            character that delta-rs does not find again.
     """
     filled = table_path.replace("{node_id}", node_id)
     if "{" in filled or "}" in filled:
         raise ConfigurationError(f"table_path {table_path!r} has a placeholder other than {{node_id}}", "Remove it")
+    odd = _NOT_READ_BACK.search(filled)
+    if odd:
+        raise ConfigurationError(
+            f"table_path {table_path!r} has {odd[0]!r}, which delta-rs would not find again", "Use another name"
+        )
     if "://" in filled:
         if not filled.startswith(_SCHEMES):
             raise ConfigurationError(

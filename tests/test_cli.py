@@ -310,3 +310,27 @@ def test_secrets_are_masked_where_settings_are_shown(sensor, folder, command):
     )
     assert done.code == 0
     assert "very-secret" not in done.stderr
+
+
+def test_paths_are_taken_as_they_are_and_not_interpreted(sensor, command, tmp_path):
+    odd = tmp_path / "a $HOME $(touch gone) * ?mode=memory #1 50% ;&"
+    odd.mkdir()
+    place = Place(str(odd / "lake" / "readings"))
+    sensor.open(odd / "sensor.db")
+    sensor.create()
+    sensor.add(20)
+    command(odd / "sensor.db", place, node_id="n1", state_dir=odd / "state").once().succeeded()
+    assert place.table().count() == 20  # by delta-rs; Polars takes such paths for patterns
+    assert (odd / "state" / "last_upload.json").exists()
+    assert {p.name for p in odd.iterdir()} == {"sensor.db", "sensor.db-wal", "sensor.db-shm", "lake", "state"}
+    assert not list(tmp_path.rglob("gone"))
+
+
+@pytest.mark.parametrize("odd", ["%41", "[", "]", "\\", "^", "|"])
+def test_a_table_path_that_delta_rs_would_not_find_again_is_refused(odd, sensor, command, tmp_path):
+    """It decodes one, takes another for a slash, and panics on the rest."""
+    sensor.create()
+    done = command(sensor.path, Place(str(tmp_path / f"a{odd}" / "readings")), node_id="n1").once()
+    assert done.code == 2
+    assert f"has {odd!r}" in done.error
+    assert not list(tmp_path.glob("a*"))
