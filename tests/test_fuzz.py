@@ -32,9 +32,8 @@ declared = st.one_of(
     st.builds("{}({},{})".format, words, st.integers(-9, 99), st.integers(0, 9)),
 )
 unshrunk = settings(quick, phases=[Phase.generate])  # making an example smaller takes minutes
-computed = st.sampled_from(
-    ("{c}", "{c} || 'x'", "typeof({c})", "-{c}", "hex({c})", "{c} IS NULL", "1.0 / {c}", "CAST({c} AS BLOB)", "NULL")
-)
+# Nothing that makes text of a real number: the sensor's SQLite and ours may write another number of digits.
+computed = st.sampled_from(("{c}", "typeof({c})", "-{c}", "{c} IS NULL", "1.0 / {c}", "'x'", "zeroblob(3)", "NULL"))
 
 
 @dataclass(frozen=True)
