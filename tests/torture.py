@@ -47,7 +47,7 @@ FAULTS: dict[str, Fault] = {
     "stall past the timeout": Stall(1.5),
     "body cut": CutBody(20),
 }
-_SHARE = 0.01
+_SHARE = 0.025
 """The share of requests that a fault hits. A start makes hundreds of them, and one 403 among them begins it anew."""
 _SAY_EVERY = 20
 """Kills between two lines on stderr."""
