@@ -21,8 +21,8 @@ T = TypeVar("T")
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 300.0
 _SAY_EVERY = 300.0
-_FIRST_TURN = 1.0
-_LONGEST_TURN = 30.0
+_FIRST_TURN = 0.5
+_LONGEST_TURN = 15.0
 _TURNS = 8
 _CROWDED_FOR = 300.0
 
@@ -111,7 +111,7 @@ class Turns:
     def won(self) -> None:
         """The commit stands."""
         self._lost = 0
-        self._longest *= 0.9
+        self._longest = self._longest * 0.75 if self._longest > _FIRST_TURN else 0.0
 
     def _pause(self) -> bool:
         import random  # noqa: PLC0415 - only where a table is crowded

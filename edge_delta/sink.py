@@ -51,7 +51,7 @@ COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS)
 _COMMITS_PER_HANDLE = 100
 _ROWS_PER_GROUP = 262_144
 """Rows that readers can leave out together by their statistics, and that a compaction has to hold in memory."""
-_COMMIT_RETRIES = 2
+_COMMIT_RETRIES = 4
 """Tries that delta-rs makes by itself, without a pause; then `Turns` paces them, and the data file is written again."""
 _LATER = "and a day later ALTER TABLE … DROP FEATURE checkpointProtection TRUNCATE HISTORY"
 _FOR_EVER = "that feature cannot be dropped: keep the table for reading, and set another table_path"
