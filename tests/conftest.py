@@ -27,7 +27,7 @@ def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def lake_at(url: str) -> Place:
+def lake_at(url: str, bucket: str = BUCKET) -> Place:
     """A prefix of its own in the bucket, reached through this address."""
     environment = {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
@@ -35,7 +35,7 @@ def lake_at(url: str) -> Place:
         "AWS_ENDPOINT_URL": url,
         "AWS_REGION": "us-east-1",
     }
-    return Place(f"s3://{BUCKET}/{uuid.uuid4().hex}/readings", environment, url)
+    return Place(f"s3://{bucket}/{uuid.uuid4().hex}/readings", environment, url)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A proxy on loopback between edge-delta and the S3 server that counts requests and breaks those that a plan names.
 
-Everything is forwarded byte for byte, the Host header included, because S3 signatures cover it.
+Everything is forwarded byte for byte, the Host header included, because S3 signatures cover it. Only "Expect:
+100-continue" is answered here, and kept from the server, which would answer it as well.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 65_536
 _NO_BODY = (204, 304)
+_EXPECT = re.compile(rb"(?<=\r\n)expect:[^\r\n]*\r\n", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,14 @@ class CutBody:
     keep: int
 
 
-Fault = DropBefore | DropAnswer | Answer | Stall | CutBody
+@dataclass(frozen=True)
+class Hold:
+    """The server hears of the request only when the event comes, or after five minutes."""
+
+    until: threading.Event
+
+
+Fault = DropBefore | DropAnswer | Answer | Stall | CutBody | Hold
 
 
 @dataclass
@@ -228,6 +237,8 @@ class Proxy:
             exchange.status = fault.status
             self._send(client, _refusal(fault))
             return True
+        if isinstance(fault, Hold):
+            fault.until.wait(300)
         server.sendall(request.head + request.body)
         answer = self._read(server, head_only=exchange.method == "HEAD")
         if answer is None:
@@ -263,6 +274,7 @@ class Proxy:
         head += b"\r\n\r\n"
         if _header(head, "expect").lower() == "100-continue":
             source.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            head = _EXPECT.sub(b"", head)
         first = head.split(b" ", 2)
         if head_only or (first[0].startswith(b"HTTP/") and int(first[1][:3]) in _NO_BODY):
             return Message(head, b"")
