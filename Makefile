@@ -9,8 +9,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-spark torture soak fleet costs readme test-image lint format docs screens lock \
-	wheel clean
+.PHONY: help setup demo test test-slow test-spark test-spark-slow spark-beside torture soak fleet costs readme \
+	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,12 @@ test: $(VENV)/.dev ## run the tests
 
 test-spark: $(VENV)/.spark ## run the tests with Spark; needs Java 17 and Maven
 	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m pytest tests/spark -m "not slow"
+
+test-spark-slow: $(VENV)/.spark ## a million rows, and three minutes of streaming
+	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m pytest tests/spark -m slow
+
+spark-beside: $(VENV)/.spark ## OPTIMIZE of Spark beside live devices; writes the figures into docs/databricks.md
+	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m tests.spark.beside
 
 test-slow: $(VENV)/.dev ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
@@ -103,11 +109,14 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.created
 
 include benchmarks/bench.mk
 
+# Spark brings the rest.
+JARS_OF := io.delta,io.unitycatalog,org.apache.hadoop,org.reactivestreams,software.amazon.awssdk,software.amazon.eventstream,software.amazon.s3.analyticsaccelerator
+
 # Spark has an environment of its own: it is large, and nothing else needs it.
 $(VENV)/.spark: requirements-spark.lock tests/spark/pom.xml pyproject.toml | $(VENV)/.created
 	$(PYTHON) -m venv $(VENV)/spark
 	$(VENV)/spark/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements-spark.lock
 	$(VENV)/spark/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation --editable .
 	mvn -B -q -f tests/spark/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
-		-DincludeGroupIds=io.delta,io.unitycatalog -DoutputDirectory=$(SPARK_JARS)
+		-DincludeGroupIds=$(JARS_OF) -DoutputDirectory=$(abspath $(SPARK_JARS))
 	@touch $@
