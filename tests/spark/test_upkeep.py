@@ -1,88 +1,51 @@
-"""Spark as a second writer: by the documented procedure, and with features that delta-rs cannot write."""
+"""Spark's OPTIMIZE and VACUUM by the documented procedure: while the writers are stopped."""
 
 from __future__ import annotations
 
-import time
+from datetime import UTC, datetime
 
 import pytest
 
-from tests.support.inprocess import deliver
+from edge_delta import telemetry
+from edge_delta.maintenance import Keeper, Plan
+from tests.spark.conftest import address
 from tests.support.tables import assert_each_once
 
 
 @pytest.fixture
-def delivered(folder, sensor):
+def delivered(place, sensor, command):
+    """A table of five commits, from runs that have ended; place is a folder, then S3."""
     sensor.create()
-    for start in range(0, 500, 100):
-        sensor.add(100, start=start)
-        deliver(sensor.path, folder)
-    return folder
+    sensor.add(500)
+    command(sensor.path, place, node_id="n1").once(max_batch_size=100).succeeded()
+    return place
 
 
-def ids(place) -> list[int]:
-    return place.read()["reading_id"].to_list()
+def seen_by_spark(spark, place) -> list[int]:
+    return [row.reading_id for row in spark.read.format("delta").load(address(place)).select("reading_id").collect()]
 
 
-def test_optimize_and_vacuum_between_runs_lose_nothing_and_delivery_goes_on(delivered, sensor, spark):
-    files = len(delivered.table().file_uris())
-    uri = delivered.uri("_1_schematized")
-    spark.sql(f"OPTIMIZE delta.`{uri}` ZORDER BY (sensor_id, `timestamp`)").collect()
-    spark.sql(f"VACUUM delta.`{uri}` RETAIN 168 HOURS").collect()
-    assert len(delivered.table().file_uris()) < files
+def looked_after_by_spark(spark, place) -> None:
+    """The statements of sql/05, and VACUUM once more without its seven days: nothing writes now."""
+    spark.sql(f"OPTIMIZE delta.`{address(place)}` ZORDER BY (sensor_id, `timestamp`)").collect()
+    spark.sql(f"VACUUM delta.`{address(place)}` RETAIN 168 HOURS").collect()
+    spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
+    try:
+        spark.sql(f"VACUUM delta.`{address(place)}` RETAIN 0 HOURS").collect()
+    finally:
+        spark.conf.unset("spark.databricks.delta.retentionDurationCheck.enabled")
+
+
+def test_optimize_and_vacuum_between_runs_lose_nothing_and_delivery_and_upkeep_go_on(
+    delivered, sensor, command, spark_s3
+):
+    assert len(delivered.table().file_uris()) == 5
+    looked_after_by_spark(spark_s3, delivered)
+    assert len(delivered.table().file_uris()) == 1
     sensor.add(100, start=500)
-    done = deliver(sensor.path, delivered)
-    assert done.complete
-    assert_each_once(ids(delivered), range(1, 601))
-    assert spark.read.format("delta").load(uri).count() == 600
-
-
-FEATURES = {
-    "clustering": "ALTER TABLE delta.`{uri}` CLUSTER BY (sensor_id)",
-    "rowTracking": "ALTER TABLE delta.`{uri}` SET TBLPROPERTIES ('delta.enableRowTracking' = 'true')",
-    "inCommitTimestamp": "ALTER TABLE delta.`{uri}` SET TBLPROPERTIES ('delta.enableInCommitTimestamps' = 'true')",
-    "typeWidening": "ALTER TABLE delta.`{uri}` SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')",
-    "allowColumnDefaults": "ALTER TABLE delta.`{uri}` SET TBLPROPERTIES "
-    "('delta.feature.allowColumnDefaults' = 'supported')",
-}
-
-
-CURES = {
-    "rowTracking": ["DROP FEATURE rowTracking", "DROP FEATURE domainMetadata"],
-    "inCommitTimestamp": ["DROP FEATURE inCommitTimestamp"],
-    "typeWidening": [
-        "DROP FEATURE typeWidening",
-        # A day's wait is too long for a test.
-        "SET TBLPROPERTIES ('delta.dropFeatureTruncateHistory.retentionDuration' = 'interval 0 hours')",
-        "DROP FEATURE checkpointProtection TRUNCATE HISTORY",
-    ],
-}
-"""What each message says, as far as there is a cure."""
-
-
-@pytest.mark.parametrize("feature", FEATURES)
-def test_a_feature_that_cannot_be_written_stops_with_its_name_and_cure(delivered, sensor, command, spark, feature):
-    uri = delivered.uri("_1_schematized")
-    spark.sql(FEATURES[feature].format(uri=uri)).collect()
-    sensor.add(10, start=500)
-    done = command(sensor.path, delivered, node_id="n1").once()
-    assert done.code == 3, done.stderr
-    assert feature in done.error
-    for statement in CURES.get(feature, []):
-        assert statement.startswith("SET") or statement in done.error
-        time.sleep(1.1)
-        spark.sql(f"ALTER TABLE delta.`{uri}` {statement}").collect()
-    if feature in CURES:
-        command(sensor.path, delivered, node_id="n1").once().succeeded()
-        assert_each_once(ids(delivered), range(1, 511))
-    else:
-        assert "cannot be dropped" in done.error
-
-
-def test_what_a_dropped_feature_leaves_behind_is_named_too(delivered, sensor, command, spark):
-    uri = delivered.uri("_1_schematized")
-    spark.sql(FEATURES["typeWidening"].format(uri=uri)).collect()
-    spark.sql(f"ALTER TABLE delta.`{uri}` DROP FEATURE typeWidening").collect()
-    sensor.add(10, start=500)
-    done = command(sensor.path, delivered, node_id="n1").once()
-    assert done.code == 3
-    assert "DROP FEATURE checkpointProtection TRUNCATE HISTORY" in done.error
+    command(sensor.path, delivered, node_id="n1").once(max_batch_size=20).succeeded()
+    assert_each_once(delivered.read()["reading_id"], range(1, 601))
+    log = telemetry.configure()
+    keeper = Keeper(delivered.uri("_1_schematized"), delivered.options, Plan(), now=lambda: datetime.now(UTC), log=log)
+    assert keeper.run().files_after == 1
+    assert_each_once(seen_by_spark(spark_s3, delivered), range(1, 601))
