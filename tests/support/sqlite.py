@@ -102,10 +102,11 @@ class LiveWriter:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._patience = seconds + 120
 
     def wait(self) -> int:
         """Wait until its time is over; the number of rows that it wrote."""
-        written = int(self._process.communicate(timeout=120)[0])
+        written = int(self._process.communicate(timeout=self._patience)[0])
         assert self._process.returncode == 0
         return written
 
