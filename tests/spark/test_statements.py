@@ -19,6 +19,7 @@ ONLY_DATABRICKS = (
     "USE CATALOG",
     "GRANT",
     "CREATE OR REFRESH",
+    "MSCK REPAIR",
 )
 """How statements begin that open-source Spark does not have."""
 
