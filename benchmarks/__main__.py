@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import growth, measure, report
+from tests.support.figures import with_figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -170,6 +171,7 @@ class Bench:
         return path
 
 
+README = measure.ROOT / "README.md"
 PARTS = ("contenders", "backlog", "columns", "blobs", "once", "idle", "commits")
 
 
@@ -206,6 +208,11 @@ def bench(work: Bench, output: Path, parts: Sequence[str] = PARTS, *, plot: bool
         results[part] = {"on": machine(), "at": datetime.now(UTC).date().isoformat(), "figures": figures}
         raw.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     report.write(results, output, plot=plot)
+    if output == measure.ROOT / "docs" and "contenders" in results:
+        text = README.read_text(encoding="utf-8")
+        README.write_text(
+            with_figures(text, "bench", report.overview(results["contenders"]["figures"])), encoding="utf-8"
+        )
 
 
 def main() -> None:

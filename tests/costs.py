@@ -23,6 +23,7 @@ import deltalake
 
 from tests.conftest import lake_at
 from tests.support.command import EdgeDelta
+from tests.support.figures import with_figures
 from tests.support.proxy import Proxy
 from tests.support.sqlite import Sensor
 from tests.support.tables import Place
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 RECORD = Path(__file__).with_name("costs.json")
 PAGE = Path(__file__).parent.parent / "docs" / "databricks.md"
-_BEGIN, _END = "<!-- figures of `make costs` -->", "<!-- end of the figures -->"
 
 INTERVALS = (10, 60, 300, 3600)
 ROWS_A_SECOND = 1
@@ -243,7 +243,6 @@ def parts(record: Mapping[str, Any]) -> str:
 
 def block(record: Mapping[str, Any]) -> str:
     """What stands between the markers."""
-
     sizes = [record["intervals"][str(interval)]["bytes a row"] for interval in (INTERVALS[0], INTERVALS[-1])]
     joined = record["intervals"][str(INTERVALS[-1])]["bytes a row, compacted"]
     sentences = (
@@ -256,12 +255,12 @@ def block(record: Mapping[str, Any]) -> str:
     )
     about = textwrap.fill(" ".join(sentences), 120)
     tables = f"A day of one device:\n\n{table(record)}\n\nWhat it is made of:\n\n{parts(record)}"
-    return f"{_BEGIN}\n\n{about}\n\n{tables}\n\n{_END}"
+    return f"{about}\n\n{tables}"
 
 
 def written(text: str, record: Mapping[str, Any]) -> str:
     """The page with these figures."""
-    return re.sub(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", lambda _: block(record), text, flags=re.DOTALL)
+    return with_figures(text, "costs", block(record))
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ figures into ``docs/fleets.md``.
 from __future__ import annotations
 
 import argparse
-import re
 import signal
 import statistics
 import sys
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from tests.conftest import lake_at
 from tests.support.command import EdgeDelta
+from tests.support.figures import with_figures
 from tests.support.proxy import Proxy
 from tests.support.sqlite import LiveWriter, Sensor
 from tests.support.tables import Place, assert_each_once
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent.parent / "docs" / "fleets.md"
 COMMIT = r"_1_schematized/_delta_log/\d{20}\.json$"
-_BEGIN, _END = "<!-- figures of `make fleet` -->", "<!-- end -->"
 _HEAD = """\
 | writers | tables | seconds | commits | commits a second | tries a commit | p50 (s) | p99 (s) |
 | --- | --- | --- | --- | --- | --- | --- | --- |"""
@@ -119,16 +118,7 @@ def _check(sensor: Sensor, server: Weed, base: str, place: Place, writers: int, 
 
 def written(figures: list[Figures]) -> str:
     """The page with these figures."""
-    table = "\n".join([_BEGIN, "", _HEAD, *(f.row() for f in figures), "", _END])
-    text = PAGE.read_text(encoding="utf-8")
-    if _BEGIN in text:
-        return re.sub(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", lambda _: table, text, flags=re.DOTALL)
-    about = (
-        "\n## What sharing a table costs\n\n`make fleet` measures it: devices with an interval of 2 s and an S3 "
-        "server, all on one machine with two cores. So the times\nare those of a busy machine; tries a commit are what "
-        "sharing costs.\n\n"
-    )
-    return text + about + table + "\n"
+    return with_figures(PAGE.read_text(encoding="utf-8"), "fleet", "\n".join([_HEAD, *(f.row() for f in figures)]))
 
 
 def main() -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks import measure, report
-from benchmarks.__main__ import PARTS, Bench, Sizes, bench
+from benchmarks.__main__ import PARTS, README, Bench, Sizes, bench
 from benchmarks.generate import COLUMNS, TABLE, generate
+from tests.support.figures import with_figures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +70,13 @@ def test_each_promise_is_printed_with_what_was_measured(results: Path) -> None:
     page = (results / "benchmarks.md").read_text()
     for promise in ("work, to the floor's", "peak MiB with a blob in every row", "CPU ms of an idle cycle", "(S3)"):
         assert promise in page.split("## What is promised")[1]
+
+
+def test_the_pages_show_the_recorded_figures_and_no_others() -> None:
+    results = json.loads((README.parent / "docs" / "benchmarks.json").read_text())
+    assert "\n".join(report.page(results)) + "\n" == (README.parent / "docs" / "benchmarks.md").read_text()
+    text = README.read_text()
+    assert with_figures(text, "bench", report.overview(results["contenders"]["figures"])) == text
 
 
 def test_a_contender_that_fails_fails_the_benchmark(tmp_path: Path) -> None:

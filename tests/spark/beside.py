@@ -24,6 +24,7 @@ import boto3
 from tests.conftest import lake_at
 from tests.spark.conftest import address, reach_s3, session
 from tests.support.command import EdgeDelta, eventually
+from tests.support.figures import with_figures
 from tests.support.proxy import Proxy
 from tests.support.sqlite import LiveWriter, Sensor
 from tests.support.tables import Place
@@ -38,7 +39,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "databricks.md"
 _FEWEST = 3
 """So many OPTIMIZE at least, however long they take."""
 COMMIT = r"_1_schematized/_delta_log/(\d{20})\.json$"
-_BEGIN, _END = "<!-- figures of `make spark-beside` -->", "<!-- end -->"
 _HEAD = """\
 | store | devices | commits of devices | OPTIMIZE done | refused | commits overwritten | rows lost |
 | --- | --- | --- | --- | --- | --- | --- |"""
@@ -156,10 +156,9 @@ def _counted(sensor: Sensor, place: Place, devices: int) -> tuple[int, int]:
 
 def written(figures: list[Figures]) -> str:
     """The page with these figures."""
-    table = "\n".join([_BEGIN, "", _HEAD, *(f.row() for f in figures), "", _END])
-    text = PAGE.read_text(encoding="utf-8")
-    assert _BEGIN in text, f"{PAGE.name} has no place for the figures"
-    return re.sub(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", lambda _: table, text, flags=re.DOTALL)
+    return with_figures(
+        PAGE.read_text(encoding="utf-8"), "spark-beside", "\n".join([_HEAD, *(f.row() for f in figures)])
+    )
 
 
 def main() -> None:
