@@ -18,8 +18,8 @@ from deltalake.exceptions import TableNotFoundError
 
 from edge_delta import storage
 from edge_delta.errors import CommitConflict, EdgeDeltaError
+from edge_delta.parquet import writer_properties
 from edge_delta.schema import to_polars
-from edge_delta.sink import writer_properties
 from edge_delta.telemetry import Event, Log
 
 if TYPE_CHECKING:

@@ -20,19 +20,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from deltalake import (
-    ColumnProperties,
     CommitProperties,
     DeltaTable,
     PostCommitHookProperties,
     Transaction,
-    WriterProperties,
     write_deltalake,
 )
 from deltalake.exceptions import TableNotFoundError
 
 from edge_delta import storage
-from edge_delta.errors import CommitConflict, ProtocolUnsupported, SchemaMismatch, TableCrowded
+from edge_delta.errors import CommitConflict, SchemaMismatch, TableCrowded
 from edge_delta.model import Commit, Cursor, Mark
+from edge_delta.parquet import writer_properties
+from edge_delta.protocol import refuse_what_cannot_be_written
 from edge_delta.retry import Turns
 
 if TYPE_CHECKING:
@@ -49,26 +49,8 @@ COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS)
 """The marks that any mode's table may have."""
 
 _COMMITS_PER_HANDLE = 100
-_ROWS_PER_GROUP = 262_144
-"""Rows that readers can leave out together by their statistics, and that a compaction has to hold in memory."""
 _COMMIT_RETRIES = 4
 """Tries that delta-rs makes by itself, without a pause; then `Turns` paces them, and the data file is written again."""
-_LATER = "and a day later ALTER TABLE … DROP FEATURE checkpointProtection TRUNCATE HISTORY"
-_FOR_EVER = "that feature cannot be dropped: keep the table for reading, and set another table_path"
-_NOT_WRITABLE = {
-    "clustering": _FOR_EVER,
-    "allowColumnDefaults": _FOR_EVER,
-    "identityColumns": _FOR_EVER,
-    "rowTracking": "ALTER TABLE … DROP FEATURE rowTracking, then ALTER TABLE … DROP FEATURE domainMetadata",
-    "domainMetadata": "ALTER TABLE … DROP FEATURE domainMetadata",
-    "inCommitTimestamp": "ALTER TABLE … DROP FEATURE inCommitTimestamp",
-    "typeWidening": f"ALTER TABLE … DROP FEATURE typeWidening, {_LATER}",
-    "typeWidening-preview": f"ALTER TABLE … DROP FEATURE `typeWidening-preview`, {_LATER}",
-    "columnMapping": f"ALTER TABLE … DROP FEATURE columnMapping, {_LATER}",
-    "checkpointProtection": "ALTER TABLE … DROP FEATURE checkpointProtection TRUNCATE HISTORY, a day after the "
-    "DROP FEATURE that brought it",
-}
-"""What cures each feature, tried with Spark (tests/spark/test_upkeep.py); the first that a table has is told."""
 
 
 def application_id(node_id: str, source_table: str, part: str = "") -> str:
@@ -181,21 +163,10 @@ class DeltaSink:
                 except TableNotFoundError:
                     self._known_missing = True
                     return None
-                self._look_at_protocol(handle)
+                refuse_what_cannot_be_written(handle, self.uri)
                 self._cursor = self._read_cursor(handle)
                 self._handle = handle
         return self._handle
-
-    def _look_at_protocol(self, handle: DeltaTable) -> None:
-        features = handle.protocol().writer_features or []
-        stuck = [name for name in _NOT_WRITABLE if name in features]
-        if stuck:
-            cure = _NOT_WRITABLE[stuck[0]]
-            raise ProtocolUnsupported(
-                f"table {self.uri} was given the feature {', '.join(stuck)}, which only Databricks and Spark can write",
-                (cure[0].upper() + cure[1:] if cure is _FOR_EVER else f"In Databricks run: {cure}")
-                + "; rows wait in SQLite until then",
-            )
 
     def _read_cursor(self, handle: DeltaTable) -> Cursor | None:
         generation = handle.transaction_version(f"{self._app}/generation")
@@ -379,31 +350,3 @@ class DeltaSink:
             for name, dtype in there.items()
         ]
         return frame.select(*picked, *added), added
-
-
-def writer_properties(columns: Mapping[str, pl.DataType]) -> WriterProperties:
-    """Parquet settings: zstd, and for each type the encoding that pays.
-
-    A dictionary of measurements costs half of the writing time and makes the file larger; integers and times shrink to
-    a few bits as differences. BYTE_STREAM_SPLIT would shrink doubles too, but Spark's vectorised reader refuses it.
-    """
-    import polars as pl  # noqa: PLC0415
-
-    repeated = ColumnProperties(dictionary_enabled=True)
-    differences = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")
-    bulky = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
-    chosen: dict[str, ColumnProperties] = {}
-    for name, dtype in columns.items():
-        if dtype in (pl.String, pl.Boolean):
-            chosen[name] = repeated
-        elif dtype == pl.Binary:
-            chosen[name] = bulky
-        elif dtype.is_integer() or dtype.is_temporal():
-            chosen[name] = differences
-    return WriterProperties(
-        compression="ZSTD",
-        compression_level=1,
-        max_row_group_size=_ROWS_PER_GROUP,
-        default_column_properties=ColumnProperties(dictionary_enabled=False),
-        column_properties=chosen,
-    )

@@ -8,13 +8,14 @@ it is not, the rows are read again with the misfits told apart by ``typeof()``, 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_delta.errors import ConfigurationError, SourceReset, SourceUnavailable
 from edge_delta.model import BEFORE_FIRST, Batch, Column, Cursor, Kind, Layout, Rejection, Waiting
 from edge_delta.source import cells
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import Extent, Extents
+from edge_delta.source.pinning import SEEDS, fits, not_utf8, pinned, portions
 from edge_delta.source.schema import find_table, milliseconds
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 ROWID = "_rowid"
 """The name of the key in the frames."""
 _SUSPECT = "_suspect"
-_SEEDS = {Kind.INTEGER: "0", Kind.REAL: "0.5", Kind.TEXT: "''", Kind.BLOB: "x''", Kind.BOOLEAN: "0"}
-_CHECKS_PER_STATEMENT = 200
 _LARGEST = sys.float_info.max
 
 
@@ -191,7 +190,7 @@ class SQLiteSource:
         import polars as pl  # noqa: PLC0415
 
         who = f"CAST({quoted(sensor.name)} AS TEXT)" if sensor is not None else "NULL"
-        fits = ["(" + " AND ".join(_fits(c) for c in part) + ")" for part in _portions(self.columns)]
+        whole = ["(" + " AND ".join(fits(c) for c in part) + ")" for part in portions(self.columns)]
         frames = []
         with self._database.snapshot():
             for name, (column, low, high) in columns.items():
@@ -199,7 +198,7 @@ class SQLiteSource:
                 bounds = [f"CAST({value} AS REAL) >= {low!r}"] if low is not None else []
                 bounds += [f"CAST({value} AS REAL) <= {high!r}"] if high is not None else []
                 bounds += [f"abs(CAST({value} AS REAL)) <= {_LARGEST!r}"] if column.kind is Kind.REAL else []
-                where = " AND ".join([f"{self._table.key} <= {upto}", f"{value} IS NOT NULL", *bounds, *fits])
+                where = " AND ".join([f"{self._table.key} <= {upto}", f"{value} IS NOT NULL", *bounds, *whole])
                 # With max(), SQLite takes the other columns from the row that has the maximum.
                 sql = (
                     f"SELECT {who}, {value}, max({self._table.key}) FROM {quoted(self.table)} WHERE {where} GROUP BY 1"
@@ -290,25 +289,25 @@ class SQLiteSource:
     # -- the fast way, and the careful one
 
     def _read(self, extent: Extent) -> tuple[pl.DataFrame, tuple[Rejection, ...]]:
-        frame = self._select(extent, {c: _expression(c) for c in self.columns}, self._suspicion())
+        frame = self._select(extent, {c: pinned(c) for c in self.columns}, self._suspicion())
         if self._as_pinned(frame):
             return self._finished(frame), ()
         bad = self._misfits(extent)
-        frame = self._select(extent, {c: f"CASE WHEN {_fits(c)} THEN {_expression(c)} END" for c in self.columns}, None)
-        bad |= _not_utf8(frame, self.columns)
+        frame = self._select(extent, {c: f"CASE WHEN {fits(c)} THEN {pinned(c)} END" for c in self.columns}, None)
+        bad |= not_utf8(frame, self.columns, ROWID)
         frame = self._without(frame, bad)
         if not self._as_pinned(frame):
             raise SourceUnavailable(f"{self._database.path}: table {self.table!r} cannot be read as it is declared")
         return self._finished(frame), self._rejections(sorted(bad))
 
-    def _select(self, extent: Extent, expressions: Mapping[Column, str], suspicion: str | None) -> pl.DataFrame:
+    def _select(self, extent: Extent, sql: Mapping[Column, str], suspicion: str | None) -> pl.DataFrame:
         """The seed row and the batch's rows; the seed is cut off by `_finished`."""
         import polars as pl  # noqa: PLC0415
 
         own = self._table.id_column  # the key under another name comes once
-        asked = {f"c{i}": c for i, c in enumerate(expressions) if c != own}
-        seeds = [f"0 AS {ROWID}", *(f"{_SEEDS[c.kind]} AS {name}" for name, c in asked.items())]
-        picked = [self._table.key, *(expressions[c] for c in asked.values())]
+        asked = {f"c{i}": c for i, c in enumerate(sql) if c != own}
+        seeds = [f"0 AS {ROWID}", *(f"{SEEDS[c.kind]} AS {name}" for name, c in asked.items())]
+        picked = [self._table.key, *(sql[c] for c in asked.values())]
         if suspicion is not None:
             seeds.append(f"0 AS {_SUSPECT}")
             picked.append(suspicion)
@@ -364,9 +363,9 @@ class SQLiteSource:
     def _misfits(self, extent: Extent) -> set[int]:
         """The keys of the batch's rows that have a cell which does not fit."""
         bad: set[int] = set()
-        for columns in _portions(self.columns):
-            fits = " AND ".join(_fits(c) for c in columns)
-            inner = f"SELECT {self._table.key} AS k, ({fits}) AS ok FROM {extent.source}"
+        for columns in portions(self.columns):
+            all_fit = " AND ".join(fits(c) for c in columns)
+            inner = f"SELECT {self._table.key} AS k, ({all_fit}) AS ok FROM {extent.source}"
             found = self._database.frame(
                 f"SELECT 0 AS k UNION ALL SELECT k FROM ({inner}) WHERE NOT ok", rows=extent.rows + 1
             )
@@ -376,61 +375,3 @@ class SQLiteSource:
     def _rejections(self, rowids: list[int]) -> tuple[Rejection, ...]:
         rows = cells.read_rows(self._database, self._table, rowids)
         return tuple(cells.rejection(self._table, rowid, row) for rowid, row in rows)
-
-
-def _portions(columns: tuple[Column, ...]) -> list[tuple[Column, ...]]:
-    """The columns, as many at a time as SQLite takes in one expression."""
-    starts = range(0, len(columns), _CHECKS_PER_STATEMENT)
-    return [columns[start : start + _CHECKS_PER_STATEMENT] for start in starts]
-
-
-def _expression(column: Column) -> str:
-    """SQL for a cell in its column's type, or in another type where it does not fit."""
-    name = quoted(column.name)
-    if column.kind is Kind.TEXT and column.affinity != "TEXT":
-        # A number in an untyped column: the shortest text that reads back as the same number.
-        short = f"CAST({name} AS TEXT)"
-        real = f"CASE WHEN CAST({short} AS REAL) = {name} THEN {short} ELSE printf('%!.17g', {name}) END"
-        return f"CASE typeof({name}) WHEN 'integer' THEN CAST({name} AS TEXT) WHEN 'real' THEN {real} ELSE {name} END"
-    if column.kind is Kind.REAL and column.affinity != "REAL":
-        exact = f"CASE WHEN CAST(CAST({name} AS REAL) AS INTEGER) = {name} THEN CAST({name} AS REAL) ELSE 'inexact' END"
-        return f"CASE typeof({name}) WHEN 'integer' THEN {exact} ELSE {name} END"
-    return name
-
-
-def _fits(column: Column) -> str:
-    """SQL that is true where a cell is of its column's kind. Text is checked for UTF-8 elsewhere."""
-    name = quoted(column.name)
-    if column.kind is Kind.TEXT:
-        return f"typeof({name}) <> 'blob'"
-    if column.kind is Kind.BOOLEAN:
-        return f"({name} IS NULL OR (typeof({name}) = 'integer' AND {name} IN (0, 1)))"
-    if column.kind is Kind.REAL:
-        return (
-            f"(typeof({name}) IN ('real', 'null') OR "
-            f"(typeof({name}) = 'integer' AND CAST(CAST({name} AS REAL) AS INTEGER) = {name}))"
-        )
-    storage = "integer" if column.kind is Kind.INTEGER else "blob"
-    return f"typeof({name}) IN ('{storage}', 'null')"
-
-
-def _not_utf8(frame: pl.DataFrame, columns: tuple[Column, ...]) -> set[int]:
-    import polars as pl  # noqa: PLC0415
-
-    bad: set[int] = set()
-    for column in columns:
-        if column.kind is not Kind.TEXT:
-            continue
-        raw = frame[column.alias].cast(pl.Binary)
-        try:
-            raw.cast(pl.String)
-        except pl.exceptions.ComputeError:
-            bad.update(rowid for rowid, cell in zip(frame[ROWID], raw, strict=True) if not _is_utf8(cell))
-    return bad
-
-
-def _is_utf8(cell: Any) -> bool:
-    try:
-        return cell is None or bool(cell.decode() is not None)
-    except UnicodeDecodeError:
-        return False
