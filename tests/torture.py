@@ -78,6 +78,7 @@ class Torture:
     def run(self, *, kills: int, faults: int, minutes: float = math.inf) -> str:
         """Go on until there were that many kills and faults; the table of what was done, if all is right."""
         until = time.monotonic() + 60 * minutes
+        self._faults_a_kill = faults / kills
         (self.directory / "device").mkdir()
         with Proxy(self.server.port) as proxy, Sensor(self.directory / "device" / "sensor.db") as sensor:
             modes.create(sensor)
@@ -107,8 +108,9 @@ class Torture:
         return EdgeDelta(self.directory, flags, place.environment)
 
     def _fault(self, _method: str, _path: str) -> Fault | None:
-        """Called by the proxy with its lock held."""
-        if self._chance.random() > _SHARE:
+        """Called by the proxy with its lock held. Faults keep in step with kills, so that most starts get to commit."""
+        ahead = self.faults.total() > self._faults_a_kill * (self.kills.total() + 1)
+        if ahead or self._chance.random() > _SHARE:
             return None
         name = self._chance.choice(list(FAULTS))
         self.faults[name] += 1
