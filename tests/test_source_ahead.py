@@ -1,0 +1,80 @@
+"""Reading ahead of a long backlog: batches come in order, whole and for the mode that asks, though others read them."""
+
+from __future__ import annotations
+
+import io
+from contextlib import closing
+
+import polars as pl
+import pytest
+
+from edge_delta import app, config, telemetry
+from edge_delta.model import Cursor
+from edge_delta.source import Database, ReadAhead
+from tests.support.inprocess import deliver
+
+ROWS = 120_000  # above what is worth a second reader
+GAP = (70_001, 71_000)
+
+
+@pytest.fixture
+def backlog(sensor):
+    sensor.create()
+    sensor.add(ROWS)
+    sensor.run("DELETE FROM readings WHERE id BETWEEN ? AND ?", *GAP)
+    return sensor
+
+
+def test_batches_come_in_the_order_of_their_rowids_whoever_reads_them(backlog):
+    database = Database(backlog.path)
+    with closing(database):
+        source, cursor, ids = ReadAhead(database), Cursor(), []
+        while (batch := source.read_after(cursor, limit=5_000, upto=ROWS)) is not None:
+            assert batch.rows <= 5_000
+            ids += batch.frame["_rowid"].to_list()
+            cursor = batch.cursor
+        source.reopen()
+    assert ids == [i for i in range(1, ROWS + 1) if not GAP[0] <= i <= GAP[1]]
+
+
+def test_a_batch_is_prepared_once_and_by_what_was_given_for_it(backlog):
+    seen = []
+    database = Database(backlog.path)
+    with closing(database):
+        source, cursor = ReadAhead(database), Cursor()
+        for _ in range(4):
+            batch = source.read_after(cursor, limit=2_000, upto=ROWS, prepare=lambda b: seen.append(b) or len(seen))
+            assert batch.prepared is not None
+            cursor = batch.cursor
+        source.reopen()
+    assert len({b.first_rowid for b in seen}) == len(seen)
+
+
+def test_what_was_prepared_for_one_mode_never_reaches_another(backlog, folder, tmp_path):
+    log = telemetry.configure(stream=io.StringIO())
+    database = Database(backlog.path)
+    with closing(database):
+        parts = app.Parts(ReadAhead(database), "n1", log)
+        flags = {"sqlite": str(backlog.path), "table_path": folder.base, "state_dir": str(tmp_path / "state")}
+        raw, schematized = (
+            app.lanes_of(config.load(flags | {"processing_mode": mode}, environment={}), parts)[0]
+            for mode in ("raw", "schematized")
+        )
+        raw.step(limit=2_000, upto=ROWS)
+        raw.step(limit=2_000, upto=ROWS)
+        schematized.start_from(
+            raw.cursor()
+        )  # as when the mode is changed on the way: the next batches are read already
+        schematized.step(limit=2_000, upto=ROWS)
+        parts.source.reopen()
+    written = folder.read("_1_schematized").sort("reading_id")
+    assert written["reading_id"].to_list() == list(range(4_001, 6_001))
+    assert written.schema["timestamp"] == pl.Datetime("us", "UTC")
+    assert folder.read("_0_raw").height == 4_000
+
+
+def test_a_cell_that_does_not_fit_rejects_its_row_alone_far_ahead(backlog, folder):
+    backlog.run("UPDATE readings SET temperature = 'broken' WHERE id IN (9, 90000)")
+    assert deliver(backlog.path, folder).complete
+    assert folder.read("_1_schematized").height == ROWS - 1_000 - 2
+    assert sorted(folder.read("_rejected")["reading_id"]) == [9, 90_000]
