@@ -7,6 +7,7 @@ table and source::
     <app>/<n>              the last rowid delivered of generation n
     <app>/<n>/row          the fingerprint of that row
     <app>/<n>/<mark>       other numbers that go with it, see `edge_delta.model.Mark`
+    <app>/<n>/marks        which of them there are, a bit each: asking for one costs a look through the log
 
 delta-rs never compares the versions of ``txn`` actions; it only refuses a commit if another one with the same id came
 since the handle's snapshot. So the cursor is read on the very handle that commits, and any error drops the handle.
@@ -56,6 +57,11 @@ _COMMIT_RETRIES = 4
 def application_id(node_id: str, source_table: str, part: str = "") -> str:
     """The ``txn`` id's beginning: who writes, from which table, and into which part where tables are shared."""
     return "/".join(["edge-delta", *(quote(p, safe="") for p in (node_id, source_table, part) if p)])
+
+
+def _bit(mark: Mark) -> int:
+    """The bit that says that a mark is there: its place among all marks, so new ones come last."""
+    return 1 << list(Mark).index(mark)
 
 
 class DeltaSink:
@@ -175,7 +181,9 @@ class DeltaSink:
         own = f"{self._app}/{generation}"
         rowid = handle.transaction_version(own)
         fresh = Cursor(generation=generation)
-        marks = {mark: handle.transaction_version(f"{own}/{mark}") for mark in self._marks}
+        there = handle.transaction_version(f"{own}/marks") if self._marks else 0
+        asked = [mark for mark in self._marks if there is None or there & _bit(mark)]
+        marks = {mark: handle.transaction_version(f"{own}/{mark}") for mark in asked}
         return Cursor(
             generation=generation,
             rowid=fresh.rowid if rowid is None else rowid,
@@ -192,8 +200,12 @@ class DeltaSink:
             found.append(Transaction(f"{self._app}/generation", cursor.generation))
             if self._cursor is not None:  # so that a rival who still writes the old generation is refused
                 found.append(Transaction(f"{self._app}/{self._cursor.generation}", self._cursor.rowid))
-        before = self._cursor.marks if self._cursor is not None and self._cursor.generation == cursor.generation else {}
+        same = self._cursor is not None and self._cursor.generation == cursor.generation
+        before = self._cursor.marks if self._cursor is not None and same else {}
         found += [Transaction(f"{own}/{name}", n) for name, n in cursor.marks.items() if before.get(name) != n]
+        if not same or cursor.marks.keys() - before.keys():
+            there = {*before, *cursor.marks}
+            found.append(Transaction(f"{own}/marks", sum(_bit(Mark(name)) for name in there)))
         return found
 
     def _commit_properties(self, cursor: Cursor) -> CommitProperties:

@@ -87,6 +87,26 @@ def test_a_new_generation_starts_below_the_old_cursor(sink, place):
         sink.append(frame(7), at(7, generation=0))
 
 
+@pytest.mark.parametrize("marks", [{}, {"since": 7, "since_rowid": 3}, {"begins": 2}, {"replayed": 1, "begins": 0}])
+def test_marks_come_back_as_they_were_whichever_there_are(marks, sink, place):
+    sink.append(frame(1), at(1).marked(**marks))
+    assert make(place).committed() == at(1).marked(**marks)
+    sink.append(frame(2), at(2).marked(**marks | {"begins": 9}))
+    assert make(place).committed() == at(2).marked(**marks | {"begins": 9})
+    sink.append(frame(1), at(1, generation=1))
+    assert make(place).committed() == at(1, generation=1)
+
+
+def test_marks_of_a_log_that_does_not_say_which_there_are_are_all_asked_for(folder):
+    numbers = {"generation": 0, "0": 4, "0/since": 5}
+    write_deltalake(
+        folder.uri(SUFFIX),
+        frame(1),
+        commit_properties=CommitProperties(app_transactions=[Transaction(f"{APP}/{k}", n) for k, n in numbers.items()]),
+    )
+    assert make(folder).committed() == at(4).marked(since=5)
+
+
 def test_a_rival_with_the_same_id_cannot_repeat_a_batch(sink, place):
     rival = make(place)
     sink.append(frame(1), at(1))
