@@ -11,7 +11,7 @@ limit=520 # megabytes of site-packages
 if docker info >/dev/null 2>&1; then
   engine=docker
 elif [ "$(id -u)" = 0 ] && command -v buildah >/dev/null &&
-  buildah pull --policy missing docker.io/library/python:3.11-slim >/dev/null 2>&1; then
+  buildah pull --policy missing python:3.11-slim >/dev/null 2>&1; then
   engine=buildah
   export BUILDAH_ISOLATION=${BUILDAH_ISOLATION:-chroot}
 else
