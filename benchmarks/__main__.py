@@ -208,7 +208,7 @@ def bench(work: Bench, output: Path, parts: Sequence[str] = PARTS, *, plot: bool
         results[part] = {"on": machine(), "at": datetime.now(UTC).date().isoformat(), "figures": figures}
         raw.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     report.write(results, output, plot=plot)
-    if output == measure.ROOT / "docs" and "contenders" in results:
+    if output.resolve() == measure.ROOT / "docs" and "contenders" in results:
         text = README.read_text(encoding="utf-8")
         README.write_text(
             with_figures(text, "bench", report.overview(results["contenders"]["figures"])), encoding="utf-8"
