@@ -329,8 +329,9 @@ class SQLiteSource:
         """Whether every cell had its column's type and every text is text."""
         import polars as pl  # noqa: PLC0415
 
-        pinned = {Kind.INTEGER: pl.Int64, Kind.REAL: pl.Float64, Kind.TEXT: pl.String, Kind.BLOB: pl.Binary}
-        if any(frame.schema[c.alias] != pinned.get(c.kind, pl.Int64) for c in self.columns):
+        dtypes = {Kind.INTEGER: pl.Int64, Kind.REAL: pl.Float64, Kind.TEXT: pl.String, Kind.BLOB: pl.Binary}
+        schema = frame.schema  # made anew at every look
+        if any(schema[c.alias] != dtypes.get(c.kind, pl.Int64) for c in self.columns):
             return False
         flags = [pl.col(c.alias).is_between(0, 1).all() for c in self.columns if c.kind is Kind.BOOLEAN]
         texts = [
