@@ -310,6 +310,8 @@ def _of_commits(figures: Figures) -> Iterator[Promise]:
         first, last = windows[0], windows[-1]
         growth = last["cpu"] / first["cpu"]
         yield f"CPU a commit at version {last['version']:,}, to {first['version']:,} ({where})", 1.25, growth
+        growth = last["commit"]["median"] / first["commit"]["median"]
+        yield f"time a commit at version {last['version']:,}, to {first['version']:,} ({where})", 1.25, growth
 
 
 _PROMISES: dict[str, Callable[[Figures], Iterator[Promise]]] = {
