@@ -20,6 +20,8 @@ def writer_properties(columns: Mapping[str, pl.DataType]) -> WriterProperties:
 
     A dictionary of measurements costs half of the writing time and makes the file larger; integers and times shrink to
     a few bits as differences. BYTE_STREAM_SPLIT would shrink doubles too, but Spark's vectorised reader refuses it.
+    Limits of measurements are kept by row group and not by page: they take a third of the writing time, and pages of
+    readings in the order of time all have about the same.
     """
     import polars as pl  # noqa: PLC0415
 
@@ -38,6 +40,6 @@ def writer_properties(columns: Mapping[str, pl.DataType]) -> WriterProperties:
         compression="ZSTD",
         compression_level=1,
         max_row_group_size=_ROWS_PER_GROUP,
-        default_column_properties=ColumnProperties(dictionary_enabled=False),
+        default_column_properties=ColumnProperties(dictionary_enabled=False, statistics_enabled="CHUNK"),
         column_properties=chosen,
     )
