@@ -51,6 +51,9 @@ STANDARD: dict[str, pl.DataType] = {
 """The standard columns in their order; the bookkeeping columns follow them."""
 
 
+_TIME = "_time"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What counts as normal in a column, for sources that have no anomaly flag. Units are the source's."""
@@ -87,6 +90,8 @@ class Schematized(Plain):
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """See `Mode.plan`. Rows whose cells have no exact counterpart in the standard type break the rule ``type``."""
         matched = self.matched(layout)
+        if layout.timestamp is not None:  # once: a value and a rule are made of it
+            frame = frame.with_columns(times.parsed(pl.col(layout.timestamp.alias)).alias(_TIME))
         targets: dict[str, pl.Expr] = {"reading_id": pl.col(ROWID)}
         rules: list[Rule] = []
         for name, dtype in STANDARD.items():
@@ -178,7 +183,7 @@ class Schematized(Plain):
 def _standard(column: Column, name: str, dtype: pl.DataType) -> tuple[pl.Expr, Rule | None]:
     source = pl.col(column.alias)
     if dtype == UTC:
-        expression: pl.Expr = times.parsed(source)
+        expression = pl.col(_TIME)
         broken: pl.Expr | None = source.is_not_null() & expression.is_null()
         reason = "it cannot be read as a time"
     else:
