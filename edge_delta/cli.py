@@ -30,6 +30,10 @@ _EXIT_CODES = (
 os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,muzzy_decay_ms:0,dirty_decay_ms:200")
 
 
+_OBJECTS_A_COLLECTION = 100_000
+"""New containers between collections. A batch makes a few thousand and hardly a cycle among them."""
+
+
 def entry() -> None:
     """The console script: run, and leave without tearing the interpreter down.
 
@@ -187,6 +191,7 @@ def _run(options: argparse.Namespace) -> int:
     finished: list[bool] = []
 
     def work(stop: Flag) -> None:
+        gc.set_threshold(_OBJECTS_A_COLLECTION)
         gc.enable()
         finished.append(app.run(settings, log, stop, flags=vars(options)))
 
