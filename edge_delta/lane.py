@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from edge_delta.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Mark,
 from edge_delta.telemetry import Event, Log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     import polars as pl
@@ -51,11 +52,19 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What was made of a batch ahead of its time, and what that depends on."""
+    """What was made of a batch ahead of its time, and for whom."""
 
     mode: Mode
-    basis: tuple[object, ...]
+    generation: int
+    marks: Mapping[str, int]
     made: Made
+
+    def suits(self, mode: Mode, cursor: Cursor, there: Mapping[str, pl.DataType | None]) -> bool:
+        """Whether the same would be made of it now."""
+        from edge_delta import fitting  # noqa: PLC0415
+
+        same = self.mode is mode and (self.generation, self.marks) == (cursor.generation, cursor.marks)
+        return same and fitting.fits(self.made.kept, there)
 
 
 class Lane:
@@ -97,6 +106,7 @@ class Lane:
         self._source = source
         self._load_mode = load_mode
         self._loaded: Mode | None = None
+        self._loading = threading.Lock()
         self._memory: pl.DataFrame | None = None
         self.rejects = rejects
         self._node_id = node_id
@@ -179,27 +189,28 @@ class Lane:
         return Step(batch.rows, len(rejected), commit, batch.first_rowid, batch.cursor, made.last_time)
 
     def _made(self, batch: Batch, context: Context) -> Made:
-        """What the mode makes of the batch: what was prepared, if nothing that it depends on has changed since."""
+        """What the mode makes of the batch: what was prepared, if the same would come of it now."""
         from edge_delta import fitting  # noqa: PLC0415 - not before there are rows
 
-        mode, there, ready = self._mode(), self.sink.schema() or {}, batch.prepared
-        basis = (there, batch.cursor.generation, batch.cursor.marks)
-        if isinstance(ready, _Prepared) and ready.mode is mode and ready.basis == basis:
+        mode, there, ready = self._mode(), self.sink.columns(), batch.prepared
+        if isinstance(ready, _Prepared) and ready.suits(mode, batch.cursor, there):
             return ready.made
         return fitting.made(batch, mode, there, context)
 
-    def _preparation(self) -> Callable[[Batch], _Prepared] | None:
+    def _preparation(self) -> Callable[[Batch], _Prepared | None] | None:
         """What a reader's thread can do of this lane's work: all but writing, unless the mode looks back."""
-        from edge_delta import fitting  # noqa: PLC0415
+        there = self.sink.schema()
 
-        mode, there = self._mode(), self.sink.schema() or {}
-        if getattr(mode, "wanted", None) is not None:
-            return None
+        def prepare(batch: Batch) -> _Prepared | None:
+            from edge_delta import fitting  # noqa: PLC0415
+            from edge_delta.schema import to_polars  # noqa: PLC0415
 
-        def prepare(batch: Batch) -> _Prepared:
-            context = Context(self._node_id, batch.cursor.generation, self._now(), self._source.table)
-            basis = (there, batch.cursor.generation, batch.cursor.marks)
-            return _Prepared(mode, basis, fitting.made(batch, mode, there, context))
+            mode, cursor = self._mode(), batch.cursor
+            if getattr(mode, "wanted", None) is not None:
+                return None
+            context = Context(self._node_id, cursor.generation, self._now(), self._source.table)
+            made = fitting.made(batch, mode, to_polars(there), context)
+            return _Prepared(mode, cursor.generation, cursor.marks, made)
 
         return prepare
 
@@ -238,8 +249,8 @@ class Lane:
 
         from edge_delta.modes.base import DTYPES, ROWID  # noqa: PLC0415
 
-        there = self.sink.schema()
-        if there is not None:
+        if self.sink.exists():
+            there = self.sink.columns()
             return pl.DataFrame(schema={name: dtype for name, dtype in there.items() if dtype is not None})
         columns = {ROWID: pl.Int64(), **{c.alias: DTYPES[c.kind] for c in self._source.columns}}
         return self._empty(pl.DataFrame(schema=columns))
@@ -273,9 +284,10 @@ class Lane:
     # -- the mode, and what it may know
 
     def _mode(self) -> Mode:
-        if self._loaded is None:
-            self._loaded = self._load_mode()
-        return self._loaded
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = self._load_mode()
+            return self._loaded
 
     def _context(self, cursor: Cursor) -> Context:
         context = Context(self._node_id, cursor.generation, self._now(), self._source.table)

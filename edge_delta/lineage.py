@@ -81,7 +81,7 @@ class Lineage:
             cursor = Cursor(self.context.generation, batch.cursor.rowid)
 
     def _kept(self, batch: Batch) -> pl.DataFrame:
-        there = self.sink.schema() or {}
+        there = self.sink.columns()
         plan = fitting.fitted(self.mode.plan(batch.frame.lazy(), batch.layout, self.context), there)
         rows, _ = fitting.kept_rows(plan, batch.frame)
         filled = getattr(self.mode, "missing", {})

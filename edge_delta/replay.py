@@ -131,7 +131,7 @@ class Replay:
 
     def _kept(self, mode: Mode, batch: Batch, context: Context) -> tuple[pl.DataFrame, list[int]]:
         """The rows that pass in the table's form, and their ids."""
-        plan = fitting.fitted(mode.plan(batch.frame.lazy(), batch.layout, context), self.sink.schema() or {})
+        plan = fitting.fitted(mode.plan(batch.frame.lazy(), batch.layout, context), self.sink.columns())
         rows, _ = fitting.kept_rows(plan, batch.frame)
         return rows.drop(ROWID), rows[ROWID].to_list()
 

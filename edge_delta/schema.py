@@ -27,11 +27,11 @@ def to_delta(schema: pl.Schema) -> Schema:
     return Schema([Field(name, PrimitiveType(_DELTA[dtype])) for name, dtype in schema.items()])
 
 
-def to_polars(schema: Schema) -> dict[str, pl.DataType | None]:
-    """The frame types of a table's columns; None for types that none of our frames has."""
+def to_polars(schema: Schema | None) -> dict[str, pl.DataType | None]:
+    """The frame types of a table's columns; None for types that none of our frames has. No schema has no columns."""
     return {
         field.name: _POLARS.get(field.type.type) if isinstance(field.type, PrimitiveType) else None
-        for field in schema.fields
+        for field in (schema.fields if schema is not None else ())
     }
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import polars as pl
+    from deltalake import Schema
 
 _PROPERTIES = {
     "delta.checkpointInterval": "20",
@@ -116,12 +117,16 @@ class DeltaSink:
         self._open()
         return self._cursor
 
-    def schema(self) -> dict[str, pl.DataType | None] | None:
-        """The table's columns as frame types, None if there is no table."""
+    def schema(self) -> Schema | None:
+        """The table's schema, None if there is no table."""
+        table = self._open()
+        return None if table is None else table.schema()
+
+    def columns(self) -> dict[str, pl.DataType | None]:
+        """The table's columns as frame types, none if there is no table."""
         from edge_delta.schema import to_polars  # noqa: PLC0415
 
-        table = self._open()
-        return None if table is None else to_polars(table.schema())
+        return to_polars(self.schema())
 
     def query(self, sql: str) -> pl.DataFrame:
         """The result of SQL over the table, which is called ``t`` in it.

@@ -65,6 +65,8 @@ class ReadAhead(SQLiteSource):
                 return super().read_after(cursor, limit=limit, upto=upto)
             self._base = cursor
         self._fill(cursor, limit, upto, prepare)
+        import polars as pl  # noqa: F401, PLC0415 - while the readers are inside SQLite; it is what they need next
+
         while self._coming:
             batch = self._coming.popleft().future.result()
             if batch is not None:

@@ -211,9 +211,9 @@ class Database:
             rows: at least as many as it returns: the driver settles the types from its first batch, so one batch that
                 holds them all is what makes a cell of another type show in the schema instead of being converted.
         """
-        import polars as pl  # noqa: PLC0415 - an idle run must not pay for it
-
         with self._statement(sql, {"adbc.sqlite.query.batch_rows": str(rows + 1)}) as stream:
+            import polars as pl  # noqa: PLC0415 - an idle run must not pay for it, and the first rows are read by now
+
             try:
                 return pl.DataFrame(stream)
             except pl.exceptions.PolarsError as error:

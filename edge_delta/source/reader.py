@@ -302,8 +302,6 @@ class SQLiteSource:
 
     def _select(self, extent: Extent, sql: Mapping[Column, str], suspicion: str | None) -> pl.DataFrame:
         """The seed row and the batch's rows; the seed is cut off by `_finished`."""
-        import polars as pl  # noqa: PLC0415
-
         own = self._table.id_column  # the key under another name comes once
         asked = {f"c{i}": c for i, c in enumerate(sql) if c != own}
         seeds = [f"0 AS {ROWID}", *(f"{SEEDS[c.kind]} AS {name}" for name, c in asked.items())]
@@ -314,7 +312,7 @@ class SQLiteSource:
         rows = self._in_order(f"SELECT {', '.join(picked)} FROM {extent.source}")
         frame = self._database.frame(f"SELECT {', '.join(seeds)} UNION ALL {rows}", rows=extent.rows + 1)
         frame = frame.rename({name: c.alias for name, c in asked.items()})
-        return frame if own is None else frame.with_columns(pl.col(ROWID).alias(own.alias))
+        return frame if own is None else frame.with_columns(frame[ROWID].alias(own.alias))
 
     def _in_order(self, select: str) -> str:
         """A range of rowids comes in their order by itself; anything else has to be kept together."""

@@ -126,7 +126,7 @@ class RowsCheck:
             return _Expected(pl.DataFrame(schema={ROWID: pl.Int64()}), set(), 0, 0)
         frame = fitting.not_taken_over(batch, batch.layout)
         context = parts.context(generation, self._memory)
-        plan = fitting.fitted(parts.mode.plan(frame.lazy(), batch.layout, context), parts.sink.schema() or {})
+        plan = fitting.fitted(parts.mode.plan(frame.lazy(), batch.layout, context), parts.sink.columns())
         kept, broken = fitting.kept_rows(plan, frame)
         rows = kept
         if plan.select is not None:
