@@ -18,6 +18,7 @@ import os
 import shutil
 import sys
 import tempfile
+import uuid
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -129,22 +130,32 @@ class Bench:
         """Cost per commit at growing table versions, in a folder and on S3."""
         from tests.support.weed import ACCESS_KEY, BUCKET, SECRET_KEY, Weed
 
-        found = {"folder": growth.commits(self._directory, self._sizes.versions)}
+        found = {"folder": self._commits()}
         place = Path(tempfile.mkdtemp(prefix="weed-", dir=self._directory))
         server = Weed(place)
         credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
         environment = credentials | {"AWS_ENDPOINT_URL": server.url, "AWS_REGION": "us-east-1"}
         try:
-            found["S3"] = growth.commits(
-                self._directory,
-                self._sizes.versions,
-                table_path=f"s3://{BUCKET}/{{node_id}}/readings",
-                environment=environment,
-            )
+            found["S3"] = self._commits(bucket=BUCKET, environment=environment)
         finally:
             server.stop()
             shutil.rmtree(place)
         return {where: [asdict(window) for window in windows] for where, windows in found.items()}
+
+    def _commits(self, bucket: str | None = None, environment: dict[str, str] | None = None) -> list[growth.Window]:
+        """The windows of one store. The first is over in seconds, so it is taken several times, before and after."""
+
+        def windows(*versions: int) -> list[growth.Window]:
+            # A prefix of its own, as no table is left behind in the folder either.
+            path = None if bucket is None else f"s3://{bucket}/{uuid.uuid4().hex}/{{node_id}}/readings"
+            return growth.commits(self._directory, versions, table_path=path, environment=environment)
+
+        first, *later = self._sizes.versions
+        runs = max(1, self._sizes.runs // 2)
+        firsts = [windows(first)[0] for _ in range(runs)]
+        grown = windows(first, *later)
+        firsts += [grown[0], *(windows(first)[0] for _ in range(runs))]
+        return [sorted(firsts, key=lambda w: w.cpu)[len(firsts) // 2], *grown[1:]]
 
     def _edge_delta_on(self, databases: dict[str, Path]) -> dict[str, Any]:
         def one(name: str) -> measure.Run:

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _ROWS_A_COMMIT = 20
-_WINDOW = 100  # as many as there are between two compactions, so that each window pays for one
+PAUSE = 0.01
+"""Seconds between the cycles of the running process."""
 _INTERVAL = 300.0
-_AGED_EVERY = 500
+_A_DAY = round(86_400 / _INTERVAL)
+"""Commits of a day: a window is no longer, and has a compaction in each hundred and the clean-up of once a day."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -132,9 +134,9 @@ def commits(
 ) -> list[Window]:
     """Cost per commit of a few rows, in the commits that end at each of these table versions.
 
-    What an hour brings at the default interval is over in a second here. So in a folder the files are made older as
-    they would be, and the device is started again, as its first upkeep removes what is expired. In a bucket they cannot
-    be, and the log keeps all of its files.
+    What an hour brings at the default interval is over in a second here. So in a folder, after each day's commits, the
+    files are made older as they would be, and the device is started again, as its first upkeep removes what is
+    expired. In a bucket they cannot be, and the log keeps all of its files.
 
     Args:
         directory: for a folder with the source, and with the table unless it goes elsewhere.
@@ -147,11 +149,11 @@ def commits(
     device = Device(place, table_path or str(lake / "{node_id}" / "readings"), environment=environment)
     generate.generate(device.database, _ROWS_A_COMMIT)
     sensor = sqlite3.connect(device.database, isolation_level=None)
-    stops = sorted({*versions, *range(_AGED_EVERY, max(versions), _AGED_EVERY)})
+    stops = sorted({*versions, *range(_A_DAY, max(versions), _A_DAY)})
     found = []
     try:
         for stop in stops:
-            device.start(interval=0.01)
+            device.start(interval=PAUSE)
             window = _until(device, sensor, stop)
             found += [window] if stop in versions else []
             device.stop()
@@ -167,8 +169,8 @@ def commits(
 
 def _until(device: Device, sensor: sqlite3.Connection, stop: int) -> Window:
     """Insert and let it commit until the table has this version; what the last commits cost."""
-    seconds: deque[float] = deque(maxlen=_WINDOW)
-    spent: deque[tuple[float, float, float]] = deque(maxlen=_WINDOW + 1)
+    seconds: deque[float] = deque(maxlen=_A_DAY)
+    spent: deque[tuple[float, float, float]] = deque(maxlen=_A_DAY + 1)
     version, upkeep = -1, 0.0
     for event in device.events():
         if event["event"] == "batch committed" and "version" in event:
