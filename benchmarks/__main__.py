@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CONTENDERS = (
     "floor",
     "edge_delta",
+    "edge_delta_imported",
     "duckdb_parquet",
     "polars_delta",
     "plain_loop",
@@ -159,7 +160,7 @@ class Bench:
 
     def _edge_delta_on(self, databases: dict[str, Path]) -> dict[str, Any]:
         def one(name: str) -> measure.Run:
-            return measure.contender("edge_delta", databases[name], self._directory)
+            return measure.contender("edge_delta_imported", databases[name], self._directory)
 
         return {"runs": self._in_turn(list(databases), one)}
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 NAMES = {
     "floor": "floor: SQLite visits every value",
     "edge_delta": "**edge-delta**, schematized",
+    "edge_delta_imported": "the same, imported before",
     "duckdb_parquet": "DuckDB → one Parquet file",
     "polars_delta": "Polars, connectorx → Delta",
     "plain_loop": "plain loop → Delta",
@@ -47,7 +48,7 @@ def overview(figures: Figures) -> str:
     head = ["", "whole process, s", "to edge-delta", "peak memory, MiB", "written, MB"]
     rows = []
     for name, own in runs.items():
-        if name != "floor":
+        if name not in ("floor", "edge_delta_imported"):
             seconds, peak = Spread.of(_of(own, "wall")).median, Spread.of(_of(own, "peak")).median / _MIB
             times = ratio(_of(own, "wall"), _of(runs["edge_delta"], "wall")).median
             written = Spread.of(_of(own, "written")).median / _MB
@@ -104,8 +105,9 @@ def contenders(figures: Figures) -> Iterator[str]:
     yield ""
     yield (
         "The same SQLite file, each contender in a process of its own, in turn. *Whole* is the process from start to "
-        "end, *work* is without start-up and imports. The floor reads and writes nothing; DuckDB writes one file "
-        "without a Delta log, a cursor or timestamps."
+        "end, *work* is without start-up and imports. edge-delta imports while it reads, so its work is told by a "
+        "process that had all imported before. The floor reads and writes nothing; DuckDB writes one file without a "
+        "Delta log, a cursor or timestamps."
     )
     yield ""
     yield f"![wall time, memory and bytes of each contender]({PLOT})"
@@ -263,9 +265,10 @@ def _of_contenders(figures: Figures) -> Iterator[Promise]:
     ours = runs.get("edge_delta")
     if ours is None:
         return
+    imported = runs.get("edge_delta_imported", ours)
 
     def against(name: str, key: str) -> float:
-        return ratio(_of(ours, key), _of(runs[name], key)).median
+        return ratio(_of(imported if key == "seconds" else ours, key), _of(runs[name], key)).median
 
     if "floor" in runs:
         yield "work, to the floor's", 2.5, against("floor", "seconds")
@@ -334,7 +337,7 @@ def draw(figures: Figures, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     runs = figures["runs"]
-    names = list(runs)[::-1]
+    names = [name for name in runs if name != "edge_delta_imported"][::-1]
     panels = (
         ("wall", 1.0, "whole process, s"),
         ("peak", 1 / _MIB, "peak memory, MiB"),

@@ -27,7 +27,7 @@ _EXIT_CODES = (
 
 # Polars and delta-rs each bring jemalloc with an arena a thread, which keep what they freed: one arena saves a device
 # some 50 MB. It has to be set before either is imported; who set it already is left alone.
-os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,muzzy_decay_ms:0,dirty_decay_ms:200")
+os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,muzzy_decay_ms:0,dirty_decay_ms:1000")
 
 
 _OBJECTS_A_COLLECTION = 100_000

@@ -1,4 +1,4 @@
-"""edge-delta itself: schematized, once. The work is the cycle as the log times it, with what it imports on the way."""
+"""edge-delta itself: schematized, once. What the log times is the cycle, with what it imports on the way."""
 
 from __future__ import annotations
 

@@ -1,0 +1,14 @@
+"""edge-delta with its imports done before the cycle, as in a process that runs all day: the work by itself."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+
+from benchmarks.contenders.edge_delta import main
+
+if __name__ == "__main__":
+    gc.disable()
+    for name in ("edge_delta.sink", "edge_delta.modes.schematized", "edge_delta.fitting"):
+        importlib.import_module(name)
+    main()
