@@ -101,6 +101,7 @@ def contender(name: str, database: Path, directory: Path) -> Run:
     """
     place = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=directory))
     target = place / "table"
+    os.sync()  # or the kernel writes what the one before left, at this one's expense
     try:
         module = f"benchmarks.contenders.{name}"
         found = run([sys.executable, "-m", module, str(database), str(target)], answers=True, directory=place)
