@@ -71,6 +71,14 @@ def test_the_table_is_made_with_versions_that_everything_can_read(sink, place):
     assert "delta.setTransactionRetentionDuration" not in configuration
 
 
+def test_the_log_has_the_limits_of_every_column_by_which_readers_leave_files_out(sink, place):
+    sink.append(frame(1, 2, 3, name=["c", "a", "b"]), at(3))
+    [added] = pl.DataFrame(place.table(SUFFIX).get_add_actions(flatten=True)).rows(named=True)
+    limits = {name: (added[f"min.{name}"], added[f"max.{name}"]) for name in ("id", "value", "name")}
+    assert limits == {"id": (1, 3), "value": (0.5, 1.5), "name": ("a", "c")}
+    assert added["min.at"] == datetime(2026, 1, 1, tzinfo=UTC)
+
+
 def test_a_lower_or_equal_cursor_is_never_written(sink, place):
     sink.append(frame(1, 2), at(2))
     for rowid in (1, 2):

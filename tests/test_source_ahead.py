@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import shutil
 from contextlib import closing
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 
-from edge_delta import app, config, telemetry
+from edge_delta import app, config, fitting, telemetry
 from edge_delta.model import Cursor
+from edge_delta.schema import to_delta
 from edge_delta.source import Database, ReadAhead
 from tests.support.inprocess import deliver
 
@@ -48,6 +51,47 @@ def test_a_batch_is_prepared_once_and_by_what_was_given_for_it(backlog):
             cursor = batch.cursor
         source.reopen()
     assert len({b.first_rowid for b in seen}) == len(seen)
+
+
+@pytest.fixture
+def lane(backlog, folder, tmp_path):
+    """The lane of schematized, which reads ahead."""
+    database = Database(backlog.path)
+    flags = {"sqlite": str(backlog.path), "table_path": folder.base, "state_dir": str(tmp_path / "state")}
+    settings = config.load(flags | {"processing_mode": "schematized"}, environment={})
+    with closing(database):
+        parts = app.Parts(ReadAhead(database), "n1", telemetry.configure(stream=io.StringIO()))
+        yield app.lanes_of(settings, parts)[0]
+        parts.source.reopen()
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Where the batches begin that a mode was applied to."""
+    begins, really = [], fitting.made
+    monkeypatch.setattr(fitting, "made", lambda batch, *rest: begins.append(batch.first_rowid) or really(batch, *rest))
+    return begins
+
+
+def test_what_was_prepared_before_there_was_a_table_is_good_for_the_table_made_of_it(lane, made):
+    for _ in range(4):
+        lane.step(limit=2_000, upto=ROWS)
+    assert len(made) == len(set(made)) >= 4
+
+
+def test_what_was_prepared_for_other_columns_is_made_again(lane, made, folder):
+    lane.step(limit=2_000, upto=ROWS)  # the next ones are prepared by now
+    uri = folder.uri("_1_schematized")
+    shutil.rmtree(uri)
+    older = {name: pl.Int64() if dtype == pl.Int32 else dtype for name, dtype in lane.sink.columns().items()}
+    DeltaTable.create(uri, to_delta(pl.Schema(older)))
+    lane.forget()
+    lane.start_from(Cursor(rowid=2_000))
+    lane.step(limit=2_000, upto=ROWS)
+    assert made.count(2_001) == 2
+    written = folder.read("_1_schematized")
+    assert written.height == 2_000
+    assert written.schema["status_code"] == pl.Int64
 
 
 def test_what_was_prepared_for_one_mode_never_reaches_another(backlog, folder, tmp_path):
