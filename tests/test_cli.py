@@ -234,7 +234,7 @@ def test_the_unsafe_rename_is_refused(sensor, lake, command):
 @needs_mounts
 def test_a_full_disk_loses_nothing(sensor, command, tmp_path):
     sensor.create()
-    sensor.add(60_000)
+    sensor.add(90_000)
     small = tmp_path / "small"
     small.mkdir()
     (tmp_path / "kept").mkdir()
@@ -248,9 +248,9 @@ def test_a_full_disk_loses_nothing(sensor, command, tmp_path):
     assert "Traceback" not in done.stderr
     kept = Place(str(tmp_path / "kept" / "readings"))
     before = kept.read().height
-    assert 0 < before < 60_000
+    assert 0 < before < 90_000
     command(sensor.path, kept, node_id="n1").once().succeeded()
-    assert kept.read()["reading_id"].sort().to_list() == list(range(1, 60_001))
+    assert kept.read()["reading_id"].sort().to_list() == list(range(1, 90_001))
 
 
 def run_in_mount_with_trap(mounting, edge):
