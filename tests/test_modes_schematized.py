@@ -111,6 +111,19 @@ def test_a_time_that_cannot_be_read_rejects_its_row(sensor, folder):
     assert (bad["reading_id"], bad["column_name"], bad["value"]) == (2, "timestamp", "soon")
 
 
+def test_a_column_called_time_is_read_as_it_is_whether_it_is_the_timestamp_or_not(sensor, folder):
+    rows = [(1, "2026-01-01T01:00:00+01:00"), (2, "soon"), (3, None)]
+    table = run(sensor, folder, "id INTEGER PRIMARY KEY, _time TEXT", rows, timestamp_col="_time")
+    assert table["timestamp"].to_list() == [datetime(2026, 1, 1, tzinfo=UTC), None]
+    assert table["original_timezone"].to_list() == ["+01:00", None]
+    assert folder.read("_rejected")["reading_id"].to_list() == [2]
+
+
+def test_a_column_called_time_beside_the_timestamp_is_kept(sensor, folder):
+    create, row = "id INTEGER PRIMARY KEY, timestamp TEXT, _time TEXT", (1, "2026-01-01T00:00:00Z", "noon")
+    assert run(sensor, folder, create, [row])["_time"].to_list() == ["noon"]
+
+
 def test_the_anomaly_flag_comes_from_the_status_code(sensor, folder):
     rows = [(1, 0), (2, 3), (3, None)]
     table = run(sensor, folder, "id INTEGER PRIMARY KEY, status_code INTEGER", rows)

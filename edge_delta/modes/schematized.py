@@ -51,7 +51,7 @@ STANDARD: dict[str, pl.DataType] = {
 """The standard columns in their order; the bookkeeping columns follow them."""
 
 
-_TIME = "_time"
+_TIME = "(time)"  # no column of a source can be called that, see `source.schema`
 
 
 @dataclass(frozen=True, slots=True)
