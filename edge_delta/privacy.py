@@ -31,7 +31,7 @@ _METERS_A_DEGREE = math.pi * EARTH_RADIUS / 180
 _UNIT = 2.0**-53
 _DRAWN = pl.Struct({"u": pl.Float64(), "v": pl.Float64()})
 _HALLEY_STEPS = 8
-_DRAW, _ANGLE, _BEARING = "_drawn", "_angle", "_bearing"
+_DRAW, _ANGLE, _BEARING = "(drawn)", "(angle)", "(bearing)"  # parentheses, as no other column has any
 
 Strategy = Literal["per_sensor", "per_reading", "planar_laplace"]
 

@@ -187,6 +187,14 @@ def test_raw_is_exact_unless_the_settings_say_otherwise(stations, folder, tmp_pa
     assert_no_exact_place(fuzzed, done.log, places())
 
 
+def test_columns_called_like_what_the_displacement_is_made_of_are_kept(sensor, folder):
+    sensor.run("CREATE TABLE t (id INTEGER PRIMARY KEY, timestamp TEXT, latitude REAL, longitude REAL, _angle, _drawn)")
+    sensor.many("INSERT INTO t VALUES (?, ?, ?, ?, ?, ?)", [(1, DAY, *TRUE, "steep", "by hand")])
+    run(sensor, folder)
+    written = folder.read("_1_schematized")
+    assert written.select("_angle", "_drawn").rows() == [("steep", "by hand")]
+
+
 def test_a_mode_that_is_not_named_is_exact(stations, folder):
     run(stations, folder, ["schematized", "sanitized"], gps={"modes": ["sanitized"]})
     assert folder.read().sort("reading_id")["latitude"].to_list() == [p[0] for p in places()]
