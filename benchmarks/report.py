@@ -22,6 +22,7 @@ NAMES = {
     "dlt_connectorx": "dlt, connectorx → Delta",
     "dlt_pyarrow": "dlt, pyarrow → Delta",
 }
+_IMPORTED = "edge_delta_imported"  # tells the work; beside the others it would be edge-delta twice
 PLOT = "benchmarks.svg"
 _MB = 1e6
 _MIB = 2**20
@@ -48,7 +49,7 @@ def overview(figures: Figures) -> str:
     head = ["", "whole process, s", "to edge-delta", "peak memory, MiB", "written, MB"]
     rows = []
     for name, own in runs.items():
-        if name not in ("floor", "edge_delta_imported"):
+        if name not in ("floor", _IMPORTED):
             seconds, peak = Spread.of(_of(own, "wall")).median, Spread.of(_of(own, "peak")).median / _MIB
             times = ratio(_of(own, "wall"), _of(runs["edge_delta"], "wall")).median
             written = Spread.of(_of(own, "written")).median / _MB
@@ -265,7 +266,7 @@ def _of_contenders(figures: Figures) -> Iterator[Promise]:
     ours = runs.get("edge_delta")
     if ours is None:
         return
-    imported = runs.get("edge_delta_imported", ours)
+    imported = runs.get(_IMPORTED, ours)
 
     def against(name: str, key: str) -> float:
         return ratio(_of(imported if key == "seconds" else ours, key), _of(runs[name], key)).median
@@ -337,7 +338,7 @@ def draw(figures: Figures, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     runs = figures["runs"]
-    names = [name for name in runs if name != "edge_delta_imported"][::-1]
+    names = [name for name in runs if name != _IMPORTED][::-1]
     panels = (
         ("wall", 1.0, "whole process, s"),
         ("peak", 1 / _MIB, "peak memory, MiB"),

@@ -26,7 +26,8 @@ _EXIT_CODES = (
 
 
 # Polars and delta-rs each bring jemalloc with an arena a thread, which keep what they freed: one arena saves a device
-# some 50 MB. It has to be set before either is imported; who set it already is left alone.
+# some 50 MB. What was freed stays for a second, because faulting it in again costs more than it saves. It has to be set
+# before either is imported; who set it already is left alone.
 os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,muzzy_decay_ms:0,dirty_decay_ms:1000")
 
 

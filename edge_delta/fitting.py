@@ -85,12 +85,6 @@ def fitted(plan: Plan, there: Mapping[str, pl.DataType | None]) -> Plan:
     return checked.changed(checked.frame.with_columns(casts))
 
 
-def fits(frame: pl.DataFrame, there: Mapping[str, pl.DataType | None]) -> bool:
-    """Whether a table with these columns can take the frame's as they are."""
-    by_name = {name.lower(): dtype for name, dtype in there.items()}
-    return all(by_name.get(name.lower(), dtype) == dtype for name, dtype in frame.schema.items())
-
-
 def split(plan: Plan, source: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejection]]:
     """Collect the plan: the rows to keep, without the helping columns, and the rejected ones.
 

@@ -55,16 +55,16 @@ class _Prepared:
     """What was made of a batch ahead of its time, and for whom."""
 
     mode: Mode
-    generation: int
-    marks: Mapping[str, int]
+    cursor: Cursor
     made: Made
 
     def suits(self, mode: Mode, cursor: Cursor, there: Mapping[str, pl.DataType | None]) -> bool:
         """Whether the same would be made of it now."""
-        from edge_delta import fitting  # noqa: PLC0415
+        from edge_delta.schema import differing  # noqa: PLC0415
 
-        same = self.mode is mode and (self.generation, self.marks) == (cursor.generation, cursor.marks)
-        return same and fitting.fits(self.made.kept, there)
+        own = self.cursor
+        same = self.mode is mode and (own.generation, own.marks) == (cursor.generation, cursor.marks)
+        return same and not differing(self.made.kept.schema, there)
 
 
 class Lane:
@@ -205,12 +205,11 @@ class Lane:
             from edge_delta import fitting  # noqa: PLC0415
             from edge_delta.schema import to_polars  # noqa: PLC0415
 
-            mode, cursor = self._mode(), batch.cursor
+            mode = self._mode()
             if getattr(mode, "wanted", None) is not None:
                 return None
-            context = Context(self._node_id, cursor.generation, self._now(), self._source.table)
-            made = fitting.made(batch, mode, to_polars(there), context)
-            return _Prepared(mode, cursor.generation, cursor.marks, made)
+            made = fitting.made(batch, mode, to_polars(there), self._context(batch.cursor))
+            return _Prepared(mode, batch.cursor, made)
 
         return prepare
 

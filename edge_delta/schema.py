@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 from deltalake import Field, Schema
 from deltalake.schema import PrimitiveType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _DELTA: dict[pl.DataType, str] = {
     pl.Int64(): "long",
@@ -33,6 +38,13 @@ def to_polars(schema: Schema | None) -> dict[str, pl.DataType | None]:
         field.name: _POLARS.get(field.type.type) if isinstance(field.type, PrimitiveType) else None
         for field in (schema.fields if schema is not None else ())
     }
+
+
+def differing(here: Mapping[str, pl.DataType], there: Mapping[str, pl.DataType | None]) -> list[tuple[str, str]]:
+    """Columns of a frame and a table, in any case, that have two types; as the frame and as the table spells them."""
+    ours = {name.lower(): name for name in here}
+    both = [(ours[name.lower()], name) for name in there if name.lower() in ours]
+    return [(own, name) for own, name in both if here[own] != there[name]]
 
 
 def sql_name(dtype: pl.DataType | None) -> str:

@@ -341,14 +341,12 @@ class DeltaSink:
         """The frame in the table's order and spelling, and the columns that the table does not have yet."""
         import polars as pl  # noqa: PLC0415
 
-        from edge_delta.schema import sql_name, to_polars  # noqa: PLC0415
+        from edge_delta.schema import differing, sql_name, to_polars  # noqa: PLC0415
 
         there, here = to_polars(table.schema()), frame.schema
         ours = {name.lower(): name for name in here}
         wrong = [
-            f"{name} is {sql_name(here[ours[name.lower()]])}, expected {sql_name(dtype)}"
-            for name, dtype in there.items()
-            if name.lower() in ours and here[ours[name.lower()]] != dtype
+            f"{name} is {sql_name(here[own])}, expected {sql_name(there[name])}" for own, name in differing(here, there)
         ]
         required = {f.name for f in table.schema().fields if not f.nullable}
         wrong += [
