@@ -1,5 +1,5 @@
-# The image of edge-delta. Two stages: the packages are put into a virtual environment with pip and a build backend,
-# which stay behind; what is run is that environment alone. `make test-image` builds and tries it.
+# The image of edge-delta. Two stages: the packages are put into a virtual environment with pip, a build backend and a C
+# compiler, which stay behind; what is run is that environment alone. `make test-image` builds and tries it.
 FROM python:3.11-slim AS build
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
@@ -15,7 +15,7 @@ COPY deploy/slim.py ./
 RUN /opt/edge-delta/bin/python slim.py \
  && /opt/edge-delta/bin/python -c "import boto3, deltalake, polars, pyarrow.dataset, pyarrow.fs, pyarrow.parquet"
 
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY sql sql
 COPY edge_delta edge_delta
 # The root file system is read-only when it runs and the user may not write there, so what is not compiled now would be

@@ -89,20 +89,23 @@ wheel: $(VENV)/.dev ## build the wheel into dist/
 	$(BIN)/hatchling build -t wheel
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist edge_delta/source/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# A stamp is renewed when its lock changes. The project itself is built with the locked hatchling, not a fetched one.
+# A stamp is renewed when its lock changes, or what the project is built from. The project itself is built with the locked
+# hatchling and compiler, not with fetched ones.
+BUILT_FROM := pyproject.toml hatch_build.py $(wildcard edge_delta/source/*.c edge_delta/source/*.h)
+
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.runtime: requirements.lock requirements-build.lock pyproject.toml | $(VENV)/.created
+$(VENV)/.runtime: requirements.lock requirements-build.lock $(BUILT_FROM) | $(VENV)/.created
 	$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.created
+$(VENV)/.dev: requirements-dev.lock $(BUILT_FROM) | $(VENV)/.created
 	$(PIP) --require-hashes -r requirements-dev.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.runtime
@@ -113,7 +116,7 @@ include benchmarks/bench.mk
 JARS_OF := io.delta,io.unitycatalog,org.apache.hadoop,org.reactivestreams,software.amazon.awssdk,software.amazon.eventstream,software.amazon.s3.analyticsaccelerator
 
 # Spark has an environment of its own: it is large, and nothing else needs it.
-$(VENV)/.spark: requirements-spark.lock tests/spark/pom.xml pyproject.toml | $(VENV)/.created
+$(VENV)/.spark: requirements-spark.lock tests/spark/pom.xml $(BUILT_FROM) | $(VENV)/.created
 	$(PYTHON) -m venv $(VENV)/spark
 	$(VENV)/spark/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements-spark.lock
 	$(VENV)/spark/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation --editable .

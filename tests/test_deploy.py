@@ -74,11 +74,11 @@ def test_what_the_dockerfile_copies_reaches_the_builder():
 
 
 def test_the_wheel_finds_all_it_includes_in_the_image():
-    """What pyproject.toml forces into the wheel has to be copied too."""
+    """What pyproject.toml forces into the wheel has to be copied too, and what builds it."""
     project = tomli.loads((ROOT / "pyproject.toml").read_text())
     forced = project["tool"]["hatch"]["build"]["targets"]["wheel"].get("force-include", {})
-    copied = re.findall(r"^COPY (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    assert {path.split("/")[0] for path in forced} <= set(copied)
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert {"hatch_build.py", *(path.split("/")[0] for path in forced)} <= set(" ".join(copied).split())
 
 
 @pytest.mark.parametrize("script", scripts(), ids=lambda p: p.name)

@@ -18,9 +18,10 @@ import adbc_driver_sqlite
 from arro3.core import Table as ArrowTable
 
 from edge_delta.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
+from edge_delta.source import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import polars as pl
 
@@ -107,6 +108,7 @@ class Database:
         with self._errors():
             database = adbc_driver_manager.AdbcDatabase(driver=_driver(), uri=uri)
             connection = adbc_driver_manager.AdbcConnection(database)
+            columns.load(connection)
         self.opened_as = (stat.st_dev, stat.st_ino)
         self._database, self._connection = database, connection
         self.rows(f"PRAGMA busy_timeout={self._busy_timeout_ms}")
@@ -195,36 +197,29 @@ class Database:
         """The result of a statement that returns few rows."""
         with self._statement(sql) as stream:
             table = ArrowTable.from_arrow(stream)
-            columns = [table.column(i).to_pylist() for i in range(table.num_columns)]
-        return list(zip(*columns, strict=True))
+            values = [table.column(i).to_pylist() for i in range(table.num_columns)]
+        return list(zip(*values, strict=True))
 
     def scalar(self, sql: str) -> Any:
         """The single value of a statement, None if it has no row."""
         found = self.rows(sql)
         return found[0][0] if found else None
 
-    def frame(self, sql: str, *, rows: int) -> pl.DataFrame:
-        """The result of a statement as a frame.
+    def frame(self, cells: Mapping[str, tuple[str, str]], source: str, *, rows: int) -> pl.DataFrame | None:
+        """The rows of a source as a frame, None if a cell is not of its column's kind.
 
         Args:
-            sql: the statement.
-            rows: at least as many as it returns: the driver settles the types from its first batch, so one batch that
-                holds them all is what makes a cell of another type show in the schema instead of being converted.
+            cells: by the column's name, its kind (`columns.KINDS`) and SQL for its cells.
+            source: FROM and what follows.
+            rows: how many are expected.
         """
-        with self._statement(sql, {"adbc.sqlite.query.batch_rows": str(rows + 1)}) as stream:
-            import polars as pl  # noqa: PLC0415 - an idle run must not pay for it, and the first rows are read by now
-
-            try:
-                return pl.DataFrame(stream)
-            except pl.exceptions.PolarsError as error:
-                raise SourceUnavailable(f"{self.path} cannot be read: {_first_line(error)}") from error
+        [results] = self.rows(columns.statement(cells, source, rows=rows))
+        return columns.frame(cells, results)
 
     @contextlib.contextmanager
-    def _statement(self, sql: str, options: dict[str, str] | None = None) -> Iterator[Any]:
+    def _statement(self, sql: str) -> Iterator[Any]:
         connection = self._connection or self._open()
         with self._errors(), adbc_driver_manager.AdbcStatement(connection) as statement:
-            if options:
-                statement.set_options(**options)
             statement.set_sql_query(sql)
             stream, _ = statement.execute_query()
             yield stream

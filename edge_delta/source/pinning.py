@@ -10,8 +10,6 @@ from edge_delta.source.database import quoted
 if TYPE_CHECKING:
     import polars as pl
 
-SEEDS = {Kind.INTEGER: "0", Kind.REAL: "0.5", Kind.TEXT: "''", Kind.BLOB: "x''", Kind.BOOLEAN: "0"}
-"""Cells from which the driver takes a column's type."""
 _CHECKS_PER_STATEMENT = 200
 
 
@@ -52,14 +50,22 @@ def fits(column: Column) -> str:
 
 
 def not_utf8(frame: pl.DataFrame, columns: tuple[Column, ...], key: str) -> set[int]:
-    """The keys of rows that have a text which is none."""
+    """The keys of rows that have a text which is none.
+
+    Text that is not UTF-8 passes SQLite and Parquet, and then no reader can open the file.
+
+    Args:
+        frame: the rows, their texts as bytes.
+        columns: the source's columns.
+        key: the name of the key.
+    """
     import polars as pl  # noqa: PLC0415
 
     bad: set[int] = set()
     for column in columns:
         if column.kind is not Kind.TEXT:
             continue
-        raw = frame[column.alias].cast(pl.Binary)
+        raw = frame[column.alias]
         try:
             raw.cast(pl.String)
         except pl.exceptions.ComputeError:

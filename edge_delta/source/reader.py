@@ -1,8 +1,7 @@
-"""Batches out of SQLite, at the speed of its C interface, with every cell accounted for.
+"""Batches out of SQLite, as fast as it visits its rows, with every cell accounted for.
 
-The driver takes a column's type from the values of its first batch. So a statement's result is one batch, led by a
-seed row that pins the declared types: when the frame's schema is the pinned one, every cell had the pinned type. When
-it is not, the rows are read again with the misfits told apart by ``typeof()``, in the same transaction.
+Each column's kind is pinned by its declaration. When a cell is of another one, the rows are read again with the misfits
+told apart by ``typeof()``, in the same transaction.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING
 from edge_delta.errors import ConfigurationError, SourceReset, SourceUnavailable
 from edge_delta.model import BEFORE_FIRST, Batch, Column, Cursor, Kind, Layout, Rejection, Waiting
 from edge_delta.source import cells
+from edge_delta.source.columns import KINDS, TEXT_AS_BYTES
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import Extent, Extents
-from edge_delta.source.pinning import SEEDS, fits, not_utf8, pinned, portions
+from edge_delta.source.pinning import fits, not_utf8, pinned, portions
 from edge_delta.source.schema import find_table, milliseconds
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 ROWID = "_rowid"
 """The name of the key in the frames."""
-_SUSPECT = "_suspect"
 _LARGEST = sys.float_info.max
 
 
@@ -289,86 +288,48 @@ class SQLiteSource:
     # -- the fast way, and the careful one
 
     def _read(self, extent: Extent) -> tuple[pl.DataFrame, tuple[Rejection, ...]]:
-        frame = self._select(extent, {c: pinned(c) for c in self.columns}, self._suspicion())
-        if self._as_pinned(frame):
-            return self._finished(frame), ()
-        bad = self._misfits(extent)
-        frame = self._select(extent, {c: f"CASE WHEN {fits(c)} THEN {pinned(c)} END" for c in self.columns}, None)
-        bad |= not_utf8(frame, self.columns, ROWID)
-        frame = self._without(frame, bad)
-        if not self._as_pinned(frame):
+        frame = self._select(extent, {c: (KINDS[c.kind], pinned(c)) for c in self.columns})
+        if frame is not None:
+            return frame, ()
+        whole = {
+            c: (
+                TEXT_AS_BYTES if c.kind is Kind.TEXT else KINDS[c.kind],
+                f"CASE WHEN {fits(c)} THEN {pinned(c)} END",
+            )
+            for c in self.columns
+        }
+        frame = self._select(extent, whole)
+        if frame is None:
             raise SourceUnavailable(f"{self._database.path}: table {self.table!r} cannot be read as it is declared")
-        return self._finished(frame), self._rejections(sorted(bad))
+        bad = self._misfits(extent) | not_utf8(frame, self.columns, ROWID)
+        return self._without(frame, bad), self._rejections(sorted(bad))
 
-    def _select(self, extent: Extent, sql: Mapping[Column, str], suspicion: str | None) -> pl.DataFrame:
-        """The seed row and the batch's rows; the seed is cut off by `_finished`."""
+    def _select(self, extent: Extent, asked: Mapping[Column, tuple[str, str]]) -> pl.DataFrame | None:
+        """The rows in their order, None if a cell is not of its column's kind."""
         own = self._table.id_column  # the key under another name comes once
-        asked = {f"c{i}": c for i, c in enumerate(sql) if c != own}
-        seeds = [f"0 AS {ROWID}", *(f"{SEEDS[c.kind]} AS {name}" for name, c in asked.items())]
-        picked = [self._table.key, *(sql[c] for c in asked.values())]
-        if suspicion is not None:
-            seeds.append(f"0 AS {_SUSPECT}")
-            picked.append(suspicion)
-        rows = self._in_order(f"SELECT {', '.join(picked)} FROM {extent.source}")
-        frame = self._database.frame(f"SELECT {', '.join(seeds)} UNION ALL {rows}", rows=extent.rows + 1)
-        frame = frame.rename({name: c.alias for name, c in asked.items()})
+        cells = {ROWID: (KINDS[Kind.INTEGER], self._table.key)}
+        cells |= {column.alias: cell for column, cell in asked.items() if column != own}
+        frame = self._database.frame(cells, extent.source, rows=extent.rows)
+        if frame is None:
+            return None
+        if not frame[ROWID].is_sorted():
+            frame = frame.sort(ROWID, maintain_order=True)
         return frame if own is None else frame.with_columns(frame[ROWID].alias(own.alias))
 
-    def _in_order(self, select: str) -> str:
-        """A range of rowids comes in their order by itself; anything else has to be kept together."""
-        return select if "ORDER BY" not in select else f"SELECT * FROM ({select})"
-
-    def _suspicion(self) -> str | None:
-        """SQL that is above 0 where a cell would be converted to bytes without a word; None if none can be."""
-        checks = [f"(typeof({quoted(c.name)}) NOT IN ('blob', 'null'))" for c in self.columns if c.kind is Kind.BLOB]
-        return " + ".join(checks) or None
-
-    def _as_pinned(self, frame: pl.DataFrame) -> bool:
-        """Whether every cell had its column's type and every text is text."""
-        import polars as pl  # noqa: PLC0415
-
-        dtypes = {Kind.INTEGER: pl.Int64, Kind.REAL: pl.Float64, Kind.TEXT: pl.String, Kind.BLOB: pl.Binary}
-        schema = frame.schema  # made anew at every look
-        if any(schema[c.alias] != dtypes.get(c.kind, pl.Int64) for c in self.columns):
-            return False
-        flags = [pl.col(c.alias).is_between(0, 1).all() for c in self.columns if c.kind is Kind.BOOLEAN]
-        texts = [
-            pl.col(c.alias).cast(pl.Binary).cast(pl.String).null_count() for c in self.columns if c.kind is Kind.TEXT
-        ]
-        if _SUSPECT in frame.columns and (frame[_SUSPECT] > 0).any():
-            return False
-        if flags and not all(frame.select(flags).row(0)):
-            return False
-        try:
-            # Text that is not UTF-8 passes SQLite, the driver and Parquet, and then no reader can open the file.
-            frame.select(pl.lit(0).alias(""), *texts)
-        except pl.exceptions.ComputeError:
-            return False
-        return True
-
-    def _finished(self, frame: pl.DataFrame) -> pl.DataFrame:
-        import polars as pl  # noqa: PLC0415
-
-        flags = [pl.col(c.alias).cast(pl.Boolean) for c in self.columns if c.kind is Kind.BOOLEAN]
-        rows = frame.slice(1).drop(_SUSPECT, strict=False).with_columns(flags)
-        return rows if rows[ROWID].is_sorted() else rows.sort(ROWID, maintain_order=True)
-
     def _without(self, frame: pl.DataFrame, bad: set[int]) -> pl.DataFrame:
+        """The other rows, and texts as such again."""
         import polars as pl  # noqa: PLC0415
 
-        keep = ~pl.col(ROWID).is_in(list(bad)) if bad else pl.lit(True)  # noqa: FBT003
-        return pl.concat([frame.slice(0, 1), frame.slice(1).filter(keep)])
+        texts = [pl.col(c.alias).cast(pl.String) for c in self.columns if c.kind is Kind.TEXT]
+        return frame.filter(~pl.col(ROWID).is_in(list(bad))).with_columns(texts)
 
     def _misfits(self, extent: Extent) -> set[int]:
         """The keys of the batch's rows that have a cell which does not fit."""
         bad: set[int] = set()
-        for columns in portions(self.columns):
-            all_fit = " AND ".join(fits(c) for c in columns)
+        for part in portions(self.columns):
+            all_fit = " AND ".join(fits(c) for c in part)
             inner = f"SELECT {self._table.key} AS k, ({all_fit}) AS ok FROM {extent.source}"
-            found = self._database.frame(
-                f"SELECT 0 AS k UNION ALL SELECT k FROM ({inner}) WHERE NOT ok", rows=extent.rows + 1
-            )
-            bad.update(found["k"].slice(1).to_list())
+            bad.update(k for (k,) in self._database.rows(f"SELECT k FROM ({inner}) WHERE NOT ok"))
         return bad
 
     def _rejections(self, rowids: list[int]) -> tuple[Rejection, ...]:

@@ -1,0 +1,359 @@
+/*
+ * arrow_columns(kinds, rows, cell, ...): the rows of a statement as Arrow arrays, one a column.
+ *
+ * A loadable extension of SQLite (https://sqlite.org/loadext.html), an aggregate: SQLite hands it each row's cells, and
+ * it puts them where Arrow wants them, so that a cell costs two calls and one copy. Its result is the arrays' addresses
+ * for the Arrow C data interface (https://arrow.apache.org/docs/format/CDataInterface.html) as text, for each column
+ * that of its ArrowSchema and that of its ArrowArray; NULL if a cell was not of its column's kind.
+ *
+ * kinds  text, a letter a column: l INTEGER, g REAL, u TEXT, z BLOB, b BOOLEAN, as in that interface's format strings;
+ *        t TEXT as bytes, which need not be UTF-8
+ * rows   how many are expected; more are taken too
+ *
+ * An array that nobody takes is freed with the connection. Those that were taken outlive it.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sqlite_api.h"
+
+struct ArrowSchema {
+  const char *format, *name, *metadata;
+  int64_t flags, n_children;
+  struct ArrowSchema **children, *dictionary;
+  void (*release)(struct ArrowSchema *);
+  void *private_data;
+};
+
+struct ArrowArray {
+  int64_t length, null_count, offset, n_buffers, n_children;
+  const void **buffers;
+  struct ArrowArray **children, *dictionary;
+  void (*release)(struct ArrowArray *);
+  void *private_data;
+};
+
+#define ARROW_FLAG_NULLABLE 2
+#define ADDRESS_CHARACTERS 21 /* of 64 bits, and a space */
+#define INLINED 12            /* bytes of a text that a view holds itself */
+#define FEWEST_ROWS 1024
+#define FEWEST_BYTES 65536
+
+static const sqlite3_api_routines *sqlite;
+
+/* Text or a blob, as Arrow's layout "variable-size binary view" has it. */
+typedef struct {
+  int32_t length;
+  char start[4];
+  int32_t buffer, offset; /* where all of it is; if it is short, its bytes 4 to 11 */
+} View;
+
+typedef enum { FITS, MISFIT, NO_MEMORY } State;
+
+typedef struct {
+  char kind;
+  void *cells;    /* int64_t, double, View, or a bit each */
+  uint8_t *valid; /* a bit each; not there while there is no NULL */
+  char *bytes;    /* of long texts and blobs */
+  int64_t used, room, nulls;
+  const void *buffers[4];
+} Column;
+
+typedef struct {
+  int64_t rows, room;
+  int columns;
+  State state;
+  Column **column;
+} Rows;
+
+/* The arrays of one statement, to be taken from here. */
+typedef struct Result {
+  struct Result *next;
+  int columns;
+  struct { struct ArrowSchema schema; struct ArrowArray array; } of[];
+} Result;
+
+/* What belongs to one connection; SQLite never runs two of its statements at once. */
+typedef struct { Result *results; } Connection;
+
+/* -- memory */
+
+static void free_column(Column *column) {
+  if (!column) return;
+  free(column->cells);
+  free(column->valid);
+  free(column->bytes);
+  free(column);
+}
+
+static void free_rows(Rows *rows) {
+  for (int i = 0; rows->column && i < rows->columns; i++) free_column(rows->column[i]);
+  free(rows->column);
+  rows->column = NULL;
+}
+
+static size_t bytes_of_cells(const Column *column, int64_t rows) {
+  switch (column->kind) {
+    case 'b': return (size_t)rows / 8;
+    case 'l':
+    case 'g': return (size_t)rows * 8;
+    default: return (size_t)rows * sizeof(View);
+  }
+}
+
+static int resize(void *at, size_t bytes) {
+  void *moved = realloc(*(void **)at, bytes);
+  if (moved) *(void **)at = moved;
+  return moved != NULL;
+}
+
+/* Make room for more rows. */
+static int make_room(Rows *rows, int64_t room) {
+  room = (room + 63) / 64 * 64;
+  for (int i = 0; i < rows->columns; i++) {
+    Column *column = rows->column[i];
+    if (!resize(&column->cells, bytes_of_cells(column, room))) return 0;
+    if (!column->valid) continue;
+    if (!resize(&column->valid, (size_t)room / 8)) return 0;
+    memset(column->valid + rows->room / 8, 0xff, (size_t)(room - rows->room) / 8);
+  }
+  rows->room = room;
+  return 1;
+}
+
+static int begin(Rows *rows, int columns, const char *kinds, int64_t expected) {
+  rows->column = calloc((size_t)columns, sizeof *rows->column);
+  if (!rows->column) return 0;
+  rows->columns = columns;
+  for (int i = 0; i < columns; i++) {
+    if (!(rows->column[i] = calloc(1, sizeof(Column)))) return 0;
+    rows->column[i]->kind = kinds[i];
+  }
+  return make_room(rows, expected > FEWEST_ROWS ? expected : FEWEST_ROWS);
+}
+
+/* -- cells */
+
+static State add_null(Column *column, int64_t row, int64_t room) {
+  if (!column->valid) {
+    if (!(column->valid = malloc((size_t)room / 8))) return NO_MEMORY;
+    memset(column->valid, 0xff, (size_t)room / 8);
+  }
+  column->valid[row / 8] &= (uint8_t) ~(1u << row % 8);
+  column->nulls++;
+  if (column->kind != 'b') memset((char *)column->cells + bytes_of_cells(column, row), 0, bytes_of_cells(column, 1));
+  return FITS;
+}
+
+static State add_flag(Column *column, int64_t row, int64_t value) {
+  uint8_t *bits = (uint8_t *)column->cells + row / 8, bit = (uint8_t)(1u << row % 8);
+  if (value != 0 && value != 1) return MISFIT;
+  *bits = (uint8_t)(value ? *bits | bit : *bits & ~bit);
+  return FITS;
+}
+
+static State add_bytes(Column *column, int64_t row, const char *bytes, int32_t length) {
+  View *view = (View *)column->cells + row;
+  memset(view, 0, sizeof *view);
+  view->length = length;
+  if (length <= INLINED) {
+    if (length) memcpy((char *)view + offsetof(View, start), bytes, (size_t)length);
+    return FITS;
+  }
+  if (column->used + length > INT32_MAX) return MISFIT; /* more than an offset can tell */
+  if (column->used + length > column->room) {
+    int64_t room = column->room ? column->room : FEWEST_BYTES;
+    while (room < column->used + length) room *= 2;
+    if (!resize(&column->bytes, (size_t)room)) return NO_MEMORY;
+    column->room = room;
+  }
+  memcpy(view->start, bytes, sizeof view->start);
+  view->offset = (int32_t)column->used;
+  memcpy(column->bytes + column->used, bytes, (size_t)length);
+  column->used += length;
+  return FITS;
+}
+
+static int is_tail(unsigned char byte) { return (byte & 0xc0) == 0x80; }
+
+/* Whether bytes are UTF-8: table 3-7 of https://www.unicode.org/versions/Unicode16.0.0/core-spec/chapter-3/ */
+static int is_utf8(const unsigned char *at, int32_t length) {
+  const unsigned char *end = at + length;
+  while (at < end) {
+    uint64_t eight;
+    if (end - at >= 8 && (memcpy(&eight, at, 8), !(eight & 0x8080808080808080u))) {
+      at += 8;
+    } else if (at[0] < 0x80) {
+      at += 1;
+    } else if (at[0] >= 0xc2 && at[0] <= 0xdf && end - at >= 2 && is_tail(at[1])) {
+      at += 2;
+    } else if (at[0] >= 0xe0 && at[0] <= 0xef && end - at >= 3 && is_tail(at[1]) && is_tail(at[2])) {
+      if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f)) return 0;
+      at += 3;
+    } else if (at[0] >= 0xf0 && at[0] <= 0xf4 && end - at >= 4 && is_tail(at[1]) && is_tail(at[2]) && is_tail(at[3])) {
+      if ((at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f)) return 0;
+      at += 4;
+    } else {
+      return 0;
+    }
+  }
+  return 1;
+}
+
+static State add(Column *column, int64_t row, int64_t room, sqlite3_value *cell) {
+  switch (sqlite->value_type(cell)) {
+    case SQLITE_INTEGER:
+      if (column->kind == 'b') return add_flag(column, row, sqlite->value_int64(cell));
+      if (column->kind != 'l') return MISFIT;
+      ((int64_t *)column->cells)[row] = sqlite->value_int64(cell);
+      return FITS;
+    case SQLITE_FLOAT:
+      if (column->kind != 'g') return MISFIT;
+      ((double *)column->cells)[row] = sqlite->value_double(cell);
+      return FITS;
+    case SQLITE_TEXT: {
+      if (column->kind != 'u' && column->kind != 't') return MISFIT;
+      const unsigned char *text = sqlite->value_text(cell);
+      int length = sqlite->value_bytes(cell);
+      if (!text) return NO_MEMORY;
+      if (column->kind == 'u' && !is_utf8(text, length)) return MISFIT;
+      return add_bytes(column, row, (const char *)text, length);
+    }
+    case SQLITE_BLOB: {
+      if (column->kind != 'z') return MISFIT;
+      const char *blob = sqlite->value_blob(cell);
+      int length = sqlite->value_bytes(cell);
+      return blob || !length ? add_bytes(column, row, blob, length) : NO_MEMORY;
+    }
+    default: return add_null(column, row, room);
+  }
+}
+
+/* -- the aggregate */
+
+static void step(sqlite3_context *context, int arguments, sqlite3_value **argument) {
+  Rows *rows = sqlite->aggregate_context(context, sizeof *rows);
+  if (!rows || rows->state != FITS) return;
+  int ready = 1;
+  if (!rows->column) {
+    const char *kinds = arguments > 2 ? (const char *)sqlite->value_text(argument[0]) : NULL;
+    if (!kinds || strlen(kinds) != (size_t)arguments - 2 || strspn(kinds, "lguzbt") != strlen(kinds)) {
+      sqlite->result_error(context, "arrow_columns(kinds, rows, cell, ...): a letter of \"lguzbt\" for each cell", -1);
+      return;
+    }
+    ready = begin(rows, arguments - 2, kinds, sqlite->value_int64(argument[1]));
+  } else if (rows->rows == rows->room) {
+    ready = make_room(rows, 2 * rows->room);
+  }
+  if (!ready) rows->state = NO_MEMORY;
+  for (int i = 0; i < rows->columns && rows->state == FITS; i++)
+    rows->state = add(rows->column[i], rows->rows, rows->room, argument[i + 2]);
+  rows->rows++;
+  if (rows->state != FITS) free_rows(rows);
+}
+
+static void release_schema(struct ArrowSchema *schema) { schema->release = NULL; }
+
+static void release_array(struct ArrowArray *array) {
+  free_column(array->private_data);
+  array->release = NULL;
+}
+
+static const char *format(char kind) {
+  switch (kind) {
+    case 'l': return "l";
+    case 'g': return "g";
+    case 'b': return "b";
+    case 'u': return "vu";
+    default: return "vz";
+  }
+}
+
+static void export(const Rows *rows, Column *column, struct ArrowSchema *schema, struct ArrowArray *array) {
+  int64_t *used = &column->used; /* the sizes of the buffers of bytes, of which there is one */
+  int buffers = 2;
+  column->buffers[0] = column->valid;
+  column->buffers[1] = column->cells;
+  if (!strchr("lgb", column->kind)) {
+    if (*used) column->buffers[buffers++] = column->bytes;
+    column->buffers[buffers++] = used;
+  }
+  *array = (struct ArrowArray){.length = rows->rows,
+                               .null_count = column->nulls,
+                               .n_buffers = buffers,
+                               .buffers = column->buffers,
+                               .release = release_array,
+                               .private_data = column};
+  *schema = (struct ArrowSchema){.format = format(column->kind),
+                                 .name = "",
+                                 .flags = ARROW_FLAG_NULLABLE,
+                                 .release = release_schema};
+}
+
+/* Frees the results of which everything was taken, or all of them. */
+static void sweep(Connection *connection, int all) {
+  for (Result **at = &connection->results; *at;) {
+    Result *result = *at;
+    int left = 0;
+    for (int i = 0; i < result->columns; i++) {
+      struct ArrowArray *array = &result->of[i].array;
+      if (all && array->release) array->release(array);
+      left += array->release != NULL;
+    }
+    if (left) {
+      at = &result->next;
+    } else {
+      *at = result->next;
+      free(result);
+    }
+  }
+}
+
+static void finish(sqlite3_context *context) {
+  Rows *rows = sqlite->aggregate_context(context, 0);
+  Connection *connection = sqlite->user_data(context);
+  if (!rows || !rows->column) {
+    if (rows && rows->state == NO_MEMORY) sqlite->result_error_nomem(context);
+    else if (!rows || rows->state == FITS) sqlite->result_text(context, "", 0, SQLITE_STATIC);
+    return; /* after a misfit it is NULL */
+  }
+  Result *result = calloc(1, sizeof *result + (size_t)rows->columns * sizeof result->of[0]);
+  char *addresses = malloc((size_t)rows->columns * 2 * ADDRESS_CHARACTERS + 1), *end = addresses;
+  if (!result || !addresses) {
+    free(result);
+    free(addresses);
+    free_rows(rows);
+    sqlite->result_error_nomem(context);
+    return;
+  }
+  result->columns = rows->columns;
+  for (int i = 0; i < rows->columns; i++) {
+    struct ArrowSchema *schema = &result->of[i].schema;
+    struct ArrowArray *array = &result->of[i].array;
+    export(rows, rows->column[i], schema, array);
+    end += sprintf(end, "%llu %llu ", (unsigned long long)(uintptr_t)schema, (unsigned long long)(uintptr_t)array);
+  }
+  free(rows->column);
+  sweep(connection, 0);
+  result->next = connection->results;
+  connection->results = result;
+  sqlite->result_text(context, addresses, -1, free);
+}
+
+static void disconnect(void *connection) {
+  sweep(connection, 1);
+  free(connection);
+}
+
+int sqlite3_columns_init(sqlite3 *database, char **error, const sqlite3_api_routines *routines) {
+  (void)error;
+  sqlite = routines;
+  Connection *connection = calloc(1, sizeof *connection);
+  if (!connection) return SQLITE_NOMEM;
+  int code = sqlite->create_function_v2(database, "arrow_columns", -1, SQLITE_UTF8 | SQLITE_DIRECTONLY, connection, NULL,
+                                        step, finish, disconnect);
+  return code == SQLITE_OK ? SQLITE_OK_LOAD_PERMANENTLY : code; /* arrays that were taken need it after the connection */
+}

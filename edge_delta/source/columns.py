@@ -1,0 +1,96 @@
+"""SQLite's rows as Polars' columns: `columns.c` puts each cell where Arrow wants it while SQLite visits the row.
+
+The driver asks SQLite for every cell of every row in turn, and takes a column's type from its first values; both cost
+more than SQLite itself does. An aggregate is handed whole rows, and each cell is held against its column's kind.
+"""
+
+from __future__ import annotations
+
+from ctypes import PYFUNCTYPE, c_char_p, c_void_p, py_object, pythonapi
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_delta.model import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import polars as pl
+    from adbc_driver_manager import AdbcConnection
+
+LIBRARY = Path(__file__).with_name("libcolumns.so")
+KINDS = {Kind.INTEGER: "l", Kind.REAL: "g", Kind.TEXT: "u", Kind.BLOB: "z", Kind.BOOLEAN: "b"}
+"""What `columns.c` calls them."""
+TEXT_AS_BYTES = "t"
+_AT_ONCE = 500
+"""Cells that one call is given; SQLite allows it 1,000 arguments."""
+
+
+def load(connection: AdbcConnection) -> None:
+    """Give a connection the function `arrow_columns`."""
+    loading = "adbc.sqlite.load_extension"
+    connection.set_options(**{f"{loading}.enabled": "true"})
+    connection.set_options(**{f"{loading}.path": str(LIBRARY)})
+    connection.set_options(**{f"{loading}.entrypoint": "sqlite3_columns_init"})
+    connection.set_options(**{f"{loading}.enabled": "false"})  # a view in the database could load one, too
+
+
+def statement(cells: Mapping[str, tuple[str, str]], source: str, *, rows: int) -> str:
+    """SQL for what `frame` makes a frame of.
+
+    Args:
+        cells: by the column's name, its kind as in `columns.c` and SQL for its cells, which no other column has: of
+            two equal calls SQLite makes one.
+        source: FROM and what follows.
+        rows: how many are expected.
+    """
+    calls = []
+    for part in _parts(cells):
+        kinds = "".join(kind for kind, _ in part.values())
+        calls.append(f"arrow_columns('{kinds}', {rows}, {', '.join(sql for _, sql in part.values())})")
+    return f"SELECT {', '.join(calls)} FROM {source}"
+
+
+def frame(cells: Mapping[str, tuple[str, str]], results: Sequence[str | None]) -> pl.DataFrame | None:
+    """What a `statement` came to, None if a cell was not of its column's kind.
+
+    Nothing is copied, and each column's memory is freed when Polars needs it no more.
+
+    Args:
+        cells: those of the statement.
+        results: the values of its one row.
+    """
+    import polars as pl  # noqa: PLC0415 - an idle run must not pay for it, and the first rows are read by now
+
+    if None in results:
+        return None
+    found = map(int, " ".join(filter(None, results)).split())
+    columns = [pl.Series(_Exported(schema, array)) for schema, array in zip(found, found, strict=True)]
+    if not columns:  # there was no row
+        dtypes = {"l": pl.Int64, "g": pl.Float64, "u": pl.String, "b": pl.Boolean}
+        return pl.DataFrame(schema={name: dtypes.get(kind, pl.Binary) for name, (kind, _) in cells.items()})
+    return pl.DataFrame([column.alias(name) for name, column in zip(cells, columns, strict=True)])
+
+
+def _parts(cells: Mapping[str, tuple[str, str]]) -> Iterator[dict[str, tuple[str, str]]]:
+    names = list(cells)
+    for start in range(0, len(names), _AT_ONCE):
+        yield {name: cells[name] for name in names[start : start + _AT_ONCE]}
+
+
+class _Exported:
+    """An array of the Arrow C data interface, for whoever imports it."""
+
+    def __init__(self, schema: int, array: int) -> None:
+        self._schema = schema
+        self._array = array
+
+    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[Any, Any]:
+        """See https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html."""
+        return _capsule(self._schema, b"arrow_schema"), _capsule(self._array, b"arrow_array")
+
+
+def _capsule(address: int, name: bytes) -> Any:
+    """A capsule without a destructor: what is not taken from it belongs to the connection."""
+    new = PYFUNCTYPE(py_object, c_void_p, c_char_p, c_void_p)(("PyCapsule_New", pythonapi))
+    return new(address, name, None)
