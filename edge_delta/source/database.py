@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_MS = 5_000
 _WAL_VERSION_OFFSET = 18  # https://sqlite.org/fileformat.html, 1.3.1: 2 at this offset means WAL
 _HEADER_BYTES = 100
+_AT_REST_SECONDS = 3
 _MAGIC = b"SQLite format 3\x00"
 
 
@@ -55,6 +57,7 @@ class Database:
         self._database: adbc_driver_manager.AdbcDatabase | None = None
         self.opened_as: tuple[int, int] = (0, 0)
         self._immutable = False
+        self._settled: object = None
         self._seen: object = None
         self._refuse_what_cannot_work()
 
@@ -104,6 +107,9 @@ class Database:
         """
         stat = self._stat()
         self._immutable = self._in_wal_mode(self._header()) and not self._beside("-wal").exists()
+        # What is written within one tick of the file system's clock cannot be told by a time.
+        at_rest = self._immutable and time.time() - stat.st_mtime > _AT_REST_SECONDS
+        self._settled = self._signature() if at_rest else None
         uri = f"file:{quote(str(self.path))}?mode=ro" + ("&immutable=1" if self._immutable else "")
         with self._errors():
             database = adbc_driver_manager.AdbcDatabase(driver=_driver(), uri=uri)
@@ -186,7 +192,7 @@ class Database:
     def _reopen_if_a_writer_came(self) -> None:
         if self._connection is None:
             self._open()
-        elif self._immutable and not self.moved():
+        elif self._immutable and not self.moved() and (self._settled is None or self._signature() != self._settled):
             # An immutable connection never looks at the file again.
             seen = self._seen
             self.close()
