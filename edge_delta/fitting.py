@@ -94,13 +94,13 @@ def split(plan: Plan, source: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejectio
     """
     kept, rejected = kept_rows(plan, source)
     if plan.select is not None:
-        return plan.select(kept.lazy()).collect(), rejected
+        return _collected(plan.select(kept.lazy())), rejected
     return kept.drop(ROWID), rejected
 
 
 def kept_rows(plan: Plan, source: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejection]]:
     """The rows that break no rule, still with ``_rowid``, and the others."""
-    frame = plan.frame.collect()
+    frame = _collected(plan.frame)
     if RULE not in frame.columns:
         return frame, []
     broken = frame[RULE].is_not_null()
@@ -114,6 +114,11 @@ def kept_rows(plan: Plan, source: pl.DataFrame) -> tuple[pl.DataFrame, list[Reje
         return rule.name, rule.column, rule.reason
 
     return frame.filter(~broken).drop(RULE), rejections(marked, why)
+
+
+def _collected(frame: pl.LazyFrame) -> pl.DataFrame:
+    """A batch is in memory already: streamed, it would come out in pieces, which are joined again to be written."""
+    return frame.collect(engine="in-memory")
 
 
 def rejections(rows: pl.DataFrame, why: Callable[[dict[str, Any]], tuple[str, str, str]]) -> list[Rejection]:

@@ -358,6 +358,8 @@ class DeltaSink:
                 f"{len(wrong)} {noun} not fit table {self.uri}: " + "; ".join(wrong),
                 "Rename the column with [schematize.rename], or set another table_path",
             )
+        if list(here) == list(there):
+            return frame, []
         known = {name.lower() for name in there}
         added = [name for name in here if name.lower() not in known]
         picked = [
