@@ -5,6 +5,7 @@ Nothing that is delivered depends on it. It is written after a commit, at the en
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 GRACE = 60.0
 """Seconds that a cycle may take longer than its interval, at the default of `health_after`."""
 _RATE_SECONDS = 60.0
+_BACKLOG_SECONDS = 0.5
+"""Between two writings while a backlog is delivered."""
 
 
 def now() -> datetime:
@@ -45,6 +48,7 @@ class Mirror(Observer):
         self._state = state
         self._log = log
         self._complained = False
+        self._written_at = -math.inf
         self._rates: dict[str, deque[tuple[float, int]]] = {}
         self._drains: dict[str, int | None] = {}
         before = state.mirror()
@@ -111,8 +115,9 @@ class Mirror(Observer):
             "committed_at": now().isoformat(),
             "backlog": self._backlog(lane.name, step, waiting) or before.get("backlog"),
         }
-        # Under a backlog the next batch overwrites it at once: not worth waiting for the disk.
-        self._write(lasting=not waiting.rows)
+        # Under a backlog the next batch overwrites it at once, and each replacing of a file costs some milliseconds.
+        if not waiting.rows or time.monotonic() - self._written_at >= _BACKLOG_SECONDS:
+            self._write(lasting=not waiting.rows)
 
     def _backlog(self, mode: str, step: Step, waiting: Waiting) -> dict[str, Any] | None:
         """How many rows waited, and when, as this round began; None if it began earlier.
@@ -204,6 +209,7 @@ class Mirror(Observer):
     def _write(self, *, lasting: bool = True) -> None:
         if self._foreign:
             return
+        self._written_at = time.monotonic()
         try:
             self._state.write_mirror(self._content, lasting=lasting)
             self._complained = False
