@@ -283,7 +283,9 @@ def test_two_processes_of_one_device_that_do_not_share_a_state_directory_deliver
 
 def test_memory_does_not_grow_with_the_backlog(sensor, folder, command):
     sensor.create()
-    peaks = [peak(sensor, folder, command, rows=rows, run=i) for i, rows in enumerate((20_000, 160_000))]
+    # Both are long enough to be read ahead, and short enough to end before the first compaction.
+    backlogs = (120_000, 480_000)
+    peaks = [peak(sensor, folder, command, rows=rows, run=i, size=20_000) for i, rows in enumerate(backlogs)]
     assert peaks[1] < peaks[0] * 1.15
 
 

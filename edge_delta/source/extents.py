@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from edge_delta.model import Batch
     from edge_delta.source.schema import Table
 
-BATCH_BYTES = 8_500_000
+BATCH_BYTES = 10_500_000
 """The bytes of a batch, as far as one row does not exceed them; delta-rs needs some four times as much to write it."""
 _LIGHT_ROW = 1_024
 _PROBED_ROWS = 4_096
