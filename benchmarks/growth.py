@@ -30,6 +30,7 @@ PAUSE = 0.01
 _INTERVAL = 300.0
 _A_DAY = round(86_400 / _INTERVAL)
 """Commits of a day: a window is no longer, and has a compaction in each hundred and the clean-up of once a day."""
+_COMMITS_BETWEEN_AGEING = 48
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -134,9 +135,9 @@ def commits(
 ) -> list[Window]:
     """Cost per commit of a few rows, in the commits that end at each of these table versions.
 
-    What an hour brings at the default interval is over in a second here. So in a folder, after each day's commits, the
-    files are made older as they would be, and the device is started again, as its first upkeep removes what is
-    expired. In a bucket they cannot be, and the log keeps all of its files.
+    What an hour brings at the default interval is over in a second here. So in a folder the files are made older as
+    they would be; and after each day's commits the device is started again, as its first upkeep removes data files that
+    are expired. In a bucket they cannot be made older, and the log keeps all of its files.
 
     Args:
         directory: for a folder with the source, and with the table unless it goes elsewhere.
@@ -154,11 +155,9 @@ def commits(
     try:
         for stop in stops:
             device.start(interval=PAUSE)
-            window = _until(device, sensor, stop)
+            window = _until(device, sensor, stop, lake if table_path is None else None)
             found += [window] if stop in versions else []
             device.stop()
-            if table_path is None:
-                age(lake)
             insert(sensor, _ROWS_A_COMMIT)
         return found
     finally:
@@ -167,11 +166,11 @@ def commits(
         shutil.rmtree(place)
 
 
-def _until(device: Device, sensor: sqlite3.Connection, stop: int) -> Window:
+def _until(device: Device, sensor: sqlite3.Connection, stop: int, lake: Path | None) -> Window:
     """Insert and let it commit until the table has this version; what the last commits cost."""
     seconds: deque[float] = deque(maxlen=_A_DAY)
     spent: deque[tuple[float, float, float]] = deque(maxlen=_A_DAY + 1)
-    version, upkeep = -1, 0.0
+    version, commits, upkeep, ageing = -1, 0, 0.0, 0.0
     for event in device.events():
         if event["event"] == "batch committed" and "version" in event:
             version = event["version"]
@@ -180,9 +179,14 @@ def _until(device: Device, sensor: sqlite3.Connection, stop: int) -> Window:
             upkeep += event["seconds"]
         if event["event"] != "cycle finished" or not event.get("rows_written"):
             continue
-        spent.append((device.cpu(), time.perf_counter(), upkeep))
+        spent.append((device.cpu(), time.perf_counter() - ageing, upkeep))
         if version >= stop and len(spent) > 1:
             break
+        commits += 1
+        if lake is not None and commits % _COMMITS_BETWEEN_AGEING == 0:
+            ageing -= time.perf_counter()
+            age(lake)
+            ageing += time.perf_counter()
         insert(sensor, _ROWS_A_COMMIT)
     each = [(last - first) / (len(spent) - 1) for first, last in zip(spent[0], spent[-1], strict=True)]
     return Window(version, Spread.of(seconds), *each)

@@ -212,9 +212,9 @@ def commits(figures: Figures) -> Iterator[str]:
     yield (
         "Commits of 20 rows by one running process that looks after its table, up to a day's before each version. "
         "CPU and wall time count the whole process: reading, committing, upkeep, logging, and for wall time the pause "
-        "of 10 ms between cycles. *Upkeep* is each commit's share in compactions and the clean-up of once a day. "
+        "of 10 ms between cycles. *Upkeep* is each commit's share in compactions and clean-ups. "
         "In the folder, files of the log are made older as they would be at one commit in 300 s, so that the retention "
-        "of 7 days removes them; on S3 all of them stay, and so does the list of replaced files in both."
+        "of 3 days removes them; on S3 all of them stay, and so does the list of replaced files in both."
     )
     yield from _table(
         ["", "version", "commit ms", "CPU ms a commit", "wall ms a commit", "upkeep ms a commit", "CPU, to the first"],

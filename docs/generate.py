@@ -69,6 +69,7 @@ EXAMPLES = {
     "node_id": '"device-0001"',
     "health_after": "960",
     "metrics_file": '"/var/lib/node_exporter/textfile/edge-delta.prom"',
+    "maintenance.retention_days": "7",
     "schematize.rename": '{ temp_c = "temperature", hum = "humidity" }',
     "schematize.defaults": '{ firmware_version = "2.4.1", model = "ENV-200", manufacturer = "Acme Sensors" }',
     "schematize.thresholds": "{ temperature = { min = -40, max = 60 }, voltage = { min = 3.0 } }",

@@ -195,7 +195,16 @@ def sink_for(  # noqa: PLR0913 - one argument a property of the table
         connect_timeout=place.connect_timeout,
     )
     app_id = application_id(node_id, source_table, part)
-    return DeltaSink(uri, options, app_id, append_only=append_only, marks=marks, notes=notes, wait=wait)
+    return DeltaSink(
+        uri,
+        options,
+        app_id,
+        append_only=append_only,
+        retention=_retention(settings, uri),
+        marks=marks,
+        notes=notes,
+        wait=wait,
+    )
 
 
 def lanes_of(settings: Settings, parts: Parts) -> list[Lane]:
@@ -272,8 +281,21 @@ def keeper_of(settings: Settings, sink: DeltaSink, log: Log) -> Keeper:
     from edge_delta.maintenance import Keeper, Plan  # noqa: PLC0415
 
     own = settings.maintenance
-    plan = Plan(own.every_commits, own.hours, own.target_file_mb * 1_000_000, timedelta(days=own.retention_days))
+    kept = _retention(settings, sink.uri)
+    plan = Plan(own.every_commits, own.hours, own.target_file_mb * 1_000_000, kept)
     return Keeper(sink.uri, sink.options, plan, now=now, log=log)
+
+
+def _retention(settings: Settings, uri: str) -> timedelta:
+    """How long a table's older versions can be read.
+
+    In a folder each commit visits every file of the log, where a store lists only those behind the last version; three
+    days are enough for a stream that stood still over a weekend.
+    """
+    days = settings.maintenance.retention_days
+    if days is None:
+        days = 3 if storage.is_folder(uri) else 7
+    return timedelta(days=days)
 
 
 def maintain(settings: Settings, log: Log, *, z_order: Sequence[str] = ()) -> dict[str, Report | None]:

@@ -237,8 +237,9 @@ class MaintenanceSettings(Section, frozen=True, kw_only=True):
     ] = ()
     target_file_mb: Annotated[int, Meta(ge=1, le=1024, description="size that compacted files grow to")] = 64
     retention_days: Annotated[
-        float, Meta(ge=1, description="days that files of older versions are kept for their readers")
-    ] = 7.0
+        Annotated[float, Meta(ge=1)] | None,
+        Meta(description="days that older versions can be read; default: 7, in a folder 3"),
+    ] = None
 
 
 class StorageSettings(Section, frozen=True, kw_only=True):

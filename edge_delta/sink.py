@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -42,11 +43,7 @@ if TYPE_CHECKING:
     import polars as pl
     from deltalake import Schema
 
-_PROPERTIES = {
-    "delta.checkpointInterval": "20",
-    "delta.logRetentionDuration": "interval 7 days",
-    "delta.deletedFileRetentionDuration": "interval 7 days",
-}
+_COMMITS_PER_CHECKPOINT = 20
 COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS)
 """The marks that any mode's table may have."""
 
@@ -73,6 +70,7 @@ class DeltaSink:
         options: storage options for delta-rs.
         app_id: from `application_id`.
         append_only: whether the table, when created here, refuses deletes and updates.
+        retention: how long older versions can be read, when it is created here.
         marks: the marks that go with the cursor in this table.
         notes: recorded with every commit, for people who read the table's history.
         wait: waits between tries where others write the table too, see `Turns`.
@@ -85,6 +83,7 @@ class DeltaSink:
         app_id: str,
         *,
         append_only: bool = True,
+        retention: timedelta = timedelta(days=7),
         marks: Sequence[Mark] = COMMON_MARKS,
         notes: Mapping[str, str] | None = None,
         wait: Callable[[float], bool] | None = None,
@@ -93,6 +92,7 @@ class DeltaSink:
         self._options = dict(options)
         self._app = app_id
         self._append_only = append_only
+        self._retention = retention
         self._marks = marks
         self._notes = dict(notes or {})
         self._turns = Turns(wait or threading.Event().wait)
@@ -321,7 +321,14 @@ class DeltaSink:
     def _create(self, frame: pl.DataFrame) -> DeltaTable:
         from edge_delta.schema import to_delta  # noqa: PLC0415
 
-        properties = _PROPERTIES | ({"delta.appendOnly": "true"} if self._append_only else {})
+        kept = f"interval {round(self._retention / timedelta(hours=1))} hours"
+        properties = {
+            "delta.checkpointInterval": str(_COMMITS_PER_CHECKPOINT),
+            "delta.logRetentionDuration": kept,
+            "delta.deletedFileRetentionDuration": kept,
+        }
+        if self._append_only:
+            properties["delta.appendOnly"] = "true"
         with storage.errors(self.uri, "create"):
             # With "ignore", the loser of a race between two devices takes the winner's table.
             DeltaTable.create(

@@ -64,6 +64,11 @@ def address(table_path: str, *, node_id: str) -> str:
     return str(Path(filled).expanduser().resolve())
 
 
+def is_folder(uri: str) -> bool:
+    """Whether an address is a folder of this machine's, or of one that it has mounted."""
+    return "://" not in uri or uri.startswith("file://")
+
+
 def options(  # noqa: PLR0913 - one argument a setting
     uri: str,
     environment: Mapping[str, str],
@@ -88,7 +93,7 @@ def options(  # noqa: PLR0913 - one argument a setting
     Raises:
         ConfigurationError: if the environment turns the conditional put off.
     """
-    if "://" not in uri or uri.startswith("file://"):
+    if is_folder(uri):
         return {}
     found = {"timeout": f"{request_timeout:g}s", "connect_timeout": f"{connect_timeout:g}s"}
     if not uri.startswith("s3://"):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -189,6 +191,34 @@ def test_a_device_compacts_tables_of_its_own_while_it_runs(sensor, folder, comma
     table = pl.scan_delta(folder.base + "/n1/readings_1_schematized").collect()
     assert sorted(table["reading_id"]) == list(range(1, 2_001))
     assert len(DeltaTable(folder.base + "/n1/readings_1_schematized").file_uris()) <= 11
+
+
+@pytest.mark.parametrize(("retention_days", "kept"), [(None, {"folder": 72, "store": 168}), (1.5, {"folder": 36})])
+def test_older_versions_are_kept_for_as_long_as_is_set(retention_days, kept, sensor, lake, command):
+    expected = kept.get("folder" if lake.url is None else "store", 36)
+    sensor.create()
+    sensor.add(5)
+    settings = sensor.path.parent / "settings.toml"
+    settings.write_text(f"[maintenance]\nretention_days = {retention_days}\n" if retention_days else "")
+    command(sensor.path, lake).once(config=settings).succeeded()
+    properties = lake.table().metadata().configuration
+    for name in ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration"):
+        assert properties[name] == f"interval {expected} hours"
+
+
+def test_what_is_expired_of_the_log_goes_with_each_upkeep(folder):
+    sink, own = fill(folder), keeper(folder)
+    log = Path(folder.uri(SUFFIX)) / "_delta_log"
+    own.run()
+    for k in (5, 6):
+        eight_days_ago = time.time() - timedelta(days=8).total_seconds()
+        for file in log.iterdir():
+            os.utime(file, (eight_days_ago, eight_days_ago))
+        checkpoint = max(log.glob("*.checkpoint.parquet")).name
+        sink.append(rows(k * 10), Cursor(rowid=k * 10 + 9))
+        own.run()
+        assert min(log.glob("0*")).name >= checkpoint[:20]
+    assert sorted(folder.read(SUFFIX)["id"]) == list(range(70))
 
 
 def test_a_device_leaves_tables_alone_that_others_may_look_after(sensor, folder, command):
