@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_delta.errors import SourceUnavailable
-from edge_delta.source import Database
+from edge_delta.errors import ConfigurationError, SourceUnavailable
+from edge_delta.source import Database, columns
 from edge_delta.source.columns import TEXT_AS_BYTES, statement
 
 NO_TABLE = "(VALUES (1), (2), (3))"
@@ -208,6 +208,12 @@ def test_a_view_of_the_database_cannot_call_it(sensor):
     sensor.run("CREATE VIEW v AS SELECT arrow_columns('l', 1, a) FROM t")
     with closing(Database(sensor.path)) as database, pytest.raises(SourceUnavailable, match="unsafe use"):
         database.rows("SELECT * FROM v")
+
+
+def test_an_installation_without_the_compiled_part_says_so(path, monkeypatch):
+    monkeypatch.setattr(columns, "LIBRARY", path.with_name("gone.so"))
+    with closing(Database(path)) as database, pytest.raises(ConfigurationError, match="compiled part.*Install"):
+        database.rows("SELECT 1")
 
 
 def test_nothing_else_can_be_loaded_into_a_connection(database):

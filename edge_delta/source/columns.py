@@ -10,6 +10,7 @@ from ctypes import PYFUNCTYPE, c_char_p, c_void_p, py_object, pythonapi
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_delta.errors import ConfigurationError
 from edge_delta.model import Kind
 
 if TYPE_CHECKING:
@@ -27,7 +28,16 @@ _AT_ONCE = 500
 
 
 def load(connection: AdbcConnection) -> None:
-    """Give a connection the function `arrow_columns`."""
+    """Give a connection the function `arrow_columns`.
+
+    Raises:
+        ConfigurationError: if this installation has no compiled part.
+    """
+    if not LIBRARY.exists():
+        raise ConfigurationError(
+            f"there is no {LIBRARY}, the compiled part of edge-delta",
+            "Install edge-delta with pip, which builds it, from a wheel or from its sources",
+        )
     loading = "adbc.sqlite.load_extension"
     connection.set_options(**{f"{loading}.enabled": "true"})
     connection.set_options(**{f"{loading}.path": str(LIBRARY)})

@@ -307,9 +307,9 @@ class SQLiteSource:
     def _select(self, extent: Extent, asked: Mapping[Column, tuple[str, str]]) -> pl.DataFrame | None:
         """The rows in their order, None if a cell is not of its column's kind."""
         own = self._table.id_column  # the key under another name comes once
-        cells = {ROWID: (KINDS[Kind.INTEGER], self._table.key)}
-        cells |= {column.alias: cell for column, cell in asked.items() if column != own}
-        frame = self._database.frame(cells, extent.source, rows=extent.rows)
+        columns = {ROWID: (KINDS[Kind.INTEGER], self._table.key)}
+        columns |= {column.alias: cell for column, cell in asked.items() if column != own}
+        frame = self._database.frame(columns, extent.source, rows=extent.rows)
         if frame is None:
             return None
         if not frame[ROWID].is_sorted():
