@@ -212,7 +212,7 @@ def test_a_view_of_the_database_cannot_call_it(sensor):
 
 def test_an_installation_without_the_compiled_part_says_so(path, monkeypatch):
     monkeypatch.setattr(columns, "LIBRARY", path.with_name("gone.so"))
-    with closing(Database(path)) as database, pytest.raises(ConfigurationError, match="compiled part.*Install"):
+    with closing(Database(path)) as database, pytest.raises(ConfigurationError, match=r"compiled part.*Install"):
         database.rows("SELECT 1")
 
 
