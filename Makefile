@@ -35,11 +35,12 @@ spark-beside: $(VENV)/.spark ## OPTIMIZE of Spark beside live devices; writes th
 test-slow: $(VENV)/.dev ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-lint: $(VENV)/.dev ## check style, types, and the direction of imports
+lint: $(VENV)/.dev ## check style, types, the direction of imports, and the C part's warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m ziglang cc -std=c11 -Wall -Wextra -Wconversion -Werror -shared -fPIC -o $(VENV)/checked.so edge_delta/source/columns.c
 
 torture: $(VENV)/.dev ## kill it 500 times under 2,000 faults on the wire (about half an hour)
 	$(BIN)/python -m tests.torture

@@ -6,12 +6,14 @@ import json
 import shutil
 import stat
 import threading
+import time
 from datetime import UTC, datetime
 
 import pytest
 
 from edge_delta.errors import AlreadyRunning, ConfigurationError, NodeUnknown
 from edge_delta.state import StateDirectory
+from tests.support.inprocess import deliver
 from tests.support.tables import assert_both_readers_agree
 
 
@@ -117,6 +119,25 @@ def test_the_mirror_says_where_it_stands(sensor, folder, command, tmp_path):
     own = mirror["tables"]["schematized"]
     assert (own["last_id"], own["rows_written"], own["rows_waiting"]) == (22, 22, 0)
     assert own["version"] == folder.table().version()
+
+
+def test_a_backlog_is_mirrored_twice_a_second_and_at_its_end(sensor, folder, tmp_path, monkeypatch):
+    writings = []
+    write = StateDirectory.write_mirror
+
+    def counted(self, content, **how):
+        writings.append(content["tables"].get("schematized", {}).get("rows_written"))
+        write(self, content, **how)
+
+    monkeypatch.setattr(StateDirectory, "write_mirror", counted)
+    sensor.create()
+    sensor.add(2_000)
+    started = time.monotonic()
+    deliver(sensor.path, folder, state_dir=str(tmp_path / "state"), max_batch_size=20)
+    seconds = time.monotonic() - started
+    assert writings[0] == 20
+    assert len(writings) <= seconds / 0.5 + 3
+    assert StateDirectory(tmp_path / "state").mirror()["tables"]["schematized"]["rows_written"] == 2_000
 
 
 def test_nothing_depends_on_the_mirror(sensor, folder, command, tmp_path):

@@ -55,9 +55,9 @@ typedef enum { FITS, MISFIT, NO_MEMORY } State;
 
 typedef struct {
   char kind;
-  void *cells;    /* int64_t, double, View, or a bit each */
-  uint8_t *valid; /* a bit each; not there while there is no NULL */
-  char *bytes;    /* of long texts and blobs */
+  void *cells; /* int64_t, double, View, or a bit each */
+  void *valid; /* a bit each; not there while there is no NULL */
+  void *bytes; /* of long texts and blobs */
   int64_t used, room, nulls;
   const void *buffers[4];
 } Column;
@@ -76,7 +76,7 @@ typedef struct Result {
   struct { struct ArrowSchema schema; struct ArrowArray array; } of[];
 } Result;
 
-/* What belongs to one connection; SQLite never runs two of its statements at once. */
+/* What belongs to one connection, which one thread uses at a time. */
 typedef struct { Result *results; } Connection;
 
 /* -- memory */
@@ -104,9 +104,9 @@ static size_t bytes_of_cells(const Column *column, int64_t rows) {
   }
 }
 
-static int resize(void *at, size_t bytes) {
-  void *moved = realloc(*(void **)at, bytes);
-  if (moved) *(void **)at = moved;
+static int resize(void **at, size_t bytes) {
+  void *moved = realloc(*at, bytes);
+  if (moved) *at = moved;
   return moved != NULL;
 }
 
@@ -118,7 +118,7 @@ static int make_room(Rows *rows, int64_t room) {
     if (!resize(&column->cells, bytes_of_cells(column, room))) return 0;
     if (!column->valid) continue;
     if (!resize(&column->valid, (size_t)room / 8)) return 0;
-    memset(column->valid + rows->room / 8, 0xff, (size_t)(room - rows->room) / 8);
+    memset((uint8_t *)column->valid + rows->room / 8, 0xff, (size_t)(room - rows->room) / 8);
   }
   rows->room = room;
   return 1;
@@ -142,7 +142,7 @@ static State add_null(Column *column, int64_t row, int64_t room) {
     if (!(column->valid = malloc((size_t)room / 8))) return NO_MEMORY;
     memset(column->valid, 0xff, (size_t)room / 8);
   }
-  column->valid[row / 8] &= (uint8_t) ~(1u << row % 8);
+  ((uint8_t *)column->valid)[row / 8] &= (uint8_t) ~(1u << row % 8);
   column->nulls++;
   if (column->kind != 'b') memset((char *)column->cells + bytes_of_cells(column, row), 0, bytes_of_cells(column, 1));
   return FITS;
@@ -172,7 +172,7 @@ static State add_bytes(Column *column, int64_t row, const char *bytes, int32_t l
   }
   memcpy(view->start, bytes, sizeof view->start);
   view->offset = (int32_t)column->used;
-  memcpy(column->bytes + column->used, bytes, (size_t)length);
+  memcpy((char *)column->bytes + column->used, bytes, (size_t)length);
   column->used += length;
   return FITS;
 }
