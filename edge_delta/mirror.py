@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 GRACE = 60.0
 """Seconds that a cycle may take longer than its interval, at the default of `health_after`."""
 _RATE_SECONDS = 60.0
-_BACKLOG_SECONDS = 0.5
-"""Between two writings while a backlog is delivered."""
+_ROUND_SECONDS = 0.5
+"""Between two writings while a round of many batches is under way."""
 
 
 def now() -> datetime:
@@ -103,6 +103,7 @@ class Mirror(Observer):
             newest = step.last_time.astimezone(UTC).isoformat()
             content["last_upload"] = max(newest, content["last_upload"] or newest)
         before = content["tables"].get(lane.name, {})
+        begins = self._backlog(lane.name, step, waiting)
         content["tables"][lane.name] = {
             "table": lane.sink.uri,
             "version": step.commit.version if step.commit is not None else before.get("version"),
@@ -113,10 +114,10 @@ class Mirror(Observer):
             "rows_rejected": before.get("rows_rejected", 0) + step.rejected,
             "rows_per_second": self._rate(lane.name, step.read),
             "committed_at": now().isoformat(),
-            "backlog": self._backlog(lane.name, step, waiting) or before.get("backlog"),
+            "backlog": begins or before.get("backlog"),
         }
-        # Under a backlog the next batch overwrites it at once, and each replacing of a file costs some milliseconds.
-        if not waiting.rows or time.monotonic() - self._written_at >= _BACKLOG_SECONDS:
+        # Within a round the next batch overwrites it at once, and each replacing of a file costs some milliseconds.
+        if begins or not waiting.rows or time.monotonic() - self._written_at >= _ROUND_SECONDS:
             self._write(lasting=not waiting.rows)
 
     def _backlog(self, mode: str, step: Step, waiting: Waiting) -> dict[str, Any] | None:
