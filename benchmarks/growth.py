@@ -170,7 +170,7 @@ def _until(device: Device, sensor: sqlite3.Connection, stop: int, lake: Path | N
     """Insert and let it commit until the table has this version; what the last commits cost."""
     seconds: deque[float] = deque(maxlen=_A_DAY)
     spent: deque[tuple[float, float, float]] = deque(maxlen=_A_DAY + 1)
-    version, commits, upkeep, ageing = -1, 0, 0.0, 0.0
+    version, done, upkeep, ageing = -1, 0, 0.0, 0.0
     for event in device.events():
         if event["event"] == "batch committed" and "version" in event:
             version = event["version"]
@@ -182,8 +182,8 @@ def _until(device: Device, sensor: sqlite3.Connection, stop: int, lake: Path | N
         spent.append((device.cpu(), time.perf_counter() - ageing, upkeep))
         if version >= stop and len(spent) > 1:
             break
-        commits += 1
-        if lake is not None and commits % _COMMITS_BETWEEN_AGEING == 0:
+        done += 1
+        if lake is not None and done % _COMMITS_BETWEEN_AGEING == 0:
             ageing -= time.perf_counter()
             age(lake)
             ageing += time.perf_counter()

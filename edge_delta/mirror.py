@@ -1,6 +1,7 @@
 """`last_upload.json`: where it stands, for people, `edge-delta status` and `edge-delta health`.
 
-Nothing that is delivered depends on it. It is written after a commit, at the end of a cycle, and when something fails.
+Nothing that is delivered depends on it. It is written as a round of batches begins and ends and twice a second in
+between, at the end of a cycle, and when something fails.
 """
 
 from __future__ import annotations

@@ -263,7 +263,7 @@ class DeltaSink:
                     schema_mode="merge" if added else None,
                     writer_properties=writer_properties(fitted.schema),
                     commit_properties=self._commit_properties(cursor),
-                    # Cleaning up lists the whole log; maintenance does it once a day.
+                    # Cleaning up lists the whole log; upkeep does it.
                     post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
                 )
         except BaseException:

@@ -14,7 +14,7 @@ from edge_delta.errors import ConfigurationError
 from edge_delta.model import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
     from adbc_driver_manager import AdbcConnection
@@ -54,10 +54,11 @@ def statement(cells: Mapping[str, tuple[str, str]], source: str, *, rows: int) -
         source: FROM and what follows.
         rows: how many are expected.
     """
-    calls = []
-    for part in _parts(cells):
-        kinds = "".join(kind for kind, _ in part.values())
-        calls.append(f"arrow_columns('{kinds}', {rows}, {', '.join(sql for _, sql in part.values())})")
+    listed, calls = list(cells.values()), []
+    for start in range(0, len(listed), _AT_ONCE):
+        part = listed[start : start + _AT_ONCE]
+        kinds = "".join(kind for kind, _ in part)
+        calls.append(f"arrow_columns('{kinds}', {rows}, {', '.join(sql for _, sql in part)})")
     return f"SELECT {', '.join(calls)} FROM {source}"
 
 
@@ -82,12 +83,6 @@ def frame(cells: Mapping[str, tuple[str, str]], results: Sequence[str | None]) -
     return pl.DataFrame([column.alias(name) for name, column in zip(cells, columns, strict=True)])
 
 
-def _parts(cells: Mapping[str, tuple[str, str]]) -> Iterator[dict[str, tuple[str, str]]]:
-    names = list(cells)
-    for start in range(0, len(names), _AT_ONCE):
-        yield {name: cells[name] for name in names[start : start + _AT_ONCE]}
-
-
 class _Exported:
     """An array of the Arrow C data interface, for whoever imports it."""
 
@@ -97,10 +92,8 @@ class _Exported:
 
     def __arrow_c_array__(self, requested_schema: object = None) -> tuple[Any, Any]:
         """See https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html."""
-        return _capsule(self._schema, b"arrow_schema"), _capsule(self._array, b"arrow_array")
+        # Without destructors: what is not taken from them belongs to the connection.
+        return _new_capsule(self._schema, b"arrow_schema", None), _new_capsule(self._array, b"arrow_array", None)
 
 
-def _capsule(address: int, name: bytes) -> Any:
-    """A capsule without a destructor: what is not taken from it belongs to the connection."""
-    new = PYFUNCTYPE(py_object, c_void_p, c_char_p, c_void_p)(("PyCapsule_New", pythonapi))
-    return new(address, name, None)
+_new_capsule = PYFUNCTYPE(py_object, c_void_p, c_char_p, c_void_p)(("PyCapsule_New", pythonapi))
