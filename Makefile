@@ -43,19 +43,19 @@ lint: $(VENV)/.dev ## check style, types, the direction of imports, and the C pa
 	$(BIN)/python -m ziglang cc -std=c11 -Wall -Wextra -Wconversion -Werror -shared -fPIC -o $(VENV)/checked.so edge_delta/source/columns.c
 
 torture: $(VENV)/.dev ## kill it 500 times under 2,000 faults on the wire (about half an hour)
-	$(BIN)/python -m tests.torture
+	$(BIN)/python -m tools.torture
 
 soak: $(VENV)/.dev ## an hour of cycles back to back under faults; memory, descriptors and threads as a plot
-	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tools.soak
 
 fleet: $(VENV)/.dev ## 1, 8 and 32 devices at once; writes the figures into docs/fleets.md
-	$(BIN)/python -m tests.fleet
+	$(BIN)/python -m tools.fleet
 
 costs: $(VENV)/.dev ## count what a device asks of S3; writes the figures into docs/databricks.md (four minutes)
-	$(BIN)/python -m tests.costs
+	$(BIN)/python -m tools.costs
 
 readme: $(VENV)/.dev ## follow README.md word for word, in a clone in an empty folder
-	$(BIN)/python -m tests.readme
+	$(BIN)/python -m tools.readme
 
 test-image: $(VENV)/.dev ## build the image with docker or buildah and try it
 	deploy/test-image.sh

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import growth, measure, report
-from tests.support.figures import with_figures
+from tools.figures import with_figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,6 +1,7 @@
 """Writes the pages of the documentation that follow from the code, and ``config.toml.example``.
 
-Run ``make docs`` after a change to settings, commands or log events; ``tests/test_docs.py`` tells if it was forgotten.
+Run ``make docs`` after a change to settings, commands or log events; ``tests/project/test_docs.py`` tells if it was
+forgotten.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from edge_delta import errors
-from edge_delta.cli import COMMANDS, build_parser
-from edge_delta.config import ENVIRONMENT, ENVIRONMENT_JSON, FLAGS
-from edge_delta.metrics import METRICS
-from edge_delta.settings import Section, Settings
-from edge_delta.telemetry import EVENTS
+from edge_delta.cli.main import COMMANDS, build_parser
+from edge_delta.core import errors
+from edge_delta.core.events import EVENTS
+from edge_delta.device.metrics import METRICS
+from edge_delta.settings.load import ENVIRONMENT, ENVIRONMENT_JSON, FLAGS
+from edge_delta.settings.sections import Section, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

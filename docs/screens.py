@@ -96,7 +96,7 @@ def watch(place: Path) -> None:
     """`edge-delta status --watch`, with a backlog half delivered while a sensor writes."""
     width = 120
     database, state = place / "sensor.db", place / "state"
-    with running("-m", "edge_delta.sample", str(database), "--rows=1000000", "--rate=200") as sensor:
+    with running("-m", "edge_delta.demo.sample", str(database), "--rows=1000000", "--rate=200") as sensor:
         _ = sensor.stdout and sensor.stdout.readline()
         job = ("run", "--sqlite", str(database), "--table-path", f"{place}/lake/readings", "--state-dir", str(state))
         with (

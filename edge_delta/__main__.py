@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_delta.cli import entry
+from edge_delta.cli.main import entry
 
 if __name__ == "__main__":
     entry()

@@ -1,7 +1,7 @@
 """What a device asks of S3 and sends there, counted on the wire.
 
-``python -m tests.costs`` runs a device through a proxy, with as many rows a commit as intervals of 10 s to an hour
-bring, keeps what it counted in ``tests/costs.json``, and writes the tables of ``docs/databricks.md`` from that.
+``python -m tools.costs`` runs a device through a proxy, with as many rows a commit as intervals of 10 s to an hour
+bring, keeps what it counted in ``tools/costs.json``, and writes the tables of ``docs/databricks.md`` from that.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import deltalake
 
 from tests.conftest import lake_at
 from tests.support.command import EdgeDelta
-from tests.support.figures import with_figures
 from tests.support.proxy import Proxy
 from tests.support.sqlite import Sensor
 from tests.support.tables import Place
 from tests.support.weed import Weed
+from tools.figures import with_figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -1,6 +1,6 @@
 """Many devices at once on S3: what a commit costs them, and whether each row is there once.
 
-``python -m tests.fleet`` runs 1, 8 and 32 writers on one table and 32 writers on tables of their own, and writes the
+``python -m tools.fleet`` runs 1, 8 and 32 writers on one table and 32 writers on tables of their own, and writes the
 figures into ``docs/fleets.md``.
 """
 
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from tests.conftest import lake_at
 from tests.support.command import EdgeDelta
-from tests.support.figures import with_figures
 from tests.support.proxy import Proxy
 from tests.support.sqlite import LiveWriter, Sensor
 from tests.support.tables import Place, assert_each_once
 from tests.support.weed import Weed
+from tools.figures import with_figures
 
 if TYPE_CHECKING:
     from tests.support.command import Running

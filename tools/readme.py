@@ -1,4 +1,4 @@
-"""``python -m tests.readme`` follows README.md word for word, as somebody does who has only just cloned it.
+"""``python -m tools.readme`` follows README.md word for word, as somebody does who has only just cloned it.
 
 Its code blocks are typed in their order, in a clone of what is committed, in an empty folder, with the local S3 server
 that it names (on that server's usual ports). The examples' paths and keys are the only words that are replaced. It ends

@@ -1,6 +1,6 @@
 """Cycles back to back, with faults on the wire, for an hour: memory, file descriptors and threads stay where they are.
 
-``python -m tests.soak --seconds 3600``.
+``python -m tools.soak --seconds 3600``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Kills and faults on the wire at random, over a live writer, in all modes at once, on S3.
 
-``python -m tests.torture --kills 500 --faults 2000`` goes on until there were as many of both, or for ``--minutes``;
+``python -m tools.torture --kills 500 --faults 2000`` goes on until there were as many of both, or for ``--minutes``;
 then everything that is waiting is delivered, and the tables are checked by ``edge-delta verify`` and by another engine.
 If something is wrong, the folder with the database and the tables is kept.
 """
@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.conftest import lake_at
+from tests.recovery.test_verify import verified
 from tests.support import expected, modes
 from tests.support.command import EdgeDelta
 from tests.support.proxy import Answer, CutBody, DropAnswer, DropBefore, Proxy, Stall
 from tests.support.sqlite import Sensor
 from tests.support.weed import Weed
-from tests.test_several_modes import ALL, assert_every_table_is_right
-from tests.test_verify import verified
+from tests.topology.test_lanes import ALL, assert_every_table_is_right
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ def main() -> None:
     database, target = sys.argv[1:3]
     log = io.StringIO()
     with contextlib.redirect_stderr(log):
-        from edge_delta.cli import main as edge_delta
+        from edge_delta.cli.main import main as edge_delta
 
         state = str(Path(target).with_name("state"))
         places = ["--sqlite", database, "--table-path", f"{target}/readings", "--state-dir", state]

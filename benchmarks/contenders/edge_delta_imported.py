@@ -10,6 +10,11 @@ from benchmarks.contenders.edge_delta import main
 if __name__ == "__main__":
     gc.disable()
     # The command line first: it says how memory is to be given back, before the others are there.
-    for name in ("edge_delta.cli", "edge_delta.sink", "edge_delta.modes.schematized", "edge_delta.fitting"):
+    for name in (
+        "edge_delta.cli.main",
+        "edge_delta.sinks.delta.sink",
+        "edge_delta.modes.schematized",
+        "edge_delta.delivery.fitting",
+    ):
         importlib.import_module(name)
     main()

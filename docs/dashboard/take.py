@@ -74,7 +74,7 @@ def start(device: str, port: int, folder: Path, stack: contextlib.ExitStack) -> 
     settings = place / "config.toml"
     settings.write_text(SETTINGS.format(place=place, device=device, table_path=store, batch=batch, port=port))
     stack.enter_context(
-        running(sys.executable, "-m", "edge_delta.sample", f"{place}/sensor.db", f"--rows={rows}", "--rate=50")
+        running(sys.executable, "-m", "edge_delta.demo.sample", f"{place}/sensor.db", f"--rows={rows}", "--rate=50")
     )
     time.sleep(15 if device == "hall-2" else 2)
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "r", "AWS_ENDPOINT_URL": NOWHERE}

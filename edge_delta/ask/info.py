@@ -6,17 +6,17 @@ import io
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from edge_delta import storage
-from edge_delta.errors import ProtocolUnsupported
-from edge_delta.output import shown
+from edge_delta.ask.output import shown
+from edge_delta.core.errors import ProtocolUnsupported
+from edge_delta.sinks import address as storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deltalake import DeltaTable
 
-    from edge_delta.query import Tables
-    from edge_delta.sink import DeltaSink
+    from edge_delta.ask.query import Tables
+    from edge_delta.sinks.delta.sink import DeltaSink
 
 
 def about(tables: Tables) -> list[dict[str, Any]]:

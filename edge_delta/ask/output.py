@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TextIO
 
-from edge_delta.errors import ConfigurationError
+from edge_delta.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_delta import app, info, modes, storage
-from edge_delta.errors import ConfigurationError, EdgeDeltaError
-from edge_delta.output import write
-from edge_delta.state import MIRROR, kept_node_id
+from edge_delta import modes
+from edge_delta.ask import info
+from edge_delta.ask.output import write
+from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
+from edge_delta.device.state import MIRROR, kept_node_id
+from edge_delta.sinks import address as storage
+from edge_delta.topology import build as app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,9 +23,9 @@ if TYPE_CHECKING:
 
     from deltalake import DeltaTable
 
-    from edge_delta.output import Result as Answer
-    from edge_delta.settings import Settings
-    from edge_delta.sink import DeltaSink
+    from edge_delta.ask.output import Result as Answer
+    from edge_delta.settings.sections import Settings
+    from edge_delta.sinks.delta.sink import DeltaSink
 
 TERMINAL_ROWS = 100
 """Rows that are shown on a terminal unless another limit is asked for."""
@@ -273,7 +276,7 @@ def main(sql: str, settings: Settings, *, form: str | None, output: str | None, 
     elif settings.databricks.server_hostname is None:
         show(run(sql, Tables(settings)), form=form, output=output, limit=limit)
     else:
-        from edge_delta import warehouse  # noqa: PLC0415 - an extra
+        from edge_delta.ask import warehouse  # noqa: PLC0415 - an extra
 
         refuse_what_writes(sql)
         with warehouse.answering(sql, settings.databricks) as result:

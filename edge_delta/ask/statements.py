@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_delta.errors import ConfigurationError
-from edge_delta.query import Tables
+from edge_delta.ask.query import Tables
+from edge_delta.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from edge_delta.settings import Settings
+    from edge_delta.settings.sections import Settings
 
-_BESIDE = Path(__file__).parent
+_BESIDE = Path(__file__).parents[1]
 _FOLDERS = (_BESIDE / "sql", _BESIDE.parent / "sql")
 """In the wheel, and in a clone."""
 

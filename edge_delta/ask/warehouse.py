@@ -10,12 +10,12 @@ import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edge_delta.errors import ConfigurationError, EdgeDeltaError
+from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from edge_delta.settings import DatabricksSettings
+    from edge_delta.settings.sections import DatabricksSettings
 
 TOKEN = "DATABRICKS_TOKEN"  # noqa: S105 - the variable's name
 _ROWS = 100_000

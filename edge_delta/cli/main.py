@@ -13,14 +13,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from edge_delta import __version__
-from edge_delta.errors import ConfigurationError, EdgeDeltaError
+from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
     from threading import Event as Flag
 
-    from edge_delta.settings import Settings
+    from edge_delta.settings.sections import Settings
 
 _EXIT_CODES = (
     "exit codes: 0 done, 1 failed or something left undelivered, 2 wrong settings or usage, 3 a person has to decide"
@@ -178,7 +178,7 @@ def _settings_flags() -> argparse.ArgumentParser:
 
 
 def _load(options: argparse.Namespace) -> Settings:
-    from edge_delta.config import load  # noqa: PLC0415 - not for --help
+    from edge_delta.settings.load import load  # noqa: PLC0415 - not for --help
 
     return load(vars(options))
 
@@ -186,11 +186,13 @@ def _load(options: argparse.Namespace) -> Settings:
 def _run(options: argparse.Namespace) -> int:
     settings = _load(options)
     if options.dry_run:
-        from edge_delta import rehearsal  # noqa: PLC0415
+        from edge_delta.doctor import rehearsal  # noqa: PLC0415
 
         rehearsal.show(settings)
         return 0
-    from edge_delta import app, runner, telemetry  # noqa: PLC0415
+    from edge_delta.core import events as telemetry  # noqa: PLC0415
+    from edge_delta.device import signals as runner  # noqa: PLC0415
+    from edge_delta.topology import build as app  # noqa: PLC0415
 
     log = telemetry.configure(verbose=options.verbose)
     log.info(telemetry.Event.STARTED, version=__version__, settings=_shown(settings))
@@ -218,14 +220,15 @@ def _query(options: argparse.Namespace) -> int:
     if not sql or (options.sql and options.run_query):
         raise ConfigurationError("there is no SQL to run" if not sql else "there are two statements", "Give one")
     settings = _load_for_readers(options)
-    from edge_delta import query  # noqa: PLC0415
+    from edge_delta.ask import query  # noqa: PLC0415
 
     return query.main(sql, settings, form=options.format, output=options.output, limit=options.limit)
 
 
 def _maintain(options: argparse.Namespace) -> int:
     settings = _load(options)
-    from edge_delta import app, telemetry  # noqa: PLC0415
+    from edge_delta.core import events as telemetry  # noqa: PLC0415
+    from edge_delta.topology import build as app  # noqa: PLC0415
 
     columns = [name for name in (options.z_order or "").split(",") if name]
     reports = app.maintain(settings, telemetry.configure(verbose=options.verbose), z_order=columns)
@@ -242,7 +245,7 @@ def _maintain(options: argparse.Namespace) -> int:
 
 def _sql(options: argparse.Namespace) -> int:
     settings = _load_for_readers(options)
-    from edge_delta import statements  # noqa: PLC0415
+    from edge_delta.ask import statements  # noqa: PLC0415
 
     unity = settings.databricks
     catalog, schema = options.catalog or unity.catalog, options.schema or unity.schema
@@ -257,7 +260,8 @@ def _load_for_readers(options: argparse.Namespace) -> Settings:
 
 def _replay(options: argparse.Namespace) -> int:
     settings = _load(options)
-    from edge_delta import app, telemetry  # noqa: PLC0415
+    from edge_delta.core import events as telemetry  # noqa: PLC0415
+    from edge_delta.topology import build as app  # noqa: PLC0415
 
     outcomes = app.replay(settings, telemetry.configure(verbose=options.verbose))
     if options.json:
@@ -269,7 +273,8 @@ def _replay(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     settings = _load(options)
-    from edge_delta import app, telemetry  # noqa: PLC0415
+    from edge_delta.core import events as telemetry  # noqa: PLC0415
+    from edge_delta.topology import build as app  # noqa: PLC0415
 
     columns = [name for name in (options.ignore or "").split(",") if name]
     reports = app.verify(settings, telemetry.configure(verbose=options.verbose), ignore=columns)
@@ -283,8 +288,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _reset(options: argparse.Namespace) -> int:
     settings = _load(options)
-    from edge_delta import app, telemetry  # noqa: PLC0415
-    from edge_delta.reset import Target  # noqa: PLC0415
+    from edge_delta.core import events as telemetry  # noqa: PLC0415
+    from edge_delta.recovery.reset import Target  # noqa: PLC0415
+    from edge_delta.topology import build as app  # noqa: PLC0415
 
     def agreed(plans: Sequence[object]) -> bool:
         print("\n".join(map(str, plans)) or "nothing was delivered yet, so there is nothing to deliver again")
@@ -302,13 +308,13 @@ def _reset(options: argparse.Namespace) -> int:
 
 def _shown(settings: Settings) -> dict[str, Any]:
     """The settings for the log; secrets are masked by their type."""
-    from edge_delta.settings import shown  # noqa: PLC0415
+    from edge_delta.settings.sections import shown  # noqa: PLC0415
 
     return shown(settings)
 
 
 def _check(options: argparse.Namespace) -> int:
-    from edge_delta.check import check  # noqa: PLC0415
+    from edge_delta.doctor.check import check  # noqa: PLC0415
 
     findings = []
     for finding in check(lambda: _load(options)):
@@ -321,7 +327,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from edge_delta import health, status  # noqa: PLC0415
+    from edge_delta.device import health, status  # noqa: PLC0415
 
     place = health.state_dir_of(options.state_dir, options.config)
     if options.watch:
@@ -333,7 +339,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _health(options: argparse.Namespace) -> int:
-    from edge_delta import health  # noqa: PLC0415
+    from edge_delta.device import health  # noqa: PLC0415
 
     found = health.examine(health.state_dir_of(options.state_dir, options.config), allowed=options.health_after)
     if options.json:
@@ -344,7 +350,7 @@ def _health(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from edge_delta.demo import demo  # noqa: PLC0415
+    from edge_delta.demo.tour import demo  # noqa: PLC0415
 
     return demo(options.folder, rows=options.rows, s3=options.s3)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from edge_delta.errors import TransientError
+    from edge_delta.core.errors import TransientError
 
 
 class Event(StrEnum):

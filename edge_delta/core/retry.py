@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from edge_delta.errors import TransientError
-from edge_delta.telemetry import Event, Log
+from edge_delta.core.errors import TransientError
+from edge_delta.core.events import Event, Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import tenacity
 
-    from edge_delta.telemetry import Observer
+    from edge_delta.core.events import Observer
 
 T = TypeVar("T")
 

@@ -6,17 +6,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from edge_delta.model import Waiting
-from edge_delta.retry import Outage, Persistence
-from edge_delta.telemetry import Event, Log
+from edge_delta.core.events import Event, Log
+from edge_delta.core.model import Waiting
+from edge_delta.core.retry import Outage, Persistence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from threading import Event as Flag
 
-    from edge_delta.lane import Lane, Step
+    from edge_delta.core.events import Observer
+    from edge_delta.delivery.lane import Lane, Step
     from edge_delta.source import SQLiteSource
-    from edge_delta.telemetry import Observer
 
 T = TypeVar("T")
 _LOOK_EVERY = 2.0

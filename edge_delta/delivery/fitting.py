@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from edge_delta.model import Mark, Rejection
+from edge_delta.core.model import Mark, Rejection
 from edge_delta.modes import times
 from edge_delta.modes.base import ROWID, RULE, UTC, Plan, Rule, strict_cast
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from edge_delta.model import Batch, Context, Layout
+    from edge_delta.core.model import Batch, Context, Layout
     from edge_delta.modes.base import Mode
 
 

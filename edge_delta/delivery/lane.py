@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edge_delta.errors import SourceReset
-from edge_delta.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Mark, Rejection
-from edge_delta.telemetry import Event, Log
+from edge_delta.core.errors import SourceReset
+from edge_delta.core.events import Event, Log
+from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Mark, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from edge_delta.fitting import Made
-    from edge_delta.maintenance import Keeper
+    from edge_delta.delivery.fitting import Made
     from edge_delta.modes.base import LastValues, Mode, TableQuery
-    from edge_delta.sink import DeltaSink
+    from edge_delta.sinks.delta.sink import DeltaSink
+    from edge_delta.sinks.delta.upkeep import Keeper
     from edge_delta.source import SQLiteSource
 
 
@@ -60,7 +60,7 @@ class _Prepared:
 
     def suits(self, mode: Mode, cursor: Cursor, there: Mapping[str, pl.DataType | None]) -> bool:
         """Whether the same would be made of it now."""
-        from edge_delta.schema import differing  # noqa: PLC0415
+        from edge_delta.sinks.delta.types import differing  # noqa: PLC0415
 
         own = self.cursor
         same = self.mode is mode and (own.generation, own.marks) == (cursor.generation, cursor.marks)
@@ -165,7 +165,7 @@ class Lane:
         stands = self.sink.committed()
         if stands is None:
             return None
-        from edge_delta.lineage import Lineage  # noqa: PLC0415 - seldom needed
+        from edge_delta.delivery.lineage import Lineage  # noqa: PLC0415 - seldom needed
 
         context = Context(self._node_id, stands.generation, self._now(), self._source.table)
         return Lineage(self._source, self._mode(), self.sink, context, stands.rowid).known_until()
@@ -190,7 +190,7 @@ class Lane:
 
     def _made(self, batch: Batch, context: Context) -> Made:
         """What the mode makes of the batch: what was prepared, if the same would come of it now."""
-        from edge_delta import fitting  # noqa: PLC0415 - not before there are rows
+        from edge_delta.delivery import fitting  # noqa: PLC0415 - not before there are rows
 
         mode, there, ready = self._mode(), self.sink.columns(), batch.prepared
         if isinstance(ready, _Prepared) and ready.suits(mode, batch.cursor, there):
@@ -202,8 +202,8 @@ class Lane:
         there = self.sink.schema()
 
         def prepare(batch: Batch) -> _Prepared | None:
-            from edge_delta import fitting  # noqa: PLC0415
-            from edge_delta.schema import to_polars  # noqa: PLC0415
+            from edge_delta.delivery import fitting  # noqa: PLC0415
+            from edge_delta.sinks.delta.types import to_polars  # noqa: PLC0415
 
             mode = self._mode()
             if getattr(mode, "wanted", None) is not None:
@@ -256,7 +256,7 @@ class Lane:
 
     def _empty(self, columns: pl.DataFrame) -> pl.DataFrame:
         """What the mode makes of a batch without rows."""
-        from edge_delta import fitting  # noqa: PLC0415
+        from edge_delta.delivery import fitting  # noqa: PLC0415
 
         context = Context(self._node_id, 0, self._now(), self._source.table)
         return fitting.split(self._mode().plan(columns.lazy(), self._source.layout, context), columns)[0]
@@ -318,7 +318,7 @@ class Lane:
         """Rejected rows go first. What the rejected table already holds of this batch is not written again."""
         if not rejected:
             return
-        from edge_delta.rejected import as_frame  # noqa: PLC0415
+        from edge_delta.sinks.rejected import as_frame  # noqa: PLC0415
 
         stands = self.rejects.committed()
         if stands is not None and stands.generation == cursor.generation:

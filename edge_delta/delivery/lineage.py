@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edge_delta import fitting
-from edge_delta.model import BEFORE_FIRST, Cursor
+from edge_delta.core.model import BEFORE_FIRST, Cursor
+from edge_delta.delivery import fitting
 from edge_delta.modes.base import ROWID
 from edge_delta.source.cells import is_left_out
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from edge_delta.model import Batch, Context
+    from edge_delta.core.model import Batch, Context
     from edge_delta.modes.base import Mode
-    from edge_delta.sink import DeltaSink
+    from edge_delta.sinks.delta.sink import DeltaSink
     from edge_delta.source import SQLiteSource
 
 _KEYS = {"raw": "source_rowid", "schematized": "reading_id", "sanitized": "reading_id"}

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from edge_delta.errors import SourceUnavailable
-from edge_delta.model import Cursor
+from edge_delta.core.errors import SourceUnavailable
+from edge_delta.core.model import Cursor
 from edge_delta.source.database import Database
 from edge_delta.source.reader import SQLiteSource
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from edge_delta.model import Batch
+    from edge_delta.core.model import Batch
     from edge_delta.source.extents import Extent
 
 _READERS = 2

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from edge_delta import fitting
-from edge_delta.lane import Lane, Step
-from edge_delta.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, Rejection
+from edge_delta.core.events import Event
+from edge_delta.core.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, Rejection
+from edge_delta.delivery import fitting
+from edge_delta.delivery.lane import Lane, Step
 from edge_delta.modes.aggregated import COUNT, FIRST_ID, LAST_ID, WINDOW, Aggregated
 from edge_delta.modes.base import ROWID
-from edge_delta.telemetry import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from edge_delta.errors import SourceReset
-    from edge_delta.model import Commit
+    from edge_delta.core.errors import SourceReset
+    from edge_delta.core.model import Commit
 
 _DEFAULT_CHUNK = 65_536
 

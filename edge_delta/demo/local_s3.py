@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_delta.errors import ConfigurationError
+from edge_delta.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """A sensor's process for the demonstration: writes readings into a SQLite file in WAL mode until its stdin closes.
 
-It always runs as a process of its own (``python -m edge_delta.sample FILE``), because it uses the standard library's
-``sqlite3``: a second SQLite library in the process that reads the file would break its locks.
+It always runs as a process of its own (``python -m edge_delta.demo.sample FILE``), because it uses the standard
+library's ``sqlite3``: a second SQLite library in the process that reads the file would break its locks.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _report(connection: sqlite3.Connection) -> None:
 
 def main() -> None:
     """Parse the command line and write."""
-    parser = argparse.ArgumentParser(prog="python -m edge_delta.sample", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m edge_delta.demo.sample", description=__doc__)
     parser.add_argument("database")
     parser.add_argument("--rows", type=int, default=20_000, help="readings that are there at the start")
     parser.add_argument("--rate", type=int, default=200, help="readings a second")

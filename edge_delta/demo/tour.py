@@ -21,10 +21,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from edge_delta.config import ENVIRONMENT, ENVIRONMENT_JSON
-from edge_delta.errors import ConfigurationError, EdgeDeltaError
-from edge_delta.output import as_table
-from edge_delta.telemetry import Event
+from edge_delta.ask.output import as_table
+from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
+from edge_delta.core.events import Event
+from edge_delta.settings.load import ENVIRONMENT, ENVIRONMENT_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,7 +83,7 @@ def demo(folder: str | None, *, rows: int, s3: bool = False) -> int:
     _say(f"Everything of this demonstration is in {place}")
     if not s3:
         return _shown(place, rows, None)
-    from edge_delta.local_s3 import BUCKET, local_s3  # noqa: PLC0415
+    from edge_delta.demo.local_s3 import BUCKET, local_s3  # noqa: PLC0415
 
     with local_s3(place / "s3") as environment:
         _say(f"A local S3 server answers at {environment['AWS_ENDPOINT_URL']}; its log is {place / 's3.log'}")
@@ -136,7 +136,14 @@ def _prepared(folder: str | None) -> Path:
 @contextlib.contextmanager
 def _sensor(place: Path, rows: int) -> Iterator[subprocess.Popen[str]]:
     """The sensor's process. It ends when its stdin closes, and so also when this process dies."""
-    command = [sys.executable, "-m", "edge_delta.sample", str(place / _DATABASE), f"--rows={rows}", f"--rate={RATE}"]
+    command = [
+        sys.executable,
+        "-m",
+        "edge_delta.demo.sample",
+        str(place / _DATABASE),
+        f"--rows={rows}",
+        f"--rate={RATE}",
+    ]
     with subprocess.Popen(  # noqa: S603
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
     ) as process:

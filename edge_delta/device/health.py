@@ -14,9 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_delta.errors import EdgeDeltaError
-from edge_delta.model import BEFORE_FIRST
-from edge_delta.state import is_full, is_held, read_mirror
+from edge_delta.core.errors import EdgeDeltaError
+from edge_delta.core.model import BEFORE_FIRST
+from edge_delta.device.state import is_full, is_held, read_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

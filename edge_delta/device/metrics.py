@@ -20,20 +20,20 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from edge_delta import __version__
-from edge_delta.errors import ConfigurationError
-from edge_delta.health import examine
-from edge_delta.storage import OPERATIONS
-from edge_delta.telemetry import Event, Log, Observer
+from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.events import Event, Log, Observer
+from edge_delta.device.health import examine
+from edge_delta.sinks.address import OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from prometheus_client import Metric
 
-    from edge_delta.errors import TransientError
-    from edge_delta.lane import Lane, Step
-    from edge_delta.model import Waiting
-    from edge_delta.settings import Settings
+    from edge_delta.core.errors import TransientError
+    from edge_delta.core.model import Waiting
+    from edge_delta.delivery.lane import Lane, Step
+    from edge_delta.settings.sections import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _WRITE_EVERY = 10.0

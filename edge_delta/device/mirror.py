@@ -14,15 +14,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from edge_delta import __version__
-from edge_delta.telemetry import Event, Log, Observer
+from edge_delta.core.events import Event, Log, Observer
 
 if TYPE_CHECKING:
-    from edge_delta.errors import EdgeDeltaError, TransientError
-    from edge_delta.lane import Lane, Step
-    from edge_delta.model import Waiting
-    from edge_delta.settings import Settings
+    from edge_delta.core.errors import EdgeDeltaError, TransientError
+    from edge_delta.core.model import Waiting
+    from edge_delta.delivery.lane import Lane, Step
+    from edge_delta.device.state import StateDirectory
+    from edge_delta.settings.sections import Settings
     from edge_delta.source import SQLiteSource
-    from edge_delta.state import StateDirectory
 
 GRACE = 60.0
 """Seconds that a cycle may take longer than its interval, at the default of `health_after`."""

@@ -6,18 +6,18 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from edge_delta.errors import EdgeDeltaError
-from edge_delta.mirror import Mirror
+from edge_delta.core.errors import EdgeDeltaError
+from edge_delta.device.mirror import Mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edge_delta.lane import Lane, Step
-    from edge_delta.model import Waiting
-    from edge_delta.settings import Settings
+    from edge_delta.core.events import Log, Observer
+    from edge_delta.core.model import Waiting
+    from edge_delta.delivery.lane import Lane, Step
+    from edge_delta.device.state import StateDirectory
+    from edge_delta.settings.sections import Settings
     from edge_delta.source import SQLiteSource
-    from edge_delta.state import StateDirectory
-    from edge_delta.telemetry import Log, Observer
 
 
 class Presence:
@@ -51,13 +51,13 @@ def presence(settings: Settings, state: StateDirectory, log: Log) -> Iterator[Pr
     seen = Presence(Mirror(state, settings, log))
     with contextlib.ExitStack() as until:
         if settings.metrics_port or settings.metrics_file:
-            from edge_delta.metrics import Metrics  # noqa: PLC0415 - off by default
+            from edge_delta.device.metrics import Metrics  # noqa: PLC0415 - off by default
 
             metrics = until.enter_context(Metrics(settings, log).served())
             seen.observers.append(metrics)
             seen.listeners.append(metrics.settled)
         if os.environ.get("NOTIFY_SOCKET"):
-            from edge_delta.notify import ServiceManager  # noqa: PLC0415
+            from edge_delta.device.systemd import ServiceManager  # noqa: PLC0415
 
             manager = until.enter_context(ServiceManager(os.environ["NOTIFY_SOCKET"]))
             seen.observers.append(manager)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from edge_delta.lane import Lane, Step
-    from edge_delta.model import Waiting
+    from edge_delta.core.model import Waiting
+    from edge_delta.delivery.lane import Lane, Step
 
 
 class Bar:

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_delta.errors import AlreadyRunning, ConfigurationError, NodeUnknown
+from edge_delta.core.errors import AlreadyRunning, ConfigurationError, NodeUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -10,7 +10,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from edge_delta.health import Health, Verdict, duration, examine, now
+from edge_delta.device.health import Health, Verdict, duration, examine, now
 
 if TYPE_CHECKING:
     import os

@@ -7,12 +7,12 @@ import socket
 import time
 from typing import TYPE_CHECKING, Self
 
-from edge_delta.telemetry import Observer
+from edge_delta.core.events import Observer
 
 if TYPE_CHECKING:
-    from edge_delta.errors import TransientError
-    from edge_delta.lane import Lane, Step
-    from edge_delta.model import Waiting
+    from edge_delta.core.errors import TransientError
+    from edge_delta.core.model import Waiting
+    from edge_delta.delivery.lane import Lane, Step
 
 _SAY_EVERY = 5.0
 

@@ -1,6 +1,6 @@
 """`edge-delta check`: before the first start, and when something is wrong. Each finding says what to do.
 
-Tables and the state directory are only read; what is tried on the store is in `edge_delta.probe`.
+Tables and the state directory are only read; what is tried on the store is in `edge_delta.doctor.probe`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_delta.errors import ConfigurationError, EdgeDeltaError, SourceReset
-from edge_delta.findings import Finding, Level, failed, ok, warning
-from edge_delta.health import Verdict, duration, examine
-from edge_delta.probe import probed
-from edge_delta.rehearsal import UNKNOWN, Stage
-from edge_delta.state import is_held, kept_node_id, read_mirror
+from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceReset
+from edge_delta.device.health import Verdict, duration, examine
+from edge_delta.device.state import is_held, kept_node_id, read_mirror
+from edge_delta.doctor.findings import Finding, Level, failed, ok, warning
+from edge_delta.doctor.probe import probed
+from edge_delta.doctor.rehearsal import UNKNOWN, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edge_delta.lane import Lane
-    from edge_delta.settings import Settings
+    from edge_delta.delivery.lane import Lane
+    from edge_delta.settings.sections import Settings
 
 _SAMPLE = 5
 _SMALL_FILES, _SMALL_BYTES = 200, 8_000_000

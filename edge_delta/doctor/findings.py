@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge_delta.errors import EdgeDeltaError
+    from edge_delta.core.errors import EdgeDeltaError
 
 
 class Level(StrEnum):

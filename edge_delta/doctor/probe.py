@@ -14,16 +14,16 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_delta import storage
-from edge_delta.errors import ConfigurationError, EdgeDeltaError, NoSpace
-from edge_delta.findings import Finding, failed, ok, warning
-from edge_delta.rehearsal import UNKNOWN
-from edge_delta.state import is_full, kept_node_id
+from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, NoSpace
+from edge_delta.device.state import is_full, kept_node_id
+from edge_delta.doctor.findings import Finding, failed, ok, warning
+from edge_delta.doctor.rehearsal import UNKNOWN
+from edge_delta.sinks import address as storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_delta.settings import Settings
+    from edge_delta.settings.sections import Settings
 
 _SKEW_WARNING, _SKEW_REFUSED = 60.0, 900.0
 _LITTLE_SPACE = 200_000_000

@@ -6,19 +6,19 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edge_delta import app
-from edge_delta.model import Commit, Cursor
+from edge_delta.core.model import Commit, Cursor
+from edge_delta.device.state import kept_node_id
 from edge_delta.source import Database, SQLiteSource
-from edge_delta.state import kept_node_id
+from edge_delta.topology import build as app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import polars as pl
 
-    from edge_delta.lane import Lane
-    from edge_delta.settings import Settings
-    from edge_delta.sink import DeltaSink
+    from edge_delta.delivery.lane import Lane
+    from edge_delta.settings.sections import Settings
+    from edge_delta.sinks.delta.sink import DeltaSink
 
 UNKNOWN = "unknown"
 """Stands for the id of a device that has none yet."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge_delta.modes.base import Mode
-    from edge_delta.settings import Settings
+    from edge_delta.settings.sections import Settings
 
 SUFFIXES = {
     "raw": "_0_raw",

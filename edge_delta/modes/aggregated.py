@@ -1,4 +1,4 @@
-"""aggregated: event-time windows. When they are written and corrected is `edge_delta.windows`' business."""
+"""aggregated: event-time windows. When they are written and corrected is `edge_delta.delivery.windows`' business."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from edge_delta.modes.schematized import STANDARD, Schematized
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from edge_delta.model import Context, Layout, Rejection
-    from edge_delta.settings import Settings
+    from edge_delta.core.model import Context, Layout, Rejection
+    from edge_delta.settings.sections import Settings
 
 WINDOW = "window_start"
 WINDOW_END = "window_end"

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
-from edge_delta.model import Context, Kind, Layout
+from edge_delta.core.model import Context, Kind, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from edge_delta.model import Column, Rejection
+    from edge_delta.core.model import Column, Rejection
 
 ROWID = "_rowid"
 RULE = "_rule"

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from edge_delta.model import Context, Layout, Rejection
+    from edge_delta.core.model import Context, Layout, Rejection
     from edge_delta.modes.schematized import Schematized
-    from edge_delta.settings import Settings
+    from edge_delta.settings.sections import Settings
 
 SCHEMA: dict[str, pl.DataType] = {
     "alert_id": pl.Int64(),

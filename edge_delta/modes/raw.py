@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from edge_delta.model import Kind
-from edge_delta.modes import gps
+from edge_delta.core.model import Kind
 from edge_delta.modes.base import DTYPES, ROWID, Plain, Plan, beside, bookkeeping
+from edge_delta.modes.privacy import gps
 
 if TYPE_CHECKING:
-    from edge_delta.model import Column, Context, Layout, Rejection
-    from edge_delta.settings import Settings
+    from edge_delta.core.model import Column, Context, Layout, Rejection
+    from edge_delta.settings.sections import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from edge_delta.modes.schematized import STANDARD, Limits, Schematized
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge_delta.model import Context, Layout, Rejection
-    from edge_delta.settings import Settings
+    from edge_delta.core.model import Context, Layout, Rejection
+    from edge_delta.settings.sections import Settings
 
 IMPOSSIBLE: dict[str, Limits] = {
     # Absolute zero in degrees Celsius; in Fahrenheit or Kelvin no place on Earth comes near it either.

@@ -7,25 +7,15 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from edge_delta.model import Column, Context, Kind, Layout, Rejection
-from edge_delta.modes import gps, times
-from edge_delta.modes.base import (
-    DTYPES,
-    ROWID,
-    UTC,
-    Plain,
-    Plan,
-    Rule,
-    beside,
-    bookkeeping,
-    first_broken,
-    strict_cast,
-)
+from edge_delta.core.model import Column, Context, Kind, Layout, Rejection
+from edge_delta.modes import times
+from edge_delta.modes.base import DTYPES, ROWID, UTC, Plain, Plan, Rule, beside, bookkeeping, first_broken, strict_cast
+from edge_delta.modes.privacy import gps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge_delta.settings import Settings
+    from edge_delta.settings.sections import Settings
 
 STANDARD: dict[str, pl.DataType] = {
     "reading_id": pl.Int64(),

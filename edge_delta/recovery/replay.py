@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from edge_delta import fitting
-from edge_delta.model import Batch, Context, Cursor, Mark
+from edge_delta.core.cells import from_json
+from edge_delta.core.model import Batch, Context, Cursor, Mark
+from edge_delta.delivery import fitting
 from edge_delta.modes.base import DTYPES, ROWID
 from edge_delta.source import cells
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from edge_delta.modes.base import Mode
-    from edge_delta.sink import DeltaSink
+    from edge_delta.sinks.delta.sink import DeltaSink
     from edge_delta.source import SQLiteSource
 
 _ROWS_AT_ONCE = 5_000
@@ -120,7 +121,7 @@ class Replay:
 
     def _from_rejected(self, rows: pl.DataFrame) -> Batch:
         columns = self.source.columns
-        found = [(rowid, cells.from_json(row)) for rowid, row in rows.select("reading_id", "row").iter_rows()]
+        found = [(rowid, from_json(row)) for rowid, row in rows.select("reading_id", "row").iter_rows()]
         fitting_rows = [
             {ROWID: rowid, **{c.alias: cells_.get(c.alias) for c in columns}}
             for rowid, cells_ in found

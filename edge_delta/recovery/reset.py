@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edge_delta.errors import ConfigurationError
-from edge_delta.model import BEFORE_FIRST, Cursor, Mark
+from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from edge_delta.lane import Lane
+    from edge_delta.delivery.lane import Lane
     from edge_delta.source import SQLiteSource
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from edge_delta.errors import ConfigurationError, Problem
-from edge_delta.settings import S, Secret, Section, Settings, extra
+from edge_delta.core.errors import ConfigurationError, Problem
+from edge_delta.settings.sections import S, Secret, Section, Settings, extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

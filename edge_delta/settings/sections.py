@@ -1,4 +1,4 @@
-"""What can be set, what each setting may be, and its default. `edge_delta.config` reads them."""
+"""What can be set, what each setting may be, and its default. `edge_delta.settings.load` reads them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from edge_delta.errors import ConfigurationError
+from edge_delta.core.errors import ConfigurationError
 
 _MASK = "**********"
 _SHORTEST_SECRET = 16

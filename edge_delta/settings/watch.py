@@ -10,16 +10,16 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from edge_delta import config
-from edge_delta import settings as settings_of
-from edge_delta.errors import ConfigurationError
-from edge_delta.telemetry import Event, Log
+from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.events import Event, Log
+from edge_delta.settings import load as config
+from edge_delta.settings import sections as settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from edge_delta.settings import Settings
+    from edge_delta.settings.sections import Settings
 
 LOOK_EVERY = 2.0
 """Seconds between two looks."""

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_delta.errors import (
+from edge_delta.core.errors import (
     CommitConflict,
     ConfigurationError,
     EdgeDeltaError,
@@ -151,7 +151,7 @@ def errors(uri: str, operation: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _translated(uri: str) -> Iterator[None]:
-    """Turn whatever delta-rs raises into the tree of `edge_delta.errors`: the one place where that is done."""
+    """Turn whatever delta-rs raises into the tree of `edge_delta.core.errors`: the one place where that is done."""
     from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolError  # noqa: PLC0415
     from deltalake.exceptions import SchemaMismatchError as DeltaSchemaMismatch  # noqa: PLC0415
 

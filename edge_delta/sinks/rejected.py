@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from edge_delta.source.cells import as_json, shown
+from edge_delta.core.cells import as_json, shown
 
 if TYPE_CHECKING:
-    from edge_delta.model import Context, Rejection
+    from edge_delta.core.model import Context, Rejection
 
 SCHEMA = pl.Schema(
     {

@@ -6,27 +6,21 @@ The fast way of reading (`reader`) hands over whole columns of one type. Here th
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import re
 from typing import TYPE_CHECKING
 
-from edge_delta.model import TELLS_A_PLACE, Cell, Column, Kind, Rejection
+from edge_delta.core.cells import RawText
+from edge_delta.core.model import TELLS_A_PLACE, Cell, Column, Kind, Rejection
 from edge_delta.source.database import Database, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from edge_delta.source.schema import Table
 
 
-class RawText(bytes):
-    """Text that is not UTF-8, as it is stored."""
-
-
 _STORAGE_NAMES = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB", RawText: "TEXT that is not UTF-8"}
 _ROWS_PER_STATEMENT = 500
-_SHOWN = 200
 _BITS = 21
 _MASK = (1 << _BITS) - 1
 _OFTEN_UPDATED = re.compile(r"sync|upload|sent|send|process|deliver|export|status|state|flag|ack|retr", re.IGNORECASE)
@@ -79,35 +73,6 @@ def _cell(tagged: str) -> Cell:
     return None
 
 
-def as_json(cells: Mapping[str, Cell]) -> str:
-    """A row as JSON.
-
-    What JSON has no form for is an object with one key: ``hex`` for a blob, ``text_hex`` for text that is not UTF-8,
-    ``real`` for infinities.
-    """
-    return json.dumps({name: _jsonable(cell) for name, cell in cells.items()}, ensure_ascii=False)
-
-
-def from_json(text: str) -> dict[str, Cell]:
-    """The row that `as_json` wrote."""
-    return {name: _from_jsonable(cell) for name, cell in json.loads(text).items()}
-
-
-def _from_jsonable(cell: object) -> Cell:
-    if isinstance(cell, dict):
-        [(form, text)] = cell.items()
-        return {"hex": bytes.fromhex, "text_hex": RawText.fromhex, "real": float}[form](text)  # type: ignore[operator, no-any-return]
-    return cell  # type: ignore[return-value]
-
-
-def _jsonable(cell: Cell) -> object:
-    if isinstance(cell, bytes):
-        return {"text_hex" if isinstance(cell, RawText) else "hex": cell.hex()}
-    if isinstance(cell, float) and not math.isfinite(cell):
-        return {"real": str(cell)}
-    return cell
-
-
 def misfit(columns: Iterable[Column], cells: dict[str, Cell]) -> tuple[Column, str] | None:
     """The first cell that its column cannot hold, with the reason; None if all fit."""
     for column in columns:
@@ -143,14 +108,6 @@ def rejection(table: Table, rowid: int, cells: dict[str, Cell]) -> Rejection:
         "it shares its time, the only key there is, with a row that does not fit",
     )
     return Rejection(rowid, "type", column.alias, reason, {c.alias: cells[c.name] for c in table.columns})
-
-
-def shown(cell: Cell) -> str | None:
-    """A cell as text for people; the row's JSON has it whole."""
-    if cell is None:
-        return None
-    text = cell.hex() if isinstance(cell, bytes) else str(cell)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 def fingerprint(table: Table, rowid: int, cells: dict[str, Cell]) -> int:

@@ -10,8 +10,8 @@ from ctypes import PYFUNCTYPE, c_char_p, c_void_p, py_object, pythonapi
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_delta.errors import ConfigurationError
-from edge_delta.model import Kind
+from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.model import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,7 +18,7 @@ import adbc_driver_manager
 import adbc_driver_sqlite
 from arro3.core import Table as ArrowTable
 
-from edge_delta.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
+from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
 from edge_delta.source import columns
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_delta.model import BEFORE_FIRST, Kind
+from edge_delta.core.model import BEFORE_FIRST, Kind
 from edge_delta.source.database import Database, quoted
 
 if TYPE_CHECKING:
-    from edge_delta.model import Batch
+    from edge_delta.core.model import Batch
     from edge_delta.source.schema import Table
 
 BATCH_BYTES = 10_500_000

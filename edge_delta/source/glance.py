@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from edge_delta.model import BEFORE_FIRST
+from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.schema import find_table
 
@@ -27,7 +27,7 @@ class Behind:
     """What waits behind one cursor.
 
     Attributes:
-        rows: the width of the id range, see `edge_delta.model.Waiting`.
+        rows: the width of the id range, see `edge_delta.core.model.Waiting`.
         oldest: the time of the first row that waits, None if there is none or it cannot be read.
         began_again: whether the ids end before the cursor, as in a source that was replaced.
     """

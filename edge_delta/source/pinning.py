@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edge_delta.model import Column, Kind
+from edge_delta.core.model import Column, Kind
 from edge_delta.source.database import quoted
 
 if TYPE_CHECKING:

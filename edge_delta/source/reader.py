@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from edge_delta.errors import ConfigurationError, SourceReset, SourceUnavailable
-from edge_delta.model import BEFORE_FIRST, Batch, Column, Cursor, Kind, Layout, Rejection, Waiting
+from edge_delta.core.errors import ConfigurationError, SourceReset, SourceUnavailable
+from edge_delta.core.model import BEFORE_FIRST, Batch, Column, Cursor, Kind, Layout, Rejection, Waiting
 from edge_delta.source import cells
 from edge_delta.source.columns import KINDS, TEXT_AS_BYTES
 from edge_delta.source.database import Database, quoted

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from edge_delta.errors import ConfigurationError
-from edge_delta.model import Column, Kind
+from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.model import Column, Kind
 from edge_delta.source.database import Database, quoted
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")

@@ -9,30 +9,32 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from edge_delta import modes, storage
-from edge_delta.engine import Engine, Pace
-from edge_delta.errors import ConfigurationError, NodeUnknown
-from edge_delta.lane import Lane
-from edge_delta.live import SettingsWatch
-from edge_delta.model import Cursor, Mark
-from edge_delta.presence import presence
-from edge_delta.retry import Outage, Persistence
-from edge_delta.settings import changed
-from edge_delta.sink import COMMON_MARKS, DeltaSink, application_id
-from edge_delta.source import Database, ReadAhead, SQLiteSource
-from edge_delta.state import StateDirectory, kept_node_id
-from edge_delta.telemetry import Event, Log
+from edge_delta import modes
+from edge_delta.core.errors import ConfigurationError, NodeUnknown
+from edge_delta.core.events import Event, Log
+from edge_delta.core.model import Cursor, Mark
+from edge_delta.core.retry import Outage, Persistence
+from edge_delta.delivery.engine import Engine, Pace
+from edge_delta.delivery.lane import Lane
+from edge_delta.delivery.prefetch import ReadAhead
+from edge_delta.device.observers import presence
+from edge_delta.device.state import StateDirectory, kept_node_id
+from edge_delta.settings.sections import changed
+from edge_delta.settings.watch import SettingsWatch
+from edge_delta.sinks import address as storage
+from edge_delta.sinks.delta.sink import COMMON_MARKS, DeltaSink, application_id
+from edge_delta.source import Database, SQLiteSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from threading import Event as Flag
 
-    from edge_delta.maintenance import Keeper, Report
-    from edge_delta.presence import Presence
-    from edge_delta.replay import Outcome
-    from edge_delta.reset import Again, Target
-    from edge_delta.settings import Settings
-    from edge_delta.verify import Report as Verified
+    from edge_delta.device.observers import Presence
+    from edge_delta.recovery.replay import Outcome
+    from edge_delta.recovery.reset import Again, Target
+    from edge_delta.recovery.verify import Report as Verified
+    from edge_delta.settings.sections import Settings
+    from edge_delta.sinks.delta.upkeep import Keeper, Report
 
 
 _REPLAYABLE = ("raw", "schematized", "sanitized")
@@ -122,7 +124,7 @@ def build(  # noqa: PLR0913 - the parts that the process has when it starts
     seen.about(source, node_id)
     listeners = [*seen.listeners]
     if sys.stderr.isatty():
-        from edge_delta.progress import Bar  # noqa: PLC0415
+        from edge_delta.device.progress import Bar  # noqa: PLC0415
 
         listeners.append(Bar().record)
     watch = SettingsWatch(settings, flags, log, check=lambda wanted: lanes_of(wanted, parts))
@@ -230,7 +232,7 @@ def _lane(settings: Settings, name: str, parts: Parts) -> Lane:
     lane: type[Lane] = Lane
     marks: tuple[Mark, ...] = COMMON_MARKS
     if windowed:
-        from edge_delta.windows import WindowLane  # noqa: PLC0415
+        from edge_delta.delivery.windows import WindowLane  # noqa: PLC0415
 
         lane, marks = WindowLane, tuple(Mark)
     table = parts.source.table
@@ -278,7 +280,7 @@ def _keepers(settings: Settings, sink: DeltaSink, rejects: DeltaSink, log: Log) 
 
 def keeper_of(settings: Settings, sink: DeltaSink, log: Log) -> Keeper:
     """Who looks after a sink's table."""
-    from edge_delta.maintenance import Keeper, Plan  # noqa: PLC0415
+    from edge_delta.sinks.delta.upkeep import Keeper, Plan  # noqa: PLC0415
 
     own = settings.maintenance
     kept = _retention(settings, sink.uri)
@@ -318,7 +320,7 @@ def maintain(settings: Settings, log: Log, *, z_order: Sequence[str] = ()) -> di
 def _privacy_policy(settings: Settings, mode: str) -> dict[str, str]:
     if not settings.gps_fuzzing.enabled:
         return {}
-    from edge_delta.modes import gps  # noqa: PLC0415
+    from edge_delta.modes.privacy import gps  # noqa: PLC0415
 
     found = gps.of(settings, mode)
     return found.fuzzing.policy() if found is not None else {}
@@ -363,7 +365,7 @@ def replay(settings: Settings, log: Log) -> dict[str, Outcome]:
     Raises:
         EdgeDeltaError: if it cannot be done now.
     """
-    from edge_delta.replay import Replay  # noqa: PLC0415
+    from edge_delta.recovery.replay import Replay  # noqa: PLC0415
 
     state = StateDirectory(settings.state_dir)
     plain = changed(settings, gps_fuzzing=changed(settings.gps_fuzzing, enabled=False))
@@ -389,7 +391,7 @@ def verify(settings: Settings, log: Log, *, ignore: Sequence[str] = ()) -> list[
     Raises:
         EdgeDeltaError: if it cannot be done now.
     """
-    from edge_delta import verify  # noqa: PLC0415
+    from edge_delta.recovery import verify  # noqa: PLC0415
 
     node_id = settings.node_id or kept_node_id(settings.state_dir)
     if node_id is None:
@@ -426,7 +428,7 @@ def reset(
     Raises:
         EdgeDeltaError: if it cannot be done now.
     """
-    from edge_delta.reset import Rewind  # noqa: PLC0415
+    from edge_delta.recovery.reset import Rewind  # noqa: PLC0415
 
     state = StateDirectory(settings.state_dir)
     with state.locked():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from edge_delta.query import QueryFailed, parsed
+from edge_delta.ask.query import QueryFailed, parsed
 from tests.support.command import Finished, clean_environment
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_delta import statements
+from edge_delta.ask import statements
+from edge_delta.ask.statements import Target, filled, head, rolled_up, script, split
 from edge_delta.modes import REJECTED_SUFFIX, SUFFIXES
-from edge_delta.statements import Target, filled, head, rolled_up, script, split
 from tests.support.command import Finished, clean_environment
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from edge_delta import config
-from edge_delta.errors import ConfigurationError
-from edge_delta.output import write
-from edge_delta.query import QueryFailed, refuse_what_writes
-from edge_delta.warehouse import Answer, arguments
+from edge_delta.ask.output import write
+from edge_delta.ask.query import QueryFailed, refuse_what_writes
+from edge_delta.ask.warehouse import Answer, arguments
+from edge_delta.core.errors import ConfigurationError
+from edge_delta.settings import load as config
 from tests.support.command import Finished, clean_environment
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ server_hostname = "{host}"
 http_path = "/sql/1.0/warehouses/abc"
 schema = "halls"
 """
-WITHOUT_CONNECTOR = "import sys; sys.modules['databricks'] = None; from edge_delta.cli import main; sys.exit(main())"
+WITHOUT_CONNECTOR = (
+    "import sys; sys.modules['databricks'] = None; from edge_delta.cli.main import main; sys.exit(main())"
+)
 
 
 def ask(folder: Path, *words: str, host: str = "127.0.0.1", token: str = TOKEN, code: str | None = None) -> Finished:
@@ -114,7 +116,7 @@ def test_what_the_connector_says_becomes_one_line_without_the_token(tmp_path):
     given = arguments(loaded, {"DATABRICKS_TOKEN": TOKEN})
     code = (
         "import sys, json; from databricks import sql; from edge_delta import warehouse\n"
-        "from edge_delta.settings import DatabricksSettings\n"
+        "from edge_delta.settings.sections import DatabricksSettings\n"
         "given = json.loads(sys.argv[1])\n"
         "own = {k: given[k] for k in ('server_hostname', 'http_path')}\n"
         "try:\n"

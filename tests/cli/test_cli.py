@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from edge_delta import __version__
+from tests.source.test_wal import needs_mounts, run_in_mount
 from tests.support.command import clean_environment
 from tests.support.tables import Place
-from tests.test_wal import needs_mounts, run_in_mount
 
 
 def edge_delta(*words, cwd, **env):

@@ -10,10 +10,14 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from edge_delta import app, config, fitting, telemetry
-from edge_delta.model import Cursor
-from edge_delta.schema import to_delta
-from edge_delta.source import Database, ReadAhead
+from edge_delta.core import events as telemetry
+from edge_delta.core.model import Cursor
+from edge_delta.delivery import fitting
+from edge_delta.delivery.prefetch import ReadAhead
+from edge_delta.settings import load as config
+from edge_delta.sinks.delta.types import to_delta
+from edge_delta.source import Database
+from edge_delta.topology import build as app
 from tests.support.inprocess import deliver
 
 ROWS = 120_000  # above what is worth a second reader

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.ask import ask, health
 from tests.support.command import eventually
-from tests.test_startup import HEAVY, modules_after
+from tests.system.test_startup import HEAVY, modules_after
 
 
 @pytest.fixture

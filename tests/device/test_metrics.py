@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge_delta.metrics import METRICS
+from edge_delta.device.metrics import METRICS
 from tests.support.command import eventually
-from tests.test_startup import modules_after
-from tests.test_startup import sensor as make_sensor
+from tests.system.test_startup import modules_after
+from tests.system.test_startup import sensor as make_sensor
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edge_delta.errors import AlreadyRunning, ConfigurationError, NodeUnknown
-from edge_delta.state import StateDirectory
+from edge_delta.core.errors import AlreadyRunning, ConfigurationError, NodeUnknown
+from edge_delta.device.state import StateDirectory
 from tests.support.inprocess import deliver
 from tests.support.tables import assert_both_readers_agree
 

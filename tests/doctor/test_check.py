@@ -10,8 +10,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from edge_delta.findings import Level
-from edge_delta.probe import clock
+from edge_delta.doctor.findings import Level
+from edge_delta.doctor.probe import clock
 from tests.support.ask import ask
 
 

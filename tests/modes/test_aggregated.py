@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from edge_delta.errors import ConfigurationError
+from edge_delta.core.errors import ConfigurationError
 from tests.support import expected, modes
 
 SUFFIX = "_3_aggregated"

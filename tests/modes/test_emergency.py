@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edge_delta.errors import ConfigurationError
+from edge_delta.core.errors import ConfigurationError
 from tests.support import modes
 from tests.support.tables import Place
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from edge_delta.source.cells import from_json
+from edge_delta.core.cells import from_json
 from tests.support.inprocess import deliver
 from tests.support.tables import assert_both_readers_agree, assert_plain_protocol, assert_raw_equals
 

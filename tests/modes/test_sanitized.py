@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from edge_delta.errors import ConfigurationError
+from edge_delta.core.errors import ConfigurationError
 from tests.support import modes
 
 SUFFIX = "_2_sanitized"

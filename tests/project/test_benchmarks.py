@@ -12,7 +12,7 @@ import pytest
 from benchmarks import measure, report
 from benchmarks.__main__ import PARTS, README, Bench, Sizes, bench
 from benchmarks.generate import COLUMNS, TABLE, generate
-from tests.support.figures import with_figures
+from tools.figures import with_figures
 
 if TYPE_CHECKING:
     from pathlib import Path

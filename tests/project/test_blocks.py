@@ -17,7 +17,7 @@ from tests.support.blocks import Shell, blocks
 from tests.support.command import clean_environment
 from tests.support.sqlite import Sensor
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 FIRST = DOCS / "first-device.md"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path != FIRST and any(b.runs for b in blocks(path)))
 ROWS = 250

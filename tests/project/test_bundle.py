@@ -15,9 +15,9 @@ from databricks.bundles.alerts import Alert
 from databricks.bundles.jobs import Job
 from ruamel.yaml import YAML
 
-from edge_delta import statements
+from edge_delta.ask import statements
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "deploy" / "databricks"
 MODELS = {"jobs": Job, "alerts": Alert}
 

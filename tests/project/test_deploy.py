@@ -17,11 +17,11 @@ import pytest
 import tomli
 
 from edge_delta import __version__
-from edge_delta.cli import build_parser
-from edge_delta.config import ENVIRONMENT, ENVIRONMENT_JSON
-from edge_delta.metrics import METRICS
+from edge_delta.cli.main import build_parser
+from edge_delta.device.metrics import METRICS
+from edge_delta.settings.load import ENVIRONMENT, ENVIRONMENT_JSON
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 BACALHAU = sorted((DEPLOY / "bacalhau").glob("*.yaml"))
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import tomli
 
-from edge_delta import config, settings
-from edge_delta.cli import COMMANDS, build_parser
-from edge_delta.health import Verdict
-from edge_delta.metrics import METRICS
-from edge_delta.telemetry import EVENTS, Event
+from edge_delta.cli.main import COMMANDS, build_parser
+from edge_delta.core.events import EVENTS, Event
+from edge_delta.device.health import Verdict
+from edge_delta.device.metrics import METRICS
+from edge_delta.settings import load as config
+from edge_delta.settings import sections as settings
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.toml.example"
 
 _spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")

@@ -6,7 +6,9 @@ import io
 
 import pytest
 
-from edge_delta import app, config, telemetry
+from edge_delta.core import events as telemetry
+from edge_delta.settings import load as config
+from edge_delta.topology import build as app
 from tests.support import modes
 
 HOT = {"ranges": {"temperature": {"max": 50}}}

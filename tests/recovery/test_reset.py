@@ -10,9 +10,9 @@ import sys
 import polars as pl
 import pytest
 
+from tests.recovery.test_verify import verified
 from tests.support.command import clean_environment, eventually
 from tests.support.tables import assert_both_readers_agree
-from tests.test_verify import verified
 
 
 def reset(sqlite, place, tmp_path, *words, stdin=subprocess.DEVNULL, mode="schematized"):

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_delta import config, warehouse
-from edge_delta.cli import COMMANDS
-from tests.test_docs import generate
+from edge_delta.ask import warehouse
+from edge_delta.cli.main import COMMANDS
+from edge_delta.settings import load as config
+from tests.project.test_docs import generate
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "from-the-uploader.md").read_text(encoding="utf-8")
 HALVES = PAGE.partition("## From Cosmos DB")
 

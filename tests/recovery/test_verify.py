@@ -11,13 +11,15 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from hypothesis import given, settings
 
-from edge_delta import app, config, telemetry
+from edge_delta.core import events as telemetry
+from edge_delta.settings import load as config
+from edge_delta.topology import build as app
+from tests.source.test_reader import numbers, quick, tables, write
 from tests.support import expected, modes
 from tests.support.command import clean_environment
 from tests.support.inprocess import deliver
 from tests.support.sqlite import LiveWriter
 from tests.support.tables import Place
-from tests.test_source_reader import numbers, quick, tables, write
 
 ALL = ["raw", "schematized", "sanitized", "aggregated", "emergency"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge_delta import config
-from edge_delta.errors import ConfigurationError
+from edge_delta.core.errors import ConfigurationError
+from edge_delta.settings import load as config
 
 NEEDED = {"sqlite": "a.db", "table_path": "lake/readings"}
 

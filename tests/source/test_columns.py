@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_delta.errors import ConfigurationError, SourceUnavailable
+from edge_delta.core.errors import ConfigurationError, SourceUnavailable
 from edge_delta.source import Database, columns
 from edge_delta.source.columns import TEXT_AS_BYTES, statement
 

@@ -9,9 +9,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from edge_delta.model import BEFORE_FIRST, Cursor, Kind
+from edge_delta.core.cells import as_json, from_json
+from edge_delta.core.model import BEFORE_FIRST, Cursor, Kind
 from edge_delta.source import Database, SQLiteSource
-from edge_delta.source.cells import as_json, from_json
 from edge_delta.source.extents import BATCH_BYTES
 from tests.support.inprocess import deliver
 from tests.support.tables import Place

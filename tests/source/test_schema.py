@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge_delta.errors import ConfigurationError
-from edge_delta.model import Cursor, Kind
+from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.model import Cursor, Kind
 from edge_delta.source import Database, SQLiteSource, find_table
 from tests.support.inprocess import deliver
 

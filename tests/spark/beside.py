@@ -24,11 +24,11 @@ import boto3
 from tests.conftest import lake_at
 from tests.spark.conftest import address, reach_s3, session
 from tests.support.command import EdgeDelta, eventually
-from tests.support.figures import with_figures
 from tests.support.proxy import Proxy
 from tests.support.sqlite import LiveWriter, Sensor
 from tests.support.tables import Place
 from tests.support.weed import ACCESS_KEY, SECRET_KEY, Weed
+from tools.figures import with_figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_delta.errors import ProtocolUnsupported
+from edge_delta.core.errors import ProtocolUnsupported
 from tests.support.inprocess import deliver
 from tests.support.tables import assert_each_once
 

@@ -8,7 +8,7 @@ import pytest
 import sqlglot
 from pyspark.errors import PySparkException
 
-from edge_delta.statements import Target, files, filled, script, split
+from edge_delta.ask.statements import Target, files, filled, script, split
 from tests.spark.conftest import COUNTS, SUFFIXES
 
 if TYPE_CHECKING:

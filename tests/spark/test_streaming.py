@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from edge_delta import telemetry
-from edge_delta.maintenance import Keeper, Plan
+from edge_delta.core import events as telemetry
+from edge_delta.sinks.delta.upkeep import Keeper, Plan
 from tests.support.command import eventually
 from tests.support.inprocess import deliver
 from tests.support.sqlite import LiveWriter

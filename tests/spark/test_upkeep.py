@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edge_delta import telemetry
-from edge_delta.maintenance import Keeper, Plan
+from edge_delta.core import events as telemetry
+from edge_delta.sinks.delta.upkeep import Keeper, Plan
 from tests.spark.conftest import address
 from tests.support.tables import assert_each_once
 

@@ -8,9 +8,9 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from edge_delta import telemetry
-from edge_delta.errors import EdgeDeltaError
-from edge_delta.maintenance import Keeper, Plan
+from edge_delta.core import events as telemetry
+from edge_delta.core.errors import EdgeDeltaError
+from edge_delta.sinks.delta.upkeep import Keeper, Plan
 
 
 def main() -> None:

@@ -10,7 +10,9 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edge_delta import app, config, telemetry
+from edge_delta.core import events as telemetry
+from edge_delta.settings import load as config
+from edge_delta.topology import build as app
 from tests.support.command import parse_events
 
 if TYPE_CHECKING:

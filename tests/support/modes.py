@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from deltalake import DeltaTable
 
-from edge_delta import app, config, telemetry
+from edge_delta.core import events as telemetry
+from edge_delta.settings import load as config
+from edge_delta.topology import build as app
 from tests.support.command import parse_events
 
 if TYPE_CHECKING:

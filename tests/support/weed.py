@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
-from edge_delta import local_s3
+from edge_delta.demo import local_s3
 
 if TYPE_CHECKING:
     from pathlib import Path

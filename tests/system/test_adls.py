@@ -23,8 +23,8 @@ from tests.support.tables import Place
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # the emulator's own
 CONTAINER = "lake"
-HERE = Path(__file__).parent / "azurite"
-CACHE = Path(__file__).parent.parent / ".cache" / "azurite"
+HERE = Path(__file__).parents[1] / "azurite"
+CACHE = Path(__file__).parents[2] / ".cache" / "azurite"
 
 
 def installed() -> Path:

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
+from tests.recovery.test_verify import verified
+from tests.source.test_identity import delivered, everything, wait_until_there
 from tests.support.tables import assert_both_readers_agree
-from tests.test_source_identity import delivered, everything, wait_until_there
-from tests.test_verify import verified
 
 
 def values_of(place):

@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from edge_delta import telemetry
-from edge_delta.errors import StorageUnavailable
-from edge_delta.retry import Outage
+from edge_delta.core import events as telemetry
+from edge_delta.core.errors import StorageUnavailable
+from edge_delta.core.retry import Outage
 from tests.support import modes
 from tests.support.proxy import Answer, CutBody, DropAnswer, DropBefore, Stall
 from tests.support.tables import assert_both_readers_agree, assert_each_once

@@ -17,7 +17,7 @@ SELDOM = {"structlog", "rich", "asyncio", "tenacity", "tomli", "tqdm", "promethe
 SHARE_OF_POLARS = 0.95
 SHOW_MODULES = """
 import json, sys
-from edge_delta.cli import main
+from edge_delta.cli.main import main
 code = main(sys.argv[1:])
 print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})]))
 """

@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from tests import costs
-from tests.costs import a_day, block, dollars, kind, measured
 from tests.support.proxy import Exchange
+from tools import costs
+from tools.costs import a_day, block, dollars, kind, measured
 
 RECORDED = json.loads(costs.RECORD.read_text(encoding="utf-8"))
 
 
 def test_the_page_has_the_figures_that_were_counted():
-    assert block(RECORDED) in costs.PAGE.read_text(encoding="utf-8"), "run: python -m tests.costs --from-record"
+    assert block(RECORDED) in costs.PAGE.read_text(encoding="utf-8"), "run: python -m tools.costs --from-record"
 
 
 def test_a_day_is_its_commits_upkeeps_and_its_start():

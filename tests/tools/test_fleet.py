@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fleet import fleet, written
+from tools.fleet import fleet, written
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["one table", "a table each"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.soak import soak
+from tools.soak import soak
 
 
 def test_descriptors_and_threads_do_not_grow_while_cycles_run_back_to_back(weed, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.torture import FAULTS, Torture
+from tools.torture import FAULTS, Torture
 
 
 @pytest.mark.torture

@@ -153,7 +153,7 @@ def uncommented(text):
 
 
 def test_the_settings_of_every_mode_in_the_example_run_as_they_stand(sensor, tmp_path, folder, command):
-    example = (Path(__file__).parent.parent / "config.toml.example").read_text(encoding="utf-8")
+    example = (Path(__file__).parents[2] / "config.toml.example").read_text(encoding="utf-8")
     file = tmp_path / "config.toml"
     text = uncommented(example).replace("enabled = false", "enabled = true")
     assert text.count(" = ") > 25

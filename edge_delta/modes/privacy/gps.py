@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from edge_delta.model import TELLS_A_PLACE
+from edge_delta.core.model import TELLS_A_PLACE
 from edge_delta.modes.base import Plan, Rule
-from edge_delta.privacy import Fuzzing
+from edge_delta.modes.privacy.displacement import Fuzzing
 
 if TYPE_CHECKING:
-    from edge_delta.model import Cell, Column, Layout, Rejection
-    from edge_delta.settings import Settings
+    from edge_delta.core.model import Cell, Column, Layout, Rejection
+    from edge_delta.settings.sections import Settings
 
 LATITUDE_NAMES = ("latitude", "lat", "gps_latitude", "gps_lat")
 LONGITUDE_NAMES = ("longitude", "lon", "lng", "long", "gps_longitude", "gps_lon", "gps_lng")

@@ -4,9 +4,9 @@ Nothing is held but one range of rows at a time. The table's version and its cur
 goes on delivering does not disturb, and no lock is needed.
 """
 
-from edge_delta.verify.base import Parts
-from edge_delta.verify.report import Checked, Report
-from edge_delta.verify.rows import RowsCheck
-from edge_delta.verify.windows import WindowsCheck
+from edge_delta.recovery.verify.base import Parts
+from edge_delta.recovery.verify.report import Checked, Report
+from edge_delta.recovery.verify.rows import RowsCheck
+from edge_delta.recovery.verify.windows import WindowsCheck
 
 __all__ = ["Checked", "Parts", "Report", "RowsCheck", "WindowsCheck"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_delta.errors import SourceReset
-from edge_delta.model import BEFORE_FIRST, Context, Mark
-from edge_delta.modes import gps
+from edge_delta.core.errors import SourceReset
+from edge_delta.core.model import BEFORE_FIRST, Context, Mark
+from edge_delta.modes.privacy import gps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from edge_delta.model import Cursor
+    from edge_delta.core.model import Cursor
     from edge_delta.modes.base import Mode
-    from edge_delta.sink import DeltaSink
+    from edge_delta.recovery.verify.report import Report
+    from edge_delta.sinks.delta.sink import DeltaSink
     from edge_delta.source import SQLiteSource
-    from edge_delta.verify.report import Report
 
 ROWS = 100_000
 """Rows that are held at a time."""

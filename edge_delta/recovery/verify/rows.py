@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from edge_delta import fitting
-from edge_delta.model import BEFORE_FIRST, Cursor
+from edge_delta.core.model import BEFORE_FIRST, Cursor
+from edge_delta.delivery import fitting
 from edge_delta.modes.base import ROWID, LastValues
 from edge_delta.modes.schematized import STANDARD
-from edge_delta.verify.base import ROWS, Parts, begins, bisected, checksum, same_source, tells_a_place
-from edge_delta.verify.report import Checked, Report
+from edge_delta.recovery.verify.base import ROWS, Parts, begins, bisected, checksum, same_source, tells_a_place
+from edge_delta.recovery.verify.report import Checked, Report
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from edge_delta.model import Batch
+    from edge_delta.core.model import Batch
 
 _LAST = 2**63 - 1
 _SHOWN = 60

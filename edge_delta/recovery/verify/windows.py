@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from edge_delta import fitting
-from edge_delta.model import BEFORE_FIRST, Cursor, Mark
+from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
+from edge_delta.delivery import fitting
 from edge_delta.modes.aggregated import COUNT, FIRST_ID, LAST_ID, WINDOW, Aggregated
 from edge_delta.modes.base import ROWID
-from edge_delta.verify.base import ROWS, Parts, begins, checksum, same_source, tells_a_place
-from edge_delta.verify.report import Checked, Report
+from edge_delta.recovery.verify.base import ROWS, Parts, begins, checksum, same_source, tells_a_place
+from edge_delta.recovery.verify.report import Checked, Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from edge_delta.model import Batch
+    from edge_delta.core.model import Batch
 
 _CLOSE = 1e-9
 """Sums of doubles depend on the order of their terms."""

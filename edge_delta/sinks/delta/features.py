@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_delta.errors import ProtocolUnsupported
+from edge_delta.core.errors import ProtocolUnsupported
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable

@@ -6,7 +6,7 @@ table and source::
     <app>/generation       the source's current generation
     <app>/<n>              the last rowid delivered of generation n
     <app>/<n>/row          the fingerprint of that row
-    <app>/<n>/<mark>       other numbers that go with it, see `edge_delta.model.Mark`
+    <app>/<n>/<mark>       other numbers that go with it, see `edge_delta.core.model.Mark`
     <app>/<n>/marks        which of them there are, a bit each: asking for one costs a look through the log
 
 delta-rs never compares the versions of ``txn`` actions; it only refuses a commit if another one with the same id came
@@ -30,12 +30,12 @@ from deltalake import (
 )
 from deltalake.exceptions import TableNotFoundError
 
-from edge_delta import storage
-from edge_delta.errors import CommitConflict, SchemaMismatch, TableCrowded
-from edge_delta.model import Commit, Cursor, Mark
-from edge_delta.parquet import writer_properties
-from edge_delta.protocol import refuse_what_cannot_be_written
-from edge_delta.retry import Turns
+from edge_delta.core.errors import CommitConflict, SchemaMismatch, TableCrowded
+from edge_delta.core.model import Commit, Cursor, Mark
+from edge_delta.core.retry import Turns
+from edge_delta.sinks import address as storage
+from edge_delta.sinks.delta.features import refuse_what_cannot_be_written
+from edge_delta.sinks.delta.parquet import writer_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -124,7 +124,7 @@ class DeltaSink:
 
     def columns(self) -> dict[str, pl.DataType | None]:
         """The table's columns as frame types, none if there is no table."""
-        from edge_delta.schema import to_polars  # noqa: PLC0415
+        from edge_delta.sinks.delta.types import to_polars  # noqa: PLC0415
 
         return to_polars(self.schema())
 
@@ -319,7 +319,7 @@ class DeltaSink:
             raise CommitConflict(f"table {self.uri} already holds rows up to {stands.rowid}")
 
     def _create(self, frame: pl.DataFrame) -> DeltaTable:
-        from edge_delta.schema import to_delta  # noqa: PLC0415
+        from edge_delta.sinks.delta.types import to_delta  # noqa: PLC0415
 
         kept = f"interval {round(self._retention / timedelta(hours=1))} hours"
         properties = {
@@ -348,7 +348,7 @@ class DeltaSink:
         """The frame in the table's order and spelling, and the columns that the table does not have yet."""
         import polars as pl  # noqa: PLC0415
 
-        from edge_delta.schema import differing, sql_name, to_polars  # noqa: PLC0415
+        from edge_delta.sinks.delta.types import differing, sql_name, to_polars  # noqa: PLC0415
 
         there, here = to_polars(table.schema()), frame.schema
         ours = {name.lower(): name for name in here}

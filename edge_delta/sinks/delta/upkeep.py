@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
-from edge_delta import storage
-from edge_delta.errors import CommitConflict, EdgeDeltaError
-from edge_delta.parquet import writer_properties
-from edge_delta.schema import to_polars
-from edge_delta.telemetry import Event, Log
+from edge_delta.core.errors import CommitConflict, EdgeDeltaError
+from edge_delta.core.events import Event, Log
+from edge_delta.sinks import address as storage
+from edge_delta.sinks.delta.parquet import writer_properties
+from edge_delta.sinks.delta.types import to_polars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

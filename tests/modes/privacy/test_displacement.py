@@ -8,7 +8,7 @@ import random
 import polars as pl
 import pytest
 
-from edge_delta.privacy import EARTH_RADIUS, Fuzzing, laplace_radius
+from edge_delta.modes.privacy.displacement import EARTH_RADIUS, Fuzzing, laplace_radius
 
 SECRET = b"fixed, so that the figures are the same at every run"
 COUNT = 10_000

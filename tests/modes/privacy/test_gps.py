@@ -10,11 +10,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from edge_delta.errors import ConfigurationError
-from edge_delta.privacy import Fuzzing
+from edge_delta.core.errors import ConfigurationError
+from edge_delta.modes.privacy.displacement import Fuzzing
+from tests.modes.privacy.test_displacement import meters
 from tests.support import modes
 from tests.support.tables import Place
-from tests.test_privacy import meters
 
 ALL = ["schematized", "sanitized", "aggregated", "emergency"]
 TRUE = (52.518_626_3, 13.376_198_7)

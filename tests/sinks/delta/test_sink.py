@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, write_deltalake
 
-from edge_delta.errors import CommitConflict, ProtocolUnsupported, SchemaMismatch, StorageUnavailable, TableCrowded
-from edge_delta.model import Cursor
-from edge_delta.sink import DeltaSink, application_id
+from edge_delta.core.errors import CommitConflict, ProtocolUnsupported, SchemaMismatch, StorageUnavailable, TableCrowded
+from edge_delta.core.model import Cursor
+from edge_delta.sinks.delta.sink import DeltaSink, application_id
 from tests.support.tables import assert_plain_protocol
 
 APP = application_id("n1", "readings")

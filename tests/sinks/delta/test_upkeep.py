@@ -16,10 +16,10 @@ import polars as pl
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
-from edge_delta import telemetry
-from edge_delta.maintenance import LEASE, Keeper, Plan
-from edge_delta.model import Cursor
-from edge_delta.sink import DeltaSink, application_id
+from edge_delta.core import events as telemetry
+from edge_delta.core.model import Cursor
+from edge_delta.sinks.delta.sink import DeltaSink, application_id
+from edge_delta.sinks.delta.upkeep import LEASE, Keeper, Plan
 from tests.support.tables import assert_plain_protocol
 
 APP = application_id("n1", "readings")

@@ -1,0 +1,1 @@
+"""Questions to the tables: SQL, what they hold, the statements for Databricks."""

@@ -1,0 +1,1 @@
+"""What every part speaks in: values, errors, events, tries."""

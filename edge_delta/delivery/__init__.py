@@ -1,0 +1,1 @@
+"""The run, and what becomes of a batch."""

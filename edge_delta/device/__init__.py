@@ -1,0 +1,1 @@
+"""What this device keeps and shows of itself: state, health, metrics, signals."""

@@ -1,0 +1,1 @@
+"""Places that do not leave the device as they are."""

@@ -1,0 +1,1 @@
+"""Going back, rows once more, and whether all arrived."""
