@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-spark test-spark-slow spark-beside torture soak fleet costs readme \
+.PHONY: help setup demo test test-slow test-spark test-spark-slow spark-beside torture soak fleet costs readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
@@ -53,6 +53,9 @@ fleet: $(VENV)/.dev ## 1, 8 and 32 devices at once; writes the figures into docs
 
 costs: $(VENV)/.dev ## count what a device asks of S3; writes the figures into docs/databricks.md (four minutes)
 	$(BIN)/python -m tools.costs
+
+upgrade-fixture: $(VENV)/.dev ## record what a released version writes (RECORDED=its interpreter), for tests/system/test_upgrade.py
+	$(BIN)/python -m tools.upgrade_fixture $(RECORDED)
 
 readme: $(VENV)/.dev ## follow README.md word for word, in a clone in an empty folder
 	$(BIN)/python -m tools.readme
