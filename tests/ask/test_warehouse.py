@@ -115,7 +115,7 @@ def test_what_the_connector_says_becomes_one_line_without_the_token(tmp_path):
     loaded = config.load({"config": file, "sqlite": os.devnull}, environment={}).databricks
     given = arguments(loaded, {"DATABRICKS_TOKEN": TOKEN})
     code = (
-        "import sys, json; from databricks import sql; from edge_delta import warehouse\n"
+        "import sys, json; from databricks import sql; from edge_delta.ask import warehouse\n"
         "from edge_delta.settings.sections import DatabricksSettings\n"
         "given = json.loads(sys.argv[1])\n"
         "own = {k: given[k] for k in ('server_hostname', 'http_path')}\n"
