@@ -120,7 +120,7 @@ def delta_rows(folder: Path) -> int | None:
     if not logs:
         return None
     actions = (json.loads(line) for log in logs for line in log.read_text().splitlines())
-    return sum(json.loads(action["add"]["stats"])["numRecords"] for action in actions if "add" in action)
+    return sum(int(json.loads(action["add"]["stats"])["numRecords"]) for action in actions if "add" in action)
 
 
 def in_turn(names: Sequence[str], times: int, measure: Callable[[str], Run]) -> dict[str, list[Run]]:

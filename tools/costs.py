@@ -176,13 +176,14 @@ def _after(running: Running, meter: Meter, number: int) -> dict[str, int]:
 
 def _bytes_a_row(place: Place) -> float:
     actions = place.table().get_add_actions(flatten=True)
-    return round(sum(actions.column("size_bytes").to_pylist()) / sum(actions.column("num_records").to_pylist()), 1)
+    size, rows = (sum(actions.column(name).to_pylist()) for name in ("size_bytes", "num_records"))
+    return round(float(size / rows), 1)
 
 
 def _sum(counts: Iterable[Mapping[str, float]]) -> dict[str, Any]:
     total: Counter[str] = Counter()
     for one in counts:
-        total.update(one)  # type: ignore[arg-type]
+        total.update(one)
     return dict(total)
 
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.conftest import lake_at
 from tests.support.command import EdgeDelta
@@ -94,7 +94,7 @@ def _device(directory: Path, database: Path, place: Place, base: str, number: in
     return EdgeDelta(directory, flags, place.environment)
 
 
-def _commits(running: list[Running]) -> list[list[dict[str, object]]]:
+def _commits(running: list[Running]) -> list[list[dict[str, Any]]]:
     return [one.named("batch committed") for one in running]
 
 

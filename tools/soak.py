@@ -53,7 +53,11 @@ class Samples:
 
     def plot(self) -> str:
         """One line each."""
-        named = {"resident MB": self.megabytes, "descriptors": self.descriptors, "threads": self.threads}
+        named: dict[str, list[float] | list[int]] = {
+            "resident MB": self.megabytes,
+            "descriptors": self.descriptors,
+            "threads": self.threads,
+        }
         return "\n".join(f"{name:<12} {_bars(values)} {_ends(values)}" for name, values in named.items())
 
     def ends(self, values: list[float] | list[int]) -> tuple[float, float]:

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.conftest import lake_at
-from tests.recovery.test_verify import verified
 from tests.support import expected, modes
+from tests.support.ask import verified
 from tests.support.command import EdgeDelta
+from tests.support.expected import ALL, assert_every_table_is_right
 from tests.support.proxy import Answer, CutBody, DropAnswer, DropBefore, Proxy, Stall
 from tests.support.sqlite import Sensor
 from tests.support.weed import Weed
-from tests.topology.test_lanes import ALL, assert_every_table_is_right
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

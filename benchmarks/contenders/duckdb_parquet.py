@@ -21,6 +21,9 @@ def work(database: str, target: str) -> int:
         f"COPY (SELECT * FROM sqlite_scan('{database}', '{TABLE}')) TO '{target}/readings.parquet' "
         "(FORMAT parquet, COMPRESSION zstd)"
     ).fetchone()
+    if copied is None:
+        msg = "DuckDB does not say how many rows it copied"
+        raise RuntimeError(msg)
     return int(copied[0])
 
 

@@ -10,7 +10,7 @@ import sys
 import polars as pl
 import pytest
 
-from tests.recovery.test_verify import verified
+from tests.support.ask import verified
 from tests.support.command import clean_environment, eventually
 from tests.support.tables import assert_both_readers_agree
 

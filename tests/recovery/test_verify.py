@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import hypothesis.strategies as st
 import pytest
 from deltalake import DeltaTable, write_deltalake
@@ -16,32 +12,12 @@ from edge_delta.settings import load as config
 from edge_delta.topology import build as app
 from tests.source.test_reader import numbers, quick, tables, write
 from tests.support import expected, modes
-from tests.support.command import clean_environment
+from tests.support.ask import verified
 from tests.support.inprocess import deliver
 from tests.support.sqlite import LiveWriter
 from tests.support.tables import Place
 
 ALL = ["raw", "schematized", "sanitized", "aggregated", "emergency"]
-
-
-def verified(sqlite, place, tmp_path, *words, mode="schematized", **flags):
-    """The command's exit code and its answer as JSON."""
-    values = {"sqlite": sqlite, "table_path": place.base, "state_dir": tmp_path / "state", "processing_mode": mode}
-    settings = [f"--{k.replace('_', '-')}={v}" for k, v in (values | flags).items()]
-    done = subprocess.run(
-        [sys.executable, "-m", "edge_delta", "verify", "--json", *settings, *words],
-        env=clean_environment() | dict(place.environment),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode in (0, 1), done.stderr
-    assert done.stdout, done.stderr
-    found = json.loads(done.stdout)
-    assert found["equal"] is (done.returncode == 0)
-    return found
 
 
 def counts(found):

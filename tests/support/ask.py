@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tests.support.tables import Place
+
 
 def ask(
-    *words: object, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    *words: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return subprocess.run(
@@ -24,7 +26,7 @@ def ask(
         env=clean_environment() | dict(env or {}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout,
         check=False,
     )
 
@@ -33,7 +35,8 @@ def status(state_dir: Path) -> dict[str, Any]:
     """What `edge-delta status --json` says."""
     done = ask("status", "--state-dir", state_dir, "--json")
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def health(state_dir: Path, *words: object) -> tuple[int, str]:
@@ -41,3 +44,17 @@ def health(state_dir: Path, *words: object) -> tuple[int, str]:
     done = ask("health", "--state-dir", state_dir, *words)
     assert done.returncode in (0, 1), done.stderr
     return done.returncode, done.stdout.strip()
+
+
+def verified(
+    sqlite: Path, place: Place, tmp_path: Path, *words: str, mode: str = "schematized", **flags: object
+) -> dict[str, Any]:
+    """The answer of `edge-delta verify --json`."""
+    values = {"sqlite": sqlite, "table_path": place.base, "state_dir": tmp_path / "state", "processing_mode": mode}
+    settings = [f"--{k.replace('_', '-')}={v}" for k, v in (values | flags).items()]
+    done = ask("verify", "--json", *settings, *words, env=place.environment, cwd=tmp_path, timeout=120)
+    assert done.returncode in (0, 1), done.stderr
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["equal"] is (done.returncode == 0)
+    return found

@@ -48,8 +48,9 @@ class Finished:
         errors += [line for line in self.stderr.splitlines() if line.startswith("edge-delta: ")]
         assert len(errors) == 1, self.stderr
         assert "Traceback" not in self.stderr
-        assert "\n" not in errors[0]
-        return errors[0]
+        error = str(errors[0])
+        assert "\n" not in error
+        return error
 
     def succeeded(self) -> Finished:
         assert self.code == 0, self.stderr

@@ -9,9 +9,11 @@ import duckdb
 import polars as pl
 
 from tests.support import modes
+from tests.support.tables import micros
 
 if TYPE_CHECKING:
     from tests.support.sqlite import Sensor
+    from tests.support.tables import Place
 
 MICROS = "CAST(round((julianday(timestamp) - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
 """SQLite's own reading of a time, in microseconds."""
@@ -188,3 +190,46 @@ def assert_windows_equal(
                 not to_the_bit and one is not None and other is not None and math.isclose(one, other, rel_tol=1e-9)
             )
             assert same, (name, theirs.row(row, named=True), one, other)
+
+
+# -- all of them
+
+ALL = ["raw", "schematized", "sanitized", "aggregated", "emergency"]
+GROUPS = ("sensor_id", "location")
+"""The groups of the windows in `SETTINGS`."""
+
+
+def assert_every_table_is_right(sensor: Sensor, place: Place, *, generation: int | None = None) -> None:
+    """Each mode's table holds what SQLite and DuckDB make of the source, with `SETTINGS`.
+
+    Args:
+        sensor: the source, with the rows of `tests.support.modes`.
+        place: the tables.
+        generation: the generation of the source in the tables; None if they hold no other.
+    """
+
+    def table(suffix: str, *key: str) -> pl.DataFrame:
+        frame = micros(place.read(suffix)).sort(*key)
+        return frame if generation is None else frame.filter(pl.col("source_generation") == generation)
+
+    assert_rows_equal(sensor, table("_0_raw", "source_rowid").select(modes.NAMES), RAW)
+    assert_rows_equal(sensor, table("_1_schematized", "reading_id").select(SCHEMATIZED_COLUMNS), SCHEMATIZED)
+    assert_rows_equal(sensor, table("_2_sanitized", "reading_id").select(SANITIZED_COLUMNS), SANITIZED)
+    wanted = aggregated(station_rows(sensor), aggregations=SETTINGS["aggregate"]["aggregations"], group_by=GROUPS)
+    assert_windows_equal(table("_3_aggregated", "window_start"), wanted, group_by=GROUPS)
+    _assert_alerts(sensor, table("_4_emergency", "reading_id", "alert_type"))
+    rejects = table("_rejected", "reading_id", "rule", "column_name")
+    untimed = sensor.run(f"SELECT id, 'type', 'timestamp' FROM stations WHERE NOT ({TIMED}) ORDER BY id")
+    for mode in ALL:
+        found = rejects.filter(pl.col("mode") == mode).select("reading_id", "rule", "column_name").rows()
+        assert found == {"raw": [], "sanitized": sanitized_rejects(sensor)}.get(mode, untimed), mode
+
+
+def _assert_alerts(sensor: Sensor, alerts: pl.DataFrame) -> None:
+    wanted = emergency(sensor)
+    columns = ["reading_id", "alert_type", "severity", "timestamp", "sensor_id"]
+    assert alerts.select(columns).rows() == [(r[0], r[1], r[2], r[4], r[5]) for r in wanted]
+    told = {(r[0], r[1]): r[3] for r in wanted if r[3] is not None}
+    messages = {(row, kind): text for row, kind, text in alerts.select("reading_id", "alert_type", "message").rows()}
+    assert {key: messages[key] for key in told} == told
+    assert alerts["alert_id"].n_unique() == alerts.height

@@ -8,32 +8,42 @@ from __future__ import annotations
 import pickle
 import sqlite3
 import sys
+from typing import Any
 
 _PRAGMAS = ("busy_timeout=20000", "synchronous=NORMAL")
 
 
 class Session:
-    connection: sqlite3.Connection | None = None
+    """What a sensor can be asked; the standard library alone, so that it starts quickly."""
+
+    _open: sqlite3.Connection | None = None
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The open file."""
+        if self._open is None:
+            raise RuntimeError("no file is open")
+        return self._open
 
     def open(self, path: str) -> None:
         self.close()
-        self.connection = sqlite3.connect(path, isolation_level=None)
+        self._open = sqlite3.connect(path, isolation_level=None)
         self.connection.text_factory = _text
         for pragma in _PRAGMAS:
             self.connection.execute(f"PRAGMA {pragma}").fetchall()
 
-    def run(self, sql: str, parameters: tuple) -> list[tuple]:
+    def run(self, sql: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return self.connection.execute(sql, parameters).fetchall()
 
-    def many(self, sql: str, rows: list[tuple]) -> None:
+    def many(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
         self.connection.execute("BEGIN")
         self.connection.executemany(sql, rows)
         self.connection.execute("COMMIT")
 
     def close(self) -> None:
-        if self.connection is not None:
-            self.connection.close()
-        self.connection = None
+        if self._open is not None:
+            self._open.close()
+        self._open = None
 
 
 def _text(raw: bytes) -> str | bytes:

@@ -35,7 +35,8 @@ class Sensor:
         self.run(f"PRAGMA journal_mode={'WAL' if wal else 'DELETE'}")
 
     def run(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        return self._ask("run", sql, parameters)
+        rows: list[tuple[Any, ...]] = self._ask("run", sql, parameters)
+        return rows
 
     def many(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
         """One transaction."""

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from tests.recovery.test_verify import verified
 from tests.source.test_identity import delivered, everything, wait_until_there
+from tests.support.ask import verified
 from tests.support.tables import assert_both_readers_agree
 
 

@@ -6,13 +6,12 @@ import json
 import tarfile
 from typing import TYPE_CHECKING
 
-import polars as pl
 import pytest
 
-from tests.support import expected, modes
 from tests.support.command import EdgeDelta
+from tests.support.expected import assert_every_table_is_right
 from tests.support.sqlite import Sensor
-from tests.support.tables import Place, assert_each_once, assert_plain_protocol, micros
+from tests.support.tables import Place, assert_each_once, assert_plain_protocol
 from tools import upgrade_fixture as recorded
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 VERSIONS = sorted(path.name for path in recorded.FIXTURES.iterdir())
 SUFFIXES = ("_0_raw", "_1_schematized", "_2_sanitized", "_3_aggregated", "_4_emergency", "_rejected")
-GROUPS = ("sensor_id", "location")
 FRESH = 150
 """Rows that come after the upgrade."""
 
@@ -61,39 +59,6 @@ def tables_of(place):
     return {s: sorted(map(repr, place.read(s).rows())) for s in SUFFIXES if place.exists(s)}
 
 
-def of(frame, generation):
-    return frame.filter(pl.col("source_generation") == generation)
-
-
-def assert_rows_of(device, generation):
-    """Each mode's table holds of this generation what SQLite and DuckDB make of its source."""
-    place = device.place
-    with device.sensor(generation) as source:
-        raw = of(place.read("_0_raw"), generation).sort("source_rowid").select(modes.NAMES)
-        expected.assert_rows_equal(source, raw, expected.RAW)
-        plain = of(micros(place.read("_1_schematized")), generation).sort("reading_id")
-        expected.assert_rows_equal(source, plain.select(expected.SCHEMATIZED_COLUMNS), expected.SCHEMATIZED)
-        clean = of(micros(place.read("_2_sanitized")), generation).sort("reading_id")
-        expected.assert_rows_equal(source, clean.select(expected.SANITIZED_COLUMNS), expected.SANITIZED)
-        alerts = of(modes.read(place, "_4_emergency"), generation).sort("reading_id", "alert_type")
-        wanted = expected.emergency(source)
-        columns = ["reading_id", "alert_type", "severity", "timestamp", "sensor_id"]
-        assert alerts.select(columns).rows() == [(r[0], r[1], r[2], r[4], r[5]) for r in wanted]
-        windows = of(modes.read(place, "_3_aggregated"), generation)
-        expected.assert_windows_equal(
-            windows,
-            expected.aggregated(
-                expected.station_rows(source),
-                aggregations=expected.SETTINGS["aggregate"]["aggregations"],
-                group_by=GROUPS,
-            ),
-            group_by=GROUPS,
-        )
-        rejects = of(place.read("_rejected"), generation).filter(pl.col("mode") == "sanitized")
-        found = sorted(rejects.select("reading_id", "rule", "column_name").rows())
-        assert found == expected.sanitized_rejects(source)
-
-
 def test_new_rows_of_an_upgraded_device_follow_in_every_mode_and_none_is_lost_or_repeated(version):
     device = Device(version, "stations")
     node = (device.state / "node_id").read_text(encoding="utf-8").strip()
@@ -102,7 +67,8 @@ def test_new_rows_of_an_upgraded_device_follow_in_every_mode_and_none_is_lost_or
         done = device.run(once=True, flush=True).succeeded()
     assert not done.named("source reset")
     for generation in (0, 1):
-        assert_rows_of(device, generation)
+        with device.sensor(generation) as source:
+            assert_every_table_is_right(source, device.place, generation=generation)
     for suffix in SUFFIXES:
         assert device.place.read(suffix)["node_id"].unique().to_list() == [node]
         assert_plain_protocol(device.place, suffix)

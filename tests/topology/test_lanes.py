@@ -11,10 +11,8 @@ import polars as pl
 import pytest
 
 from tests.support import expected, modes
-from tests.support.tables import assert_each_once, micros
-
-ALL = ["raw", "schematized", "sanitized", "aggregated", "emergency"]
-GROUPS = ("sensor_id", "location")
+from tests.support.expected import ALL, assert_every_table_is_right
+from tests.support.tables import assert_each_once
 
 
 def configured(tmp_path, place):
@@ -24,42 +22,6 @@ def configured(tmp_path, place):
         modes.toml({"table_path": place.base, "processing_mode": ALL} | expected.SETTINGS), encoding="utf-8"
     )
     return file
-
-
-def assert_every_table_is_right(sensor, place):
-    raw = place.read("_0_raw").sort("source_rowid").select(modes.NAMES)
-    expected.assert_rows_equal(sensor, raw, expected.RAW)
-    schematized = micros(place.read("_1_schematized")).sort("reading_id").select(expected.SCHEMATIZED_COLUMNS)
-    expected.assert_rows_equal(sensor, schematized, expected.SCHEMATIZED)
-    sanitized = micros(place.read("_2_sanitized")).sort("reading_id").select(expected.SANITIZED_COLUMNS)
-    expected.assert_rows_equal(sensor, sanitized, expected.SANITIZED)
-    assert_aggregated(sensor, place)
-    assert_alerts(sensor, place)
-    untimed = [(rowid, "type", "timestamp") for (rowid,) in sensor.run(
-        f"SELECT id FROM stations WHERE NOT ({expected.TIMED})")]  # fmt: skip
-    assert modes.rejected(place, "sanitized") == expected.sanitized_rejects(sensor)
-    for mode in ("schematized", "aggregated", "emergency"):
-        assert modes.rejected(place, mode) == untimed
-
-
-def assert_aggregated(sensor, place):
-    wanted = expected.aggregated(
-        expected.station_rows(sensor),
-        aggregations=expected.SETTINGS["aggregate"]["aggregations"],
-        group_by=GROUPS,
-    )
-    expected.assert_windows_equal(modes.read(place, "_3_aggregated"), wanted, group_by=GROUPS)
-
-
-def assert_alerts(sensor, place):
-    alerts = modes.read(place, "_4_emergency").sort("reading_id", "alert_type")
-    wanted = expected.emergency(sensor)
-    columns = ["reading_id", "alert_type", "severity", "timestamp", "sensor_id"]
-    assert alerts.select(columns).rows() == [(r[0], r[1], r[2], r[4], r[5]) for r in wanted]
-    told = {(r[0], r[1]): r[3] for r in wanted if r[3] is not None}
-    messages = {(row, kind): text for row, kind, text in alerts.select("reading_id", "alert_type", "message").rows()}
-    assert {key: messages[key] for key in told} == told
-    assert alerts["alert_id"].n_unique() == alerts.height
 
 
 def run_with_kills(sensor, tmp_path, folder, command, *, rows, kills, size):
