@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _STORAGE_NAMES = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB", RawText: "TEXT that is not UTF-8"}
 _ROWS_PER_STATEMENT = 500
+_COLUMNS_PER_STATEMENT = 1_000
 _BITS = 21
 _MASK = (1 << _BITS) - 1
 _OFTEN_UPDATED = re.compile(r"sync|upload|sent|send|process|deliver|export|status|state|flag|ack|retr", re.IGNORECASE)
@@ -37,14 +38,25 @@ def read_rows(database: Database, table: Table, rowids: Iterable[int]) -> list[t
     A key that is a time can stand for several rows.
     """
     wanted = list(rowids)
-    tagged = ", ".join(_tagged(quoted(column.name)) for column in table.columns)
     found: list[tuple[int, dict[str, Cell]]] = []
     for start in range(0, len(wanted), _ROWS_PER_STATEMENT):
         ids = ", ".join(map(str, wanted[start : start + _ROWS_PER_STATEMENT]))
-        for rowid, *cells in database.rows(
-            f"SELECT {table.key}, {tagged} FROM {quoted(table.name)} WHERE {table.key} IN ({ids})"
-        ):
-            found.append((rowid, {c.name: _cell(text) for c, text in zip(table.columns, cells, strict=True)}))
+        rows = f"{quoted(table.name)} WHERE {table.key} IN ({ids}) ORDER BY {table.key}"
+        found += _read(database, table, rows)
+    return found
+
+
+def _read(database: Database, table: Table, rows: str) -> list[tuple[int, dict[str, Cell]]]:
+    """Rows with all their cells, some columns at a time: a result has at most 2,000 (SQLITE_MAX_COLUMN)."""
+    found: list[tuple[int, dict[str, Cell]]] = []
+    for start in range(0, len(table.columns), _COLUMNS_PER_STATEMENT):
+        part = table.columns[start : start + _COLUMNS_PER_STATEMENT]
+        tagged = ", ".join(_tagged(quoted(column.name)) for column in part)
+        read = database.rows(f"SELECT {table.key}, {tagged} FROM {rows}")
+        if not start:
+            found = [(rowid, {}) for rowid, *_ in read]
+        for (_, cells), (_, *texts) in zip(found, read, strict=True):
+            cells.update((c.name, _cell(text, database.encoding)) for c, text in zip(part, texts, strict=True))
     return found
 
 
@@ -56,7 +68,7 @@ def _tagged(column: str) -> str:
     )
 
 
-def _cell(tagged: str) -> Cell:
+def _cell(tagged: str, encoding: str) -> Cell:
     tag, text = tagged[0], tagged[1:]
     if tag == "i":
         return int(text)
@@ -67,7 +79,7 @@ def _cell(tagged: str) -> Cell:
     if tag == "t":
         raw = bytes.fromhex(text)
         try:
-            return raw.decode()
+            return raw.decode(encoding)  # hex() gives the bytes as they are in the file
         except UnicodeDecodeError:
             return RawText(raw)
     return None

@@ -73,10 +73,10 @@ def frame(cells: Mapping[str, tuple[str, str]], results: Sequence[str | None]) -
     """
     import polars as pl  # noqa: PLC0415 - an idle run must not pay for it, and the first rows are read by now
 
-    if None in results:
-        return None
     found = map(int, " ".join(filter(None, results)).split())
     columns = [pl.Series(_Exported(schema, array)) for schema, array in zip(found, found, strict=True)]
+    if None in results:  # what other calls came to had to be taken all the same: it is freed by that
+        return None
     if not columns:  # there was no row
         dtypes = {"l": pl.Int64, "g": pl.Float64, "u": pl.String, "b": pl.Boolean}
         return pl.DataFrame(schema={name: dtypes.get(kind, pl.Binary) for name, (kind, _) in cells.items()})

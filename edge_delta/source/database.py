@@ -34,8 +34,12 @@ _MAGIC = b"SQLite format 3\x00"
 
 
 def quoted(identifier: str) -> str:
-    """An identifier as SQL writes it, whatever it holds."""
-    return '"' + identifier.replace('"', '""') + '"'
+    """An identifier as SQL writes it, whatever it holds.
+
+    Not in double quotes: where there is no such column, SQLite takes those for a text (https://sqlite.org/quirks.html,
+    8), and a column that was renamed would be read as its own old name. In backticks it is an error.
+    """
+    return "`" + identifier.replace("`", "``") + "`"
 
 
 class Database:
@@ -59,6 +63,7 @@ class Database:
         self._immutable = False
         self._settled: object = None
         self._seen: object = None
+        self._encoding: str | None = None
         self._refuse_what_cannot_work()
 
     # -- opening
@@ -132,7 +137,7 @@ class Database:
         """Close; the next call opens again, whatever file is there then."""
         connection, database = self._connection, self._database
         self._connection = self._database = None
-        self._seen = None
+        self._seen = self._encoding = None
         for handle in (connection, database):
             if handle is not None:
                 with contextlib.suppress(adbc_driver_manager.Error):
@@ -210,6 +215,13 @@ class Database:
         """The single value of a statement, None if it has no row."""
         found = self.rows(sql)
         return found[0][0] if found else None
+
+    @property
+    def encoding(self) -> str:
+        """How its texts are stored: ``UTF-8``, ``UTF-16le`` or ``UTF-16be``."""
+        if self._encoding is None:
+            self._encoding = str(self.scalar("PRAGMA encoding"))
+        return self._encoding
 
     def frame(self, cells: Mapping[str, tuple[str, str]], source: str, *, rows: int) -> pl.DataFrame | None:
         """The rows of a source as a frame, None if a cell is not of its column's kind.

@@ -153,4 +153,12 @@ def _weight_of(table: Table) -> str:
     """SQL for the bytes of a row in a frame; octet_length() reads no overflow page."""
     fixed = sum(_BYTES_OF_A_CELL.get(c.kind, 8) for c in table.columns)
     long = [quoted(c.name) for c in table.columns if c.kind in _BYTES_OF_A_CELL]
-    return " + ".join([str(fixed), *(f"ifnull(octet_length({name}), 0)" for name in long)])
+    return _sum([str(fixed), *(f"ifnull(octet_length({name}), 0)" for name in long)])
+
+
+def _sum(terms: list[str]) -> str:
+    """SQL for a sum, as a tree that is no deeper than it must be: SQLite allows 1,000 levels."""
+    if len(terms) == 1:
+        return terms[0]
+    middle = len(terms) // 2
+    return f"({_sum(terms[:middle])} + {_sum(terms[middle:])})"

@@ -6,6 +6,7 @@ told apart by ``typeof()``, in the same transaction.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from edge_delta.source.pinning import fits, not_utf8, pinned, portions
 from edge_delta.source.schema import find_table, milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import polars as pl
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 ROWID = "_rowid"
 """The name of the key in the frames."""
 _LARGEST = sys.float_info.max
+_SENSORS = 1_024
+"""How many are expected."""
 
 
 class SQLiteSource:
@@ -88,9 +91,16 @@ class SQLiteSource:
         self._database.close()
         self._schema_version = None
 
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[None]:
+        """A read transaction in which the table is described as it is now, also if it was altered a moment ago."""
+        with self._database.snapshot():
+            self._notice_schema_change()
+            yield
+
     def waiting(self, cursor: Cursor) -> Waiting:
         """What lies behind the cursor, from the two ends of the b-tree."""
-        with self._database.snapshot():
+        with self._looking():
             return self._waiting(cursor)
 
     def _waiting(self, cursor: Cursor) -> Waiting:
@@ -102,9 +112,9 @@ class SQLiteSource:
 
     def between(self, after: int, upto: int) -> tuple[int | None, int | None, int]:
         """The first and the last key behind one and up to another, and how many rows have one of those."""
-        key = self._table.key
-        where = f"{key} > {after} AND {key} <= {upto}" if after != BEFORE_FIRST else f"{key} <= {upto}"
-        with self._database.snapshot():
+        with self._looking():
+            key = self._table.key
+            where = f"{key} > {after} AND {key} <= {upto}" if after != BEFORE_FIRST else f"{key} <= {upto}"
             [found] = self._database.rows(
                 f"SELECT min({key}), max({key}), count(*) FROM {quoted(self._table.name)} WHERE {where}"
             )
@@ -132,7 +142,7 @@ class SQLiteSource:
 
     def placed(self, cursor: Cursor, rowid: int) -> Cursor:
         """The cursor at a row, with that row's fingerprint if it is there."""
-        with self._database.snapshot():
+        with self._looking():
             return cursor.moved_to(rowid, self._fingerprint(rowid) if self._table.key_is_rowid else None)
 
     def verify(self, cursor: Cursor) -> None:
@@ -141,7 +151,7 @@ class SQLiteSource:
         Raises:
             SourceReset: if it is not.
         """
-        with self._database.snapshot():
+        with self._looking():
             self._verify(cursor)
 
     def _verify(self, cursor: Cursor) -> None:
@@ -189,9 +199,9 @@ class SQLiteSource:
         import polars as pl  # noqa: PLC0415
 
         who = f"CAST({quoted(sensor.name)} AS TEXT)" if sensor is not None else "NULL"
-        whole = ["(" + " AND ".join(fits(c) for c in part) + ")" for part in portions(self.columns)]
         frames = []
-        with self._database.snapshot():
+        with self._looking():
+            whole = ["(" + " AND ".join(fits(c) for c in part) + ")" for part in portions(self.columns)]
             for name, (column, low, high) in columns.items():
                 value = quoted(column.name)
                 bounds = [f"CAST({value} AS REAL) >= {low!r}"] if low is not None else []
@@ -199,13 +209,16 @@ class SQLiteSource:
                 bounds += [f"abs(CAST({value} AS REAL)) <= {_LARGEST!r}"] if column.kind is Kind.REAL else []
                 where = " AND ".join([f"{self._table.key} <= {upto}", f"{value} IS NOT NULL", *bounds, *whole])
                 # With max(), SQLite takes the other columns from the row that has the maximum.
-                sql = (
-                    f"SELECT {who}, {value}, max({self._table.key}) FROM {quoted(self.table)} WHERE {where} GROUP BY 1"
+                last = (
+                    f"(SELECT {who} AS who, {pinned(column)} AS value, max({self._table.key}) "
+                    f"FROM {quoted(self.table)} WHERE {where} GROUP BY 1)"
                 )
-                rows = self._database.rows(sql)
-                frames.append(
-                    pl.DataFrame({"sensor_id": [r[0] for r in rows], name: [r[1] for r in rows]}, strict=False)
-                )
+                typed = {"sensor_id": ("u", "who"), name: (KINDS[column.kind], "value")}
+                found = self._database.frame(typed, last, rows=_SENSORS)
+                if found is not None:  # a name that is no UTF-8 has nothing to be filled with
+                    frames.append(found)
+        if not frames:
+            return pl.DataFrame(schema={"sensor_id": pl.String, **dict.fromkeys(columns, pl.Float64)})
         merged = pl.concat(frames, how="diagonal_relaxed")
         return merged.group_by("sensor_id", maintain_order=True).agg(pl.col(n).drop_nulls().last() for n in columns)
 
@@ -235,8 +248,7 @@ class SQLiteSource:
             SourceReset: if the row at the cursor is not the one that was delivered.
             SourceUnavailable: if the database cannot be read now.
         """
-        with self._database.snapshot():
-            self._notice_schema_change()
+        with self._looking():
             self._verify(cursor)
             extent = self._extents.next(self._table, cursor.rowid, limit=limit, upto=upto)
             return None if extent is None else self._read_extent(extent, cursor)
@@ -248,8 +260,7 @@ class SQLiteSource:
             extent: the rows.
             base: a cursor in the same source, by which it is told that it is still the same.
         """
-        with self._database.snapshot():
-            self._notice_schema_change()
+        with self._looking():
             self._verify(base)
             return self._read_extent(extent, base)
 
@@ -273,8 +284,7 @@ class SQLiteSource:
         Raises:
             SourceUnavailable: if the database cannot be read now.
         """
-        with self._database.snapshot():
-            self._notice_schema_change()
+        with self._looking():
             ids = ", ".join(map(str, rowids))
             rows = f"{quoted(self._table.name)} WHERE {self._table.key} IN ({ids}) ORDER BY {self._table.key}"
             return self._read_extent(Extent(rows, max(rowids), len(rowids)), Cursor())

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.model import Column, Kind
+from edge_delta.source import stamps
 from edge_delta.source.database import Database, quoted
+from edge_delta.source.shape import Described, Shape, kinds_of_tables, shape_of
 
-_ROWID_NAMES = ("rowid", "_rowid_", "oid")
-_TIME_NAMES = ("timestamp", "ts", "time", "datetime", "date", "created_at", "recorded_at", "event_time", "measured_at")
 _OURS = frozenset({"_rowid", "_suspect", "_rule"})  # what the frames hold beside the source's columns
 _REFUSED_BY_SPARK = re.compile(r"[ ,;{}()\n\t=]")
+_PATTERN = re.compile(r"^\*$|^\^(?=.*\$$)")  # what Polars takes for all columns, or for a pattern of their names
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +22,26 @@ class Table:
 
     Attributes:
         name: its name.
+        kind: table, view, virtual or shadow.
         columns: its columns in order, generated ones included, hidden ones not.
         key: the SQL expression that rows are read in order of, an integer per row.
         key_is_rowid: whether that is the table's own b-tree; if not, the key is a time in milliseconds, and ties stay
             together.
         id_column: the column that is an alias of the key, if there is one.
-        autoincrement: whether ids are never used twice.
+        autoincrement: whether `sqlite_sequence` may know the largest id that was ever used.
         timestamp: the column with the reading's time, if there is one.
+        timestamp_reason: why it is that one, or why there is none.
     """
 
     name: str
+    kind: str
     columns: tuple[Column, ...]
     key: str
     key_is_rowid: bool
     id_column: Column | None
     autoincrement: bool
     timestamp: Column | None
+    timestamp_reason: str = ""
 
     def column(self, name: str) -> Column | None:
         """A column by its SQLite name, in any case."""
@@ -49,46 +54,37 @@ def find_table(database: Database, name: str | None = None, timestamp: str | Non
     Args:
         database: the source.
         name: the table or view; None takes the only table there is.
-        timestamp: the timestamp column; None detects it by declared type, then by name.
+        timestamp: the timestamp column; None finds it, see `edge_delta.source.stamps`.
 
     Raises:
         ConfigurationError: if the table or column does not exist, or several could be meant.
     """
-    objects = {
-        str(row[0]): (str(row[1]), str(row[2] or ""))
-        for row in database.rows(
-            "SELECT name, type, sql FROM sqlite_master WHERE type IN ('table', 'view') "
-            "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-        )
-    }
-    name = _chosen_table(database, name, {n: kind for n, (kind, _) in objects.items()})
-    kind, sql = objects[name]
-    # table_xinfo also shows generated columns; hidden = 1 marks those of virtual tables that are no data.
-    described = [r for r in database.rows(f"PRAGMA table_xinfo({quoted(name)})") if r[6] != 1]
-    columns = _columns([(str(r[1]), str(r[2] or "")) for r in described])
-    by_name = {c.name: c for c in columns}
-    stamp = _chosen_timestamp(database, name, columns, timestamp)
-    primary = [by_name[r[1]] for r in sorted(described, key=lambda r: r[5]) if r[5]]
-    without_rowid = kind == "view" or bool(re.search(r"\bWITHOUT\s+ROWID\b[\s,\w]*$", sql, re.IGNORECASE))
-    key, key_is_rowid, id_column = _key(database, name, by_name, primary, stamp, without_rowid=without_rowid)
+    kinds = kinds_of_tables(database)
+    name = _chosen_table(database, name, kinds)
+    shape = shape_of(database, name, kinds[name])
+    columns = _columns(shape.columns)
+    stamp, reason = stamps.chosen(database.path, name, columns, timestamp)
+    key, key_is_rowid, id_column = _key(database, shape, {c.name: c for c in columns}, stamp)
     return Table(
         name=name,
+        kind=shape.kind,
         columns=columns,
         key=key,
         key_is_rowid=key_is_rowid,
         id_column=id_column,
-        autoincrement=bool(re.search(r"\bAUTOINCREMENT\b", sql, re.IGNORECASE)),
+        autoincrement=shape.has_sequence,
         timestamp=stamp,
+        timestamp_reason=reason,
     )
 
 
 def _chosen_table(database: Database, name: str | None, kinds: dict[str, str]) -> str:
     tables = [n for n, kind in kinds.items() if kind == "table"]
     if name is not None:
-        match = [n for n in kinds if n.lower() == name.lower()]
+        match = sorted((n for n in kinds if n.lower() == name.lower()), key=lambda n: n != name)
         if match:
             return match[0]
-        there = ", ".join(kinds) or "none"
+        there = ", ".join(n for n, kind in kinds.items() if kind != "shadow") or "none"
         raise ConfigurationError(f"{database.path} has no table {name!r}; its tables are: {there}", "Check --table")
     if len(tables) == 1:
         return tables[0]
@@ -99,52 +95,19 @@ def _chosen_table(database: Database, name: str | None, kinds: dict[str, str]) -
     )
 
 
-def _chosen_timestamp(database: Database, table: str, columns: tuple[Column, ...], name: str | None) -> Column | None:
-    names = ", ".join(c.name for c in columns)
-    if name is not None:
-        for column in columns:
-            if column.name.lower() == name.lower():
-                return column
-        raise ConfigurationError(
-            f"table {table!r} in {database.path} has no column {name!r}; its columns are: {names}",
-            "Check --timestamp-field",
-        )
-    by_type = [c for c in columns if re.search(r"DATE|TIME", c.declared, re.IGNORECASE)]
-    by_name = [c for c in columns if c.name.lower() in _TIME_NAMES]
-    for candidates in ([c for c in by_type if c in by_name], by_type, by_name):
-        if len(candidates) == 1:
-            return candidates[0]
-        if candidates:
-            raise ConfigurationError(
-                f"table {table!r} in {database.path} has {len(candidates)} columns that could be the timestamp: "
-                + ", ".join(c.name for c in candidates),
-                "Name one with --timestamp-field",
-            )
-    return None
-
-
-def _key(  # noqa: PLR0913 - the facts of one table, used once
-    database: Database,
-    table: str,
-    columns: dict[str, Column],
-    primary: list[Column],
-    timestamp: Column | None,
-    *,
-    without_rowid: bool,
+def _key(
+    database: Database, shape: Shape, columns: dict[str, Column], timestamp: Column | None
 ) -> tuple[str, bool, Column | None]:
-    single = primary[0] if len(primary) == 1 else None
-    if single is not None and single.declared.upper() == "INTEGER":
-        # An alias of the rowid, or the b-tree's own key where there is no rowid.
-        return quoted(single.name), True, single
-    if not without_rowid:
-        taken = {name.lower() for name in columns}
-        free = [name for name in _ROWID_NAMES if name not in taken]
-        if free:
-            return free[0], True, None
+    """SQL for the integer that rows are read in order of, whether it is an id, and the column that it is, if one."""
+    if shape.rowid is not None:
+        return shape.rowid, True, columns[shape.alias] if shape.alias is not None else None
+    single = columns[shape.primary[0]] if len(shape.primary) == 1 else None
+    if single is not None and single.affinity == "INTEGER":
+        return quoted(single.name), True, single  # the b-tree's own key
     if timestamp is None:
         raise ConfigurationError(
-            f"{table!r} in {database.path} has neither a rowid nor an INTEGER PRIMARY KEY nor a timestamp column to "
-            "read it in order of",
+            f"{shape.name!r} in {database.path} has neither a rowid nor an INTEGER PRIMARY KEY nor a timestamp column "
+            "to read it in order of",
             "Name the column that holds the time with --timestamp-field",
         )
     return milliseconds(quoted(timestamp.name)), False, None
@@ -163,11 +126,12 @@ def milliseconds(column: str) -> str:
     return f"coalesce(CASE typeof({column}) WHEN 'text' THEN {julian} ELSE {number} END, 0)"
 
 
-def _columns(described: list[tuple[str, str]]) -> tuple[Column, ...]:
+def _columns(described: tuple[Described, ...]) -> tuple[Column, ...]:
     taken = set(_OURS)
     columns = []
-    for name, declared in described:
-        alias = base = _REFUSED_BY_SPARK.sub("_", name) or "_"
+    for one in described:
+        name, declared = one.name, one.declared
+        alias = base = _PATTERN.sub("_", _REFUSED_BY_SPARK.sub("_", name)) or "_"
         number = 2
         while alias.lower() in taken:
             alias, number = f"{base}_{number}", number + 1

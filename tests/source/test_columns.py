@@ -194,6 +194,16 @@ def test_what_was_read_is_freed(path, cell, taken):
     assert resident_megabytes() - before < 40
 
 
+def test_a_misfit_among_more_columns_than_one_call_takes_leaves_nothing_of_the_other_calls(path):
+    with closing(Database(path)) as database:
+        cells = {f"c{i}": ("l", f"i + {i}") for i in range(510)} | {"bad": ("l", "'text'")}
+        some = MEGABYTES_8.replace("999999", "4999")
+        for i in range(25):
+            assert database.frame(cells, some, rows=5_000) is None
+            before = resident_megabytes() if i == 4 else 0 if i < 4 else before
+        assert resident_megabytes() - before < 40
+
+
 # -- what it refuses
 
 
