@@ -198,9 +198,10 @@ def test_a_misfit_among_more_columns_than_one_call_takes_leaves_nothing_of_the_o
     with closing(Database(path)) as database:
         cells = {f"c{i}": ("l", f"i + {i}") for i in range(510)} | {"bad": ("l", "'text'")}
         some = MEGABYTES_8.replace("999999", "4999")
+        before = 0.0
         for i in range(25):
             assert database.frame(cells, some, rows=5_000) is None
-            before = resident_megabytes() if i == 4 else 0 if i < 4 else before
+            before = resident_megabytes() if i == 4 else before
         assert resident_megabytes() - before < 40
 
 
