@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-spark test-spark-slow spark-beside torture soak fleet costs readme upgrade-fixture \
+.PHONY: help setup demo test coverage test-slow test-spark test-spark-slow spark-beside torture soak fleet costs readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
@@ -32,12 +32,16 @@ test-spark-slow: $(VENV)/.spark ## a million rows, and three minutes of streamin
 spark-beside: $(VENV)/.spark ## OPTIMIZE of Spark beside live devices; writes the figures into docs/databricks.md
 	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m tests.spark.beside
 
+coverage: $(VENV)/.dev ## run the tests, and report which lines and branches they pass through, commands included
+	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term:skip-covered
+
 test-slow: $(VENV)/.dev ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-lint: $(VENV)/.dev ## check style, types, the direction of imports, and the C part's warnings
+lint: $(VENV)/.dev ## check style, spelling, types, the direction of imports, and the C part's warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m ziglang cc -std=c11 -Wall -Wextra -Wconversion -Werror -shared -fPIC -o $(VENV)/checked.so edge_delta/source/columns.c
@@ -74,18 +78,18 @@ screens: $(VENV)/.dev ## take the pictures of docs/screens anew, from running pr
 	$(BIN)/python docs/screens.py
 	$(BIN)/python docs/dashboard/take.py
 
-# The newest versions that pyproject.toml allows; the locks then go into one commit with whatever they break.
-COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+# One lock for each thing that is done: what is locked already stays as it is, unless UPGRADE is set. Then the locks go into
+# one commit with whatever the newest versions that pyproject.toml allows break.
+COMPILE = $(BIN)/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
-lock: $(VENV)/.dev ## write the locks anew
-	$(PIP) uv
-	$(COMPILE) pyproject.toml --extra dev --group build --output-file requirements-dev.lock
+lock: $(VENV)/.dev ## lock what pyproject.toml asks for and the locks do not have (UPGRADE=1: the newest of everything)
+	$(COMPILE) pyproject.toml --group dev --group build --output-file requirements-dev.lock
 	$(COMPILE) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
 	$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements-build.lock
-	$(COMPILE) pyproject.toml --extra dev --extra bench --group build --constraint requirements-dev.lock \
+	$(COMPILE) pyproject.toml --group dev --group bench --group build --constraint requirements-dev.lock \
 		--output-file requirements-bench.lock
-	$(COMPILE) pyproject.toml tests/spark/requirements.in --extra dev --group build --constraint requirements-dev.lock \
+	$(COMPILE) pyproject.toml --group dev --group spark --group build --constraint requirements-dev.lock \
 		--output-file requirements-spark.lock
 
 wheel: $(VENV)/.dev ## build the wheel into dist/
@@ -93,7 +97,7 @@ wheel: $(VENV)/.dev ## build the wheel into dist/
 	$(BIN)/hatchling build -t wheel
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) dist edge_delta/source/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist edge_delta/source/*.so .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # A stamp is renewed when its lock changes, or what the project is built from. The project itself is built with the locked
 # hatchling and compiler, not with fetched ones.

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import tomli
+import yaml
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "edge_delta"
@@ -49,3 +50,12 @@ def test_each_contract_about_a_package_names_every_folder_but_its_owners():
             if package in c.get("forbidden_modules", ()) and len(c["forbidden_modules"]) < 3
         ]
         assert rooms - set(contract["source_modules"]) == {f"edge_delta.{name}" for name in own}, package
+
+
+def test_pre_commit_runs_what_make_lint_runs():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = re.findall(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[0]
+    commands = [line.strip().replace("$(BIN)", ".venv/bin").replace("$(VENV)", ".venv") for line in recipe.splitlines()]
+    [hooks] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert hooks["repo"] == "local"
+    assert [hook["entry"] for hook in hooks["hooks"]] == commands
