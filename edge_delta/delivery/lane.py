@@ -185,7 +185,7 @@ class Lane:
         commit = self.sink.append(made.kept, batch.cursor) if made.kept.height else None
         self._ahead = None if commit is not None else batch.cursor
         if context.memory is not None:
-            self._memory = mode.remembered(context.memory, made.frame, made.kept, batch.layout)  # type: ignore[attr-defined]
+            self._memory = mode.remembered(context.memory, made.frame, made.kept, batch.layout)
         return Step(batch.rows, len(rejected), commit, batch.first_rowid, batch.cursor, made.last_time)
 
     def _made(self, batch: Batch, context: Context) -> Made:
@@ -205,10 +205,10 @@ class Lane:
             from edge_delta.delivery import fitting  # noqa: PLC0415
             from edge_delta.sinks.delta.types import to_polars  # noqa: PLC0415
 
-            mode = self._mode()
-            if getattr(mode, "wanted", None) is not None:
+            mode, context = self._mode(), self._plain_context(batch.cursor)
+            if mode.wanted(batch.layout, context) is not None:
                 return None
-            made = fitting.made(batch, mode, to_polars(there), self._context(batch.cursor))
+            made = fitting.made(batch, mode, to_polars(there), context)
             return _Prepared(mode, batch.cursor, made)
 
         return prepare
@@ -289,13 +289,13 @@ class Lane:
             return self._loaded
 
     def _context(self, cursor: Cursor) -> Context:
-        context = Context(self._node_id, cursor.generation, self._now(), self._source.table)
-        wanted = getattr(self._mode(), "wanted", None)
-        if wanted is None:
-            return context
+        context = self._plain_context(cursor)
         if self._memory is None:
-            self._memory = self._recalled(wanted(self._source.layout, context))
-        return replace(context, memory=self._memory)
+            self._memory = self._recalled(self._mode().wanted(self._source.layout, context))
+        return context if self._memory is None else replace(context, memory=self._memory)
+
+    def _plain_context(self, cursor: Cursor) -> Context:
+        return Context(self._node_id, cursor.generation, self._now(), self._source.table)
 
     def _recalled(self, request: LastValues | TableQuery | None) -> pl.DataFrame | None:
         """What the mode looks back at, as it is before the next batch."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from edge_delta.core.model import BEFORE_FIRST, Cursor
 from edge_delta.delivery import fitting
 from edge_delta.modes.base import ROWID
+from edge_delta.modes.traits import TRAITS
 from edge_delta.source.cells import is_left_out
 
 if TYPE_CHECKING:
@@ -23,11 +24,10 @@ if TYPE_CHECKING:
 
     from edge_delta.core.model import Batch, Context
     from edge_delta.modes.base import Mode
+    from edge_delta.modes.traits import Traits
     from edge_delta.sinks.delta.sink import DeltaSink
     from edge_delta.source import SQLiteSource
 
-_KEYS = {"raw": "source_rowid", "schematized": "reading_id", "sanitized": "reading_id"}
-"""The modes whose tables have one row for a source row, and their column with its id."""
 _ROWS = 50_000
 _OURS = frozenset({"reading_id", "source_rowid", "databricks_inserted_at", "node_id", "source_generation"})
 
@@ -53,7 +53,7 @@ class Lineage:
 
     def known_until(self) -> int | None:
         """The last id of the source's beginning that was delivered before; None if its first row was not."""
-        if self.mode.name not in _KEYS or self.source.timestamp is None or not self.source.keyed_by_rowid:
+        if not self._traits.replayable or self.source.timestamp is None or not self.source.keyed_by_rowid:
             return None
         last: int | None = None
         delivered: Iterator[int] | None = None
@@ -84,11 +84,10 @@ class Lineage:
         there = self.sink.columns()
         plan = fitting.fitted(self.mode.plan(batch.frame.lazy(), batch.layout, self.context), there)
         rows, _ = fitting.kept_rows(plan, batch.frame)
-        filled = getattr(self.mode, "missing", {})
         self._columns = sorted(
             name
             for name in rows.columns
-            if name in there and name not in {ROWID, *_OURS, *filled} and not is_left_out(name)
+            if name in there and name not in {ROWID, *_OURS, *self.mode.filled} and not is_left_out(name)
         )
         return rows
 
@@ -98,19 +97,23 @@ class Lineage:
     # -- the table
 
     @property
+    def _traits(self) -> Traits:
+        return TRAITS[self.mode.name]
+
+    @property
     def _mine(self) -> str:
         node = self.context.node_id.replace("'", "''")
         return f"node_id = '{node}' AND source_generation = {self.context.generation}"
 
     def _query(self, where: str) -> pl.DataFrame:
-        key = _KEYS[self.mode.name]
+        key = self._traits.key
         names = ", ".join('"' + name.replace('"', '""') + '"' for name in self._columns)
         return self.sink.query(f"SELECT {key} AS {ROWID}, {names} FROM t WHERE {self._mine} AND {where} ORDER BY {key}")
 
     def _place_of(self, row: pl.DataFrame) -> int | None:
         """The id under which a row is in the table; found by its time, which files are passed over by."""
         stamp = self.source.timestamp
-        name = "timestamp" if self.mode.name != "raw" or stamp is None else stamp.alias
+        name = self._traits.time or (stamp.alias if stamp is not None else "")
         if name not in self._columns:
             return None
         value = row[name][0]
@@ -124,7 +127,7 @@ class Lineage:
 
     def _delivered(self, start: int) -> Iterator[int]:
         """The rows of the table from an id on, as hashes."""
-        key, after, width = _KEYS[self.mode.name], max(start - 1, BEFORE_FIRST), _ROWS
+        key, after, width = self._traits.key, max(start - 1, BEFORE_FIRST), _ROWS
         while after < self.upto:
             found = self._query(f"{key} > {after} AND {key} <= {after + width}")
             yield from self._hashes(found)

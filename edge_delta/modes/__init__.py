@@ -9,17 +9,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from edge_delta.modes.traits import TRAITS
+
 if TYPE_CHECKING:
     from edge_delta.modes.base import Mode
     from edge_delta.settings.sections import Settings
 
-SUFFIXES = {
-    "raw": "_0_raw",
-    "schematized": "_1_schematized",
-    "sanitized": "_2_sanitized",
-    "aggregated": "_3_aggregated",
-    "emergency": "_4_emergency",
-}
+SUFFIXES = {name: traits.suffix for name, traits in TRAITS.items()}
 """Each mode's table stands beside the others under ``table_path`` plus this."""
 
 REJECTED_SUFFIX = "_rejected"

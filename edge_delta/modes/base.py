@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC as UTC_ZONE
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 import polars as pl
 
@@ -113,9 +113,19 @@ class TableQuery:
 
 
 class Mode(Protocol):
-    """A processing mode."""
+    """A processing mode. What it is whatever its settings are stands in `edge_delta.modes.traits`."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The mode's name."""
+
+    @property
+    def filled(self) -> frozenset[str]:
+        """The columns in which it may put a value where the source has none."""
+
+    @property
+    def draws_places(self) -> bool:
+        """Whether it displaces coordinates at random, so that no second run gives the same."""
 
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """The batch as the mode's table holds it. Collects nothing and works on a frame without rows."""
@@ -126,9 +136,7 @@ class Mode(Protocol):
     def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
         """Rejected rows without what the mode's table does not show."""
 
-
-class Memory(Protocol):
-    """A mode that looks back behind the batch. Its memory can be had again from the source or the table."""
+    # A mode that looks back behind the batch has a memory, which can be had again from the source or the table.
 
     def wanted(self, layout: Layout, context: Context) -> LastValues | TableQuery | None:
         """What to fetch before the first batch; None if this mode, as it is set, does not look back."""
@@ -136,9 +144,24 @@ class Memory(Protocol):
     def remembered(self, memory: pl.DataFrame, batch: pl.DataFrame, kept: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         """The memory after a batch: of the same form, and not larger than one row a sensor (and rule)."""
 
+    def forgetful(self) -> Mode:
+        """The same mode without what depends on rows of its table that came before."""
+
 
 class Plain:
     """The parts of a mode that most modes have no need for."""
+
+    __slots__ = ()
+
+    @property
+    def filled(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    @property
+    def draws_places(self) -> bool:
+        """No."""
+        return False
 
     def problems(self, _layout: Layout) -> list[str]:
         """None."""
@@ -147,6 +170,20 @@ class Plain:
     def redacted(self, rejections: list[Rejection], _layout: Layout) -> list[Rejection]:
         """The rejected rows as they are."""
         return rejections
+
+    def wanted(self, _layout: Layout, _context: Context) -> LastValues | TableQuery | None:
+        """Nothing: the mode does not look back."""
+        return None
+
+    def remembered(
+        self, memory: pl.DataFrame, _batch: pl.DataFrame, _kept: pl.DataFrame, _layout: Layout
+    ) -> pl.DataFrame:
+        """The memory as it is."""
+        return memory
+
+    def forgetful(self) -> Self:
+        """The mode itself."""
+        return self
 
 
 def first_broken(rules: tuple[Rule, ...]) -> pl.Expr:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,11 @@ class Emergency(Plain):
     anomaly_severity: str | None = "medium"
     cooldown: float = 0.0
     name: str = "emergency"
+
+    @property
+    def draws_places(self) -> bool:
+        """See `Mode.draws_places`."""
+        return self.schema.draws_places
 
     def problems(self, layout: Layout) -> list[str]:
         """A configuration in which no alert can ever come, or a column that is not there."""
@@ -183,6 +188,10 @@ class Emergency(Plain):
         """See `Memory.remembered`."""
         both = pl.concat([memory, kept.select(memory.columns)])
         return both.group_by("sensor_id", "alert_type").agg(pl.col("timestamp").max())
+
+    def forgetful(self) -> Emergency:
+        """See `Mode.forgetful`: every alert, whichever came before."""
+        return replace(self, cooldown=0.0)
 
     def _cooled(self, alerts: pl.DataFrame, memory: pl.DataFrame | None) -> pl.DataFrame:
         """The alerts without those that follow another of the same sensor and rule too soon."""

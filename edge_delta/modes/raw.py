@@ -27,6 +27,11 @@ class Raw(Plain):
     gps: gps.Gps | None = None
     name: str = "raw"
 
+    @property
+    def draws_places(self) -> bool:
+        """See `Mode.draws_places`."""
+        return self.gps is not None and self.gps.fuzzing.strategy == "per_reading"
+
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """See `Mode.plan`. A source column that has the name of one of ours gets the prefix ``source_``."""
         ours = {"source_rowid": pl.col(ROWID), **bookkeeping(context)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from edge_delta.modes import schematized
-from edge_delta.modes.base import ROWID, LastValues, Plan, Rule, columns_of
+from edge_delta.modes.base import ROWID, LastValues, Plain, Plan, Rule, columns_of
 from edge_delta.modes.schematized import STANDARD, Limits, Schematized
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Policy = Literal["keep", "reject", "forward_fill"]
 
 
 @dataclass(frozen=True, slots=True)
-class Sanitized:
+class Sanitized(Plain):
     """Clean readings.
 
     Args:
@@ -49,6 +49,16 @@ class Sanitized:
     columns: tuple[str, ...] | None = None
     future_tolerance: float = 86_400.0
     name: str = "sanitized"
+
+    @property
+    def filled(self) -> frozenset[str]:
+        """See `Mode.filled`."""
+        return frozenset(self.missing)
+
+    @property
+    def draws_places(self) -> bool:
+        """See `Mode.draws_places`."""
+        return self.schema.draws_places
 
     def problems(self, layout: Layout) -> list[str]:
         """Settings about columns that neither the standard schema nor the source has."""

@@ -77,6 +77,11 @@ class Schematized(Plain):
     gps: gps.Gps | None = None
     name: str = "schematized"
 
+    @property
+    def draws_places(self) -> bool:
+        """See `Mode.draws_places`."""
+        return self.gps is not None and self.gps.fuzzing.strategy == "per_reading"
+
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """See `Mode.plan`. Rows whose cells have no exact counterpart in the standard type break the rule ``type``."""
         matched = self.matched(layout)

@@ -11,6 +11,7 @@ from edge_delta.core.cells import from_json
 from edge_delta.core.model import Batch, Context, Cursor, Mark
 from edge_delta.delivery import fitting
 from edge_delta.modes.base import DTYPES, ROWID
+from edge_delta.modes.traits import TRAITS
 from edge_delta.source import cells
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class Replay:
     def _delivered(self, generation: int, ids: list[int]) -> list[int]:
         if not self.sink.exists():
             return []
-        key = "source_rowid" if self.name == "raw" else "reading_id"
+        key = TRAITS[self.name].key
         node = self.node_id.replace("'", "''")
         found = self.sink.query(
             f"SELECT {key} AS id FROM t WHERE node_id = '{node}' AND source_generation = {generation} "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
+from edge_delta.modes.traits import TRAITS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -103,7 +104,7 @@ class Rewind:
         if behind == BEFORE_FIRST:
             return cursor
         kept[Mark.BEGINS] = behind
-        if self.lane.name == "aggregated":
+        if TRAITS[self.lane.name].windowed:
             kept[Mark.OPEN] = behind + 1
         return replace(self.source.placed(cursor, behind), marks=kept)
 

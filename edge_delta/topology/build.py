@@ -19,6 +19,7 @@ from edge_delta.delivery.lane import Lane
 from edge_delta.delivery.prefetch import ReadAhead
 from edge_delta.device.observers import presence
 from edge_delta.device.state import StateDirectory, kept_node_id
+from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.sections import changed
 from edge_delta.settings.watch import SettingsWatch
 from edge_delta.sinks import address as storage
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
     from edge_delta.recovery.verify import Report as Verified
     from edge_delta.settings.sections import Settings
     from edge_delta.sinks.delta.upkeep import Keeper, Report
-
-
-_REPLAYABLE = ("raw", "schematized", "sanitized")
-"""Modes whose rows stand for themselves; windows and alerts come from rows in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +160,7 @@ def _node_id(settings: Settings, state: StateDirectory, source: SQLiteSource, *,
         # A folder per device cannot be asked for without knowing the device.
         if "{node_id}" in settings.table_path:
             return False
-        suffixes = [modes.SUFFIXES[name] for name in settings.processing_mode]
+        suffixes = [TRAITS[name].suffix for name in settings.processing_mode]
         return any(sink_for(settings, suffix, "unknown", source.table).exists() for suffix in suffixes)
 
     return state.node_id(settings.node_id, new_node=new_node, target_exists=target_exists)
@@ -222,26 +219,26 @@ def lanes_of(settings: Settings, parts: Parts) -> list[Lane]:
 
 
 def _problems(settings: Settings, name: str, source: SQLiteSource) -> list[str]:
-    if name in ("raw", "schematized"):
+    if TRAITS[name].fits_always:
         return []  # they have nothing that could not work, and an idle run must not import Polars
     return modes.load(name, settings).problems(source.layout)
 
 
 def _lane(settings: Settings, name: str, parts: Parts) -> Lane:
-    windowed = name == "aggregated"
+    traits = TRAITS[name]
     lane: type[Lane] = Lane
     marks: tuple[Mark, ...] = COMMON_MARKS
-    if windowed:
+    if traits.windowed:
         from edge_delta.delivery.windows import WindowLane  # noqa: PLC0415
 
         lane, marks = WindowLane, tuple(Mark)
     table = parts.source.table
     sink = sink_for(
         settings,
-        modes.SUFFIXES[name],
+        traits.suffix,
         parts.node_id,
         table,
-        append_only=not windowed,
+        append_only=traits.append_only,
         marks=marks,
         notes=_privacy_policy(settings, name),
         wait=parts.wait,
@@ -265,7 +262,7 @@ def _lane(settings: Settings, name: str, parts: Parts) -> Lane:
         node_id=parts.node_id,
         stop_on_reset=settings.on_source_reset == "stop",
         keepers=_keepers(settings, sink, rejects, parts.log),
-        urgent=settings.emergency.min_pause if name == "emergency" else None,
+        urgent=settings.emergency.min_pause if traits.urgent else None,
         now=now,
         log=parts.log,
     )
@@ -308,7 +305,7 @@ def maintain(settings: Settings, log: Log, *, z_order: Sequence[str] = ()) -> di
     """
     state = StateDirectory(settings.state_dir)
     parts = _parts(settings, state, log)
-    suffixes = [*(modes.SUFFIXES[name] for name in settings.processing_mode), modes.REJECTED_SUFFIX]
+    suffixes = [*(TRAITS[name].suffix for name in settings.processing_mode), modes.REJECTED_SUFFIX]
     sinks = [sink_for(settings, suffix, parts.node_id, parts.source.table) for suffix in suffixes]
     found = {}
     for sink in sinks:
@@ -340,7 +337,7 @@ def switched(running: Sequence[Lane], before: Settings, after: Settings, parts: 
             lane.finish_source()
         lane.settle()
     ended = [lane for lane in running if lane.name not in after.processing_mode] or list(running)
-    ended = [lane for lane in ended if lane.name != "emergency"] or ended
+    ended = [lane for lane in ended if not TRAITS[lane.name].selective] or ended
     behind = min((lane.cursor() for lane in ended), key=lambda c: (c.generation, c.rowid))
     for lane in lanes:
         if lane.name in old:
@@ -373,7 +370,7 @@ def replay(settings: Settings, log: Log) -> dict[str, Outcome]:
         parts = _parts(settings, state, log)
         outcomes = {}
         for lane in lanes_of(settings, parts):
-            if lane.name in _REPLAYABLE:
+            if TRAITS[lane.name].replayable:
                 mode, unfuzzed = (modes.load(lane.name, s) for s in (settings, plain))
                 work = Replay(lane.name, parts.source, mode, unfuzzed, lane.sink, lane.rejects, parts.node_id, now)
                 outcomes[lane.name] = work.run()
@@ -402,7 +399,7 @@ def verify(settings: Settings, log: Log, *, ignore: Sequence[str] = ()) -> list[
     for lane in lanes_of(settings, Parts(source, node_id, log)):
         mode = modes.load(lane.name, settings)
         work = verify.Parts(lane.name, source, mode, lane.sink, lane.rejects, node_id, now, names)
-        check = verify.WindowsCheck if lane.name == "aggregated" else verify.RowsCheck
+        check = verify.WindowsCheck if TRAITS[lane.name].windowed else verify.RowsCheck
         reports.append(check(work).run())
     return reports
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edge_delta.core.errors import SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Context, Mark
 from edge_delta.modes.privacy import gps
+from edge_delta.modes.traits import TRAITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.model import Cursor
     from edge_delta.modes.base import Mode
+    from edge_delta.modes.traits import Traits
     from edge_delta.recovery.verify.report import Report
     from edge_delta.sinks.delta.sink import DeltaSink
     from edge_delta.source import SQLiteSource
@@ -51,6 +53,11 @@ class Parts:
     ignore: frozenset[str] = frozenset()
 
     @property
+    def traits(self) -> Traits:
+        """What the mode is."""
+        return TRAITS[self.name]
+
+    @property
     def _literal(self) -> str:
         return "'" + self.node_id.replace("'", "''") + "'"
 
@@ -64,11 +71,7 @@ class Parts:
 
     def not_compared(self, column: str) -> bool:
         """Whether a column is left out: it has the batch's time, or was drawn at random."""
-        return column in _NEVER or column.lower() in self.ignore or (self._random_places() and tells_a_place(column))
-
-    def _random_places(self) -> bool:
-        found = getattr(self.mode, "gps", None) or getattr(getattr(self.mode, "schema", None), "gps", None)
-        return found is not None and found.fuzzing.strategy == "per_reading"
+        return column in _NEVER or column.lower() in self.ignore or (self.mode.draws_places and tells_a_place(column))
 
     def generations(self) -> list[int]:
         """The generations of which the table has rows."""

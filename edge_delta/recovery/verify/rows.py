@@ -57,11 +57,13 @@ class RowsCheck:
 
     @property
     def _key(self) -> str:
-        return "source_rowid" if self.parts.name == "raw" else "reading_id"
+        key = self.parts.traits.key
+        assert key is not None  # noqa: S101 - windows have a check of their own
+        return key
 
     @property
     def _keys(self) -> list[str]:
-        return [ROWID, "alert_type"] if self.parts.name == "emergency" else [ROWID]
+        return [ROWID, *self.parts.traits.key_parts]
 
     def run(self) -> Report:
         """Compare everything up to the table's cursor."""
@@ -101,9 +103,7 @@ class RowsCheck:
 
     def _remember(self, cursor: Cursor, start: int, *, complete: bool) -> None:
         """What the mode looks back at before the first row, as it was at delivery."""
-        wanted = getattr(self.parts.mode, "wanted", None)
-        layout = self.parts.source.layout
-        request = wanted(layout, self.parts.context(cursor.generation)) if wanted is not None else None
+        request = self.parts.mode.wanted(self.parts.source.layout, self.parts.context(cursor.generation))
         if request is None:
             return
         if isinstance(request, LastValues):
@@ -117,7 +117,7 @@ class RowsCheck:
         self._memory = pl.DataFrame(schema=dict(request.schema))
         if not complete or start != BEFORE_FIRST:
             self._only_known, self._memory = True, None
-            self.parts = replace(self.parts, mode=replace(self.parts.mode, cooldown=0.0))  # type: ignore[type-var]
+            self.parts = replace(self.parts, mode=self.parts.mode.forgetful())
             self.report.notes.append("alerts held back by a cooldown cannot be told from missing ones")
 
     def _expected(self, batch: Batch | None, generation: int) -> _Expected:
@@ -133,7 +133,7 @@ class RowsCheck:
             rows = plan.select(kept.lazy()).collect().with_columns(pl.col("reading_id").alias(ROWID))
         if self._memory is not None:
             written = rows.drop(ROWID)
-            self._memory = parts.mode.remembered(self._memory, frame, written, batch.layout)  # type: ignore[attr-defined]
+            self._memory = parts.mode.remembered(self._memory, frame, written, batch.layout)
         passed = (
             batch.frame.height - frame.height + kept.height - (kept.height if rows is kept else rows[ROWID].n_unique())
         )
@@ -268,7 +268,7 @@ class RowsCheck:
         distinct = sum(self._duplicates(generation, *found[:2]) for found in bisected(parts, where, key, low, high))
         note = f"generation {generation}, ids {low} to {high}: {why}, so "
         note += f"only checked for duplicates and continuity: {rows} rows"
-        if parts.name != "emergency" and parts.source.keyed_by_rowid:
+        if not parts.traits.selective and parts.source.keyed_by_rowid:
             gaps = high - low + 1 - distinct
             note += f", {gaps} ids without a row" if gaps else ", no gap"
         self.report.notes.append(note)
@@ -277,7 +277,7 @@ class RowsCheck:
     def _duplicates(self, generation: int, low: int, high: int) -> int:
         """Distinct ids in a range, rejected ones included."""
         parts, key = self.parts, self._key
-        keys = f"{key}, alert_type" if parts.name == "emergency" else key
+        keys = ", ".join([key, *parts.traits.key_parts])
         found = parts.sink.query(
             f"SELECT {keys}, count(*) AS n FROM t WHERE {parts.mine(generation)} "
             f"AND {key} >= {low} AND {key} <= {high} GROUP BY {keys}"
