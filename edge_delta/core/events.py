@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import threading
@@ -11,9 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from edge_delta.core.errors import TransientError
+    from collections.abc import Callable, Mapping
 
 
 class Event(StrEnum):
@@ -71,22 +68,6 @@ EVENTS: Mapping[Event, str] = {
 }
 
 
-class Observer:
-    """Hears what the engine does. Each method does nothing here, and none may raise or take long."""
-
-    def cycled(self, pause: float | None) -> None:
-        """All that was there is delivered; the next cycle begins in ``pause`` seconds, None if there is none."""
-
-    def alive(self) -> None:
-        """The engine waits for the next cycle; said every few seconds."""
-
-    def failed(self, error: TransientError, failures: int, pause: float) -> None:
-        """Something is unavailable; it is tried again in ``pause`` seconds."""
-
-    def recovered(self) -> None:
-        """It works again."""
-
-
 class Log:
     """Writes each event on a line of its own, with its keys, its level and its time.
 
@@ -100,7 +81,6 @@ class Log:
         self._out = out
         self._render = render
         self._verbose = verbose
-        self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
         self._one_line = threading.RLock()  # a signal's handler may come in between
 
     def debug(self, event: str, **keys: Any) -> None:
@@ -120,20 +100,9 @@ class Log:
         """What somebody has to mend."""
         self._say("error", event, keys)
 
-    @contextlib.contextmanager
-    def heard_by(self, listener: Callable[[Mapping[str, Any]], None]) -> Iterator[None]:
-        """Let something hear every event for a while."""
-        self._listeners.append(listener)
-        try:
-            yield
-        finally:
-            self._listeners.remove(listener)
-
     def _say(self, level: str, event: str, keys: dict[str, Any]) -> None:
         time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         line = {**keys, "event": event, "level": level, "timestamp": time}
-        for listener in self._listeners:
-            listener(line)
         with self._one_line:
             self._out.write(self._render(line) + "\n")
             self._out.flush()

@@ -1,14 +1,14 @@
-"""Values that cross module borders, and the protocols of the two ends."""
+"""Values that cross module borders."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
     import polars as pl
@@ -150,7 +150,6 @@ class Batch:
         cursor: where the batch ends.
         first_rowid: where it begins.
         layout: the columns as they were when the rows were read.
-        prepared: what was made of it on the way, where that was asked for.
     """
 
     frame: pl.DataFrame
@@ -158,7 +157,6 @@ class Batch:
     cursor: Cursor
     first_rowid: int
     layout: Layout
-    prepared: Any = None
 
     @property
     def rows(self) -> int:
@@ -206,6 +204,53 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """What went to the rejected table at one go.
+
+    Attributes:
+        rows: how many rows.
+        bytes: what they take in memory, before Parquet compresses them.
+        by_rule: how many rows by the rule that they break.
+    """
+
+    rows: int = 0
+    bytes: int = 0
+    by_rule: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one batch came to: read = written + rejected + not selected.
+
+    Attributes:
+        mode: the mode's name.
+        table: the address of its table.
+        read: rows read from the source.
+        rejected: rows of the batch that are in the rejected table.
+        refused: what went there now; not what had come there before a crash.
+        commit: the commit that carries the kept rows; None if there were none to write.
+        first_rowid: where the batch began.
+        cursor: where it ended.
+        last_time: the largest time among the kept rows, None if they have none.
+    """
+
+    mode: str
+    table: str
+    read: int
+    rejected: int
+    refused: Refused
+    commit: Commit | None
+    first_rowid: int
+    cursor: Cursor
+    last_time: datetime | None
+
+    @property
+    def written(self) -> int:
+        """Rows in the mode's table."""
+        return self.commit.rows if self.commit is not None else 0
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What a mode may know besides the rows: it reads no clock and no settings by itself.
 
@@ -214,7 +259,7 @@ class Context:
         generation: the source's generation.
         inserted_at: the batch's time, UTC.
         source_table: the table that the rows come from.
-        memory: what earlier batches left behind, for modes that look back (see `Memory`).
+        memory: what earlier batches left behind, for modes that look back (see `edge_delta.core.ports.Mode`).
     """
 
     node_id: str
@@ -222,53 +267,3 @@ class Context:
     inserted_at: datetime
     source_table: str = ""
     memory: pl.DataFrame | None = None
-
-
-class Source(Protocol):
-    """Where rows come from."""
-
-    columns: tuple[Column, ...]
-    table: str
-
-    def changed(self) -> bool:
-        """Whether another process wrote since the last call. Costs the same for any size of table."""
-
-    def waiting(self, cursor: Cursor) -> Waiting:
-        """What lies behind the cursor."""
-
-    def read_after(
-        self,
-        cursor: Cursor,
-        *,
-        limit: int,
-        upto: int | None = None,
-        prepare: Callable[[Batch], object] | None = None,
-    ) -> Batch | None:
-        """At most ``limit`` rows behind the cursor, in rowid order; None where there are none.
-
-        What is read ahead of its time is prepared ahead, too: ``prepare`` may run on another thread.
-
-        Raises:
-            SourceReset: if the row at the cursor is not the one that was delivered.
-            SourceUnavailable: if the database cannot be read now.
-        """
-
-
-class Sink(Protocol):
-    """Where rows go: one Delta table."""
-
-    uri: str
-
-    def committed(self) -> Cursor | None:
-        """Where the table's log says that this source stands; None if it has nothing of it."""
-
-    def append(self, frame: pl.DataFrame, cursor: Cursor) -> Commit:
-        """Rows and cursor in one commit.
-
-        Raises:
-            CommitConflict: if another commit of this source came first, or ours was stored unheard.
-            StorageUnavailable: if the store did not take it.
-        """
-
-    def forget(self) -> None:
-        """Drop what is cached; the next call reads the log again."""

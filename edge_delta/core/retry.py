@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from edge_delta.core.errors import TransientError
 from edge_delta.core.events import Event, Log
+from edge_delta.core.ports import SilentObserver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from threading import Event as Flag
 
     import tenacity
 
-    from edge_delta.core.events import Observer
+    from edge_delta.core.ports import Observer
 
 T = TypeVar("T")
 
@@ -32,12 +33,12 @@ class Outage:
 
     Args:
         log: where it is said.
-        observers: told of every failure, and when it is over.
+        observer: told of every failure, and when it is over.
     """
 
-    def __init__(self, log: Log, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, log: Log, observer: Observer | None = None) -> None:
         self._log = log
-        self._observers = observers
+        self._observer = observer or SilentObserver()
         self._since: float | None = None
         self._said = 0.0
         self.failures = 0
@@ -46,8 +47,7 @@ class Outage:
         """One more failure; the next try comes after ``pause`` seconds."""
         now = time.monotonic()
         self.failures += 1
-        for observer in self._observers:
-            observer.failed(error, self.failures, pause)
+        self._observer.failed(error, self.failures, pause)
         if self._since is None:
             self._since = now
         elif now - self._said < _SAY_EVERY:
@@ -70,8 +70,7 @@ class Outage:
         if self._since is not None:
             seconds = round(time.monotonic() - self._since, 1)
             self._log.info(Event.RECOVERED, after_seconds=seconds, failures=self.failures)
-            for observer in self._observers:
-                observer.recovered()
+            self._observer.recovered()
         self._since, self.failures = None, 0
 
 

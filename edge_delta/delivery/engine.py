@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from threading import Event as Flag
 
-    from edge_delta.core.events import Observer
-    from edge_delta.delivery.lane import Lane, Step
-    from edge_delta.source import SQLiteSource
+    from edge_delta.core.model import Step
+    from edge_delta.core.ports import Observer
+    from edge_delta.delivery.lane import Lane
+    from edge_delta.delivery.prefetch import ReadAhead
+    from edge_delta.delivery.prepared import Prepared
 
 T = TypeVar("T")
 _LOOK_EVERY = 2.0
@@ -67,34 +69,32 @@ class Engine:
     """Brings all lanes up to date with the source, once or again and again.
 
     Args:
-        source: where rows come from.
+        reader: where rows come from.
         lanes: the modes' ways.
         pace: when and how much.
         log: where events go.
-        listeners: called after every batch, with its lane and what is still waiting in it.
-        observers: hear of commits, cycles and failures.
+        observer: hears of batches, cycles and failures.
         reload: looks for changed settings; gives the lanes and the pace that are to take over, or None.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts that meet here, each named
+    def __init__(  # noqa: PLR0913 - six parts meet here, each named
         self,
-        source: SQLiteSource,
+        reader: ReadAhead[Prepared],
         lanes: Sequence[Lane],
         pace: Pace,
         *,
         log: Log,
-        listeners: Sequence[Callable[[Lane, Step, Waiting], None]] = (),
-        observers: Sequence[Observer] = (),
+        observer: Observer,
         reload: Callable[[Sequence[Lane]], tuple[Sequence[Lane], Pace] | None] = lambda _lanes: None,
     ) -> None:
-        self._source = source
+        self._reader = reader
+        self._source = reader.source
         self._lanes = list(lanes)
         self._pace = pace
         self._log = log
-        self._listeners = listeners
-        self._observers = observers
+        self._observer = observer
         self._reload = reload
-        self._outage = Outage(log, observers)
+        self._outage = Outage(log, observer)
         self._behind = True
 
     @property
@@ -132,7 +132,7 @@ class Engine:
 
     def _forget(self) -> None:
         self._behind = True
-        self._source.reopen()
+        self._reader.reopen()
         for lane in self._lanes:
             lane.forget()
 
@@ -146,12 +146,11 @@ class Engine:
             if self._persist(lambda _stop: self._take_over_settings(), stop, for_seconds=None):
                 return
             self._persist(self._hurry, stop, for_seconds=None)
-            for observer in self._observers:
-                observer.alive()
+            self._observer.alive()
 
     def _cycled(self, pause: float | None) -> None:
-        for observer in () if self._behind else self._observers:
-            observer.cycled(pause)
+        if not self._behind:
+            self._observer.cycled(pause)
 
     def _hurry(self, stop: Flag) -> None:
         """Deliver what is new in the urgent lanes."""
@@ -181,7 +180,7 @@ class Engine:
             # The old file was read to its end through the open connection; what has its name now comes next.
             self._finish_source(stop)
             self._log.warning(Event.SOURCE_REPLACED)
-            self._source.reopen()
+            self._reader.reopen()
             self._drain_all(self._lanes, stop)
         self._behind = stop.is_set()
 
@@ -248,8 +247,7 @@ class Engine:
                 seconds=round(commit.seconds, 3),
             )
             lane.look_after()
-        for listener in self._listeners:
-            listener(lane, step, Waiting(step.cursor.rowid + 1, waiting.last_rowid))
+        self._observer.settled(step, Waiting(step.cursor.rowid + 1, waiting.last_rowid))
 
     def _finish_source(self, _stop: Flag) -> None:
         for lane in self._lanes:

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from edge_delta.core.model import Mark, Rejection
+from edge_delta.core.plan import ROWID, RULE, Plan, Rule
 from edge_delta.modes import times
-from edge_delta.modes.base import ROWID, RULE, UTC, Plan, Rule, strict_cast
+from edge_delta.modes.base import DTYPES, UTC, strict_cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from edge_delta.core.model import Batch, Context, Layout
-    from edge_delta.modes.base import Mode
+    from edge_delta.core.model import Batch, Column, Context, Layout
+    from edge_delta.core.ports import Mode
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Processed:
     """What a mode makes of a batch.
 
     Attributes:
@@ -36,19 +37,24 @@ class Made:
     last_time: datetime | None
 
 
-def made(batch: Batch, mode: Mode, there: Mapping[str, pl.DataType | None], context: Context) -> Made:
+def process(batch: Batch, mode: Mode, columns: Mapping[str, pl.DataType | None], context: Context) -> Processed:
     """Put a batch through a mode.
 
     Args:
         batch: the batch.
         mode: the mode.
-        there: the columns of the mode's table, empty if there is none yet.
+        columns: the columns of the mode's table, empty if there is none yet.
         context: what the mode may know.
     """
     frame = not_taken_over(batch, batch.layout)
-    plan = fitted(mode.plan(frame.lazy(), batch.layout, context), there)
+    plan = fitted(mode.plan(frame.lazy(), batch.layout, context), columns)
     kept, rejected = split(plan, frame)
-    return Made(frame, kept, rejected, last_time(kept, frame, batch.layout))
+    return Processed(frame, kept, rejected, last_time(kept, frame, batch.layout))
+
+
+def blank(columns: Sequence[Column]) -> pl.DataFrame:
+    """A batch's frame without rows."""
+    return pl.DataFrame(schema={ROWID: pl.Int64(), **{c.alias: DTYPES[c.kind] for c in columns}})
 
 
 def not_taken_over(batch: Batch, layout: Layout) -> pl.DataFrame:
@@ -60,7 +66,7 @@ def not_taken_over(batch: Batch, layout: Layout) -> pl.DataFrame:
     return batch.frame.filter((pl.col(ROWID) > marks[Mark.SINCE_ROWID]) | later.fill_null(True))  # noqa: FBT003
 
 
-def fitted(plan: Plan, there: Mapping[str, pl.DataType | None]) -> Plan:
+def fitted(plan: Plan, columns: Mapping[str, pl.DataType | None]) -> Plan:
     """The plan with columns in the types that the table already has.
 
     Where a source column changed its type, rows that the table's type can hold exactly are kept; the others break the
@@ -68,7 +74,7 @@ def fitted(plan: Plan, there: Mapping[str, pl.DataType | None]) -> Plan:
     """
     if plan.select is not None:
         return plan  # what is written has the mode's own types
-    by_name = {name.lower(): dtype for name, dtype in there.items()}
+    by_name = {name.lower(): dtype for name, dtype in columns.items()}
     casts: list[pl.Expr] = []
     rules: list[Rule] = []
     for name, dtype in plan.frame.collect_schema().items():
@@ -81,8 +87,8 @@ def fitted(plan: Plan, there: Mapping[str, pl.DataType | None]) -> Plan:
             rules.append(Rule("schema", name, f"the table holds {wanted} and cannot hold this {dtype}", broken))
     if not casts:
         return plan
-    checked = plan.but(*rules)
-    return checked.changed(checked.frame.with_columns(casts))
+    checked = plan.with_rules(*rules)
+    return checked.with_frame(checked.frame.with_columns(casts))
 
 
 def split(plan: Plan, source: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejection]]:
@@ -128,13 +134,13 @@ def rejections(rows: pl.DataFrame, why: Callable[[dict[str, Any]], tuple[str, st
         rows: ``_rowid`` and the source's columns.
         why: the rule, the column and the reason for a row; may take what is no cell out of it.
     """
-    found = []
+    rejected = []
     for row in rows.iter_rows(named=True):
         rule, column, reason = why(row)
         rowid = row.pop(ROWID)
         cells = {name: int(cell) if isinstance(cell, bool) else cell for name, cell in row.items()}
-        found.append(Rejection(rowid, rule, column, reason, cells))
-    return found
+        rejected.append(Rejection(rowid, rule, column, reason, cells))
+    return rejected
 
 
 def last_time(kept: pl.DataFrame, source: pl.DataFrame, layout: Layout) -> datetime | None:

@@ -1,120 +1,117 @@
-"""A lane: one mode's way from the source to its table, and what it rejects to the rejected table."""
+"""A lane: a route, where it stands, and how what goes along it is written."""
 
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from edge_delta.core.errors import SourceReset
-from edge_delta.core.events import Event, Log
-from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Mark, Rejection
+from edge_delta.core.events import Event
+from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Cursor, Mark, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
     import polars as pl
 
-    from edge_delta.delivery.fitting import Made
-    from edge_delta.modes.base import LastValues, Mode, TableQuery
-    from edge_delta.sinks.delta.sink import DeltaSink
-    from edge_delta.sinks.delta.upkeep import Keeper
-    from edge_delta.source import SQLiteSource
+    from edge_delta.core.ports import Sink
+    from edge_delta.delivery.prefetch import ReadAhead
+    from edge_delta.delivery.prepared import Prepared
+    from edge_delta.delivery.route import Route
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one batch came to: read = written + rejected + not selected.
+class Writing(Protocol):
+    """How a lane's batches are written: as rows (`edge_delta.delivery.rows`) or as windows."""
 
-    Attributes:
-        read: rows read from the source.
-        rejected: rows in the rejected table.
-        commit: the commit that carries the kept rows; None if there were none to write.
-        first_rowid: where the batch began.
-        cursor: where it ended.
-        last_time: the largest time among the kept rows, None if they have none.
-    """
+    def prepare(self, batch: Batch, columns: Mapping[str, pl.DataType | None]) -> Prepared | None:
+        """What another thread can do of the work ahead of the batch's turn; None if nothing.
 
-    read: int
-    rejected: int
-    commit: Commit | None
-    first_rowid: int
-    cursor: Cursor
-    last_time: datetime | None
+        Args:
+            batch: the batch.
+            columns: the columns of the mode's table, empty if there is none yet.
+        """
 
-    @property
-    def written(self) -> int:
-        """Rows in the mode's table."""
-        return self.commit.rows if self.commit is not None else 0
+    def deliver(self, batch: Batch, prepared: Prepared | None, before: Cursor) -> Step:
+        """Write a batch.
 
+        Args:
+            batch: the batch.
+            prepared: what `prepare` made of it.
+            before: where the lane stood before the batch.
+        """
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """What was made of a batch ahead of its time, and for whom."""
+    def forget(self) -> None:
+        """Drop what is kept from batch to batch; it is had again from the source and the tables."""
 
-    mode: Mode
-    cursor: Cursor
-    made: Made
+    def source_gone(self) -> None:
+        """The source with the rows so far was replaced by another one, and can no longer be read."""
 
-    def suits(self, mode: Mode, cursor: Cursor, there: Mapping[str, pl.DataType | None]) -> bool:
-        """Whether the same would be made of it now."""
-        from edge_delta.sinks.delta.types import differing  # noqa: PLC0415
+    def finish(self, cursor: Cursor) -> Commit | None:
+        """Write what depends on a source that is about to go."""
 
-        own = self.cursor
-        same = self.mode is mode and (own.generation, own.marks) == (cursor.generation, cursor.marks)
-        return same and not differing(self.made.kept.schema, there)
+    def adopted(self, cursor: Cursor, stands: Cursor | None) -> Cursor:
+        """Another mode's cursor with the marks that matter here.
+
+        Args:
+            cursor: where the other mode stands.
+            stands: where this mode's table stands.
+        """
+
+    def rewound(self, cursor: Cursor) -> Cursor:
+        """The cursor of a generation that begins behind a known row, with the marks that this needs."""
+
+    def no_rows(self) -> pl.DataFrame:
+        """A frame without rows in the shape of the mode's table."""
 
 
 class Lane:
     """One mode's way.
 
     Args:
-        name: the mode's name.
-        source: where rows come from.
-        load_mode: builds the mode; called when the first batch is there.
-        sink: the mode's table.
-        rejects: the rejected table.
-        node_id: this device.
-        stop_on_reset: whether a replaced source stops the process instead of starting a new generation.
-        keepers: those who look after the mode's table and the rejected one, if this process does.
+        route: from where to where.
+        reader: reads the route's source, for all its lanes.
+        load_writing: builds what writes the batches; called when there is something to write.
         urgent: for modes where a new row counts at once: seconds between looks at the source; None for the others.
-        now: the clock, in UTC.
-        log: where events go.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts that meet here, each named
+    def __init__(
         self,
-        name: str,
+        route: Route,
+        reader: ReadAhead[Prepared],
+        load_writing: Callable[[Route], Writing],
         *,
-        source: SQLiteSource,
-        load_mode: Callable[[], Mode],
-        sink: DeltaSink,
-        rejects: DeltaSink,
-        node_id: str,
-        stop_on_reset: bool,
-        keepers: tuple[Keeper, Keeper] | None = None,
         urgent: float | None = None,
-        now: Callable[[], datetime],
-        log: Log,
     ) -> None:
-        self.name = name
+        self.route = route
         self.urgent = urgent
-        self._keepers = keepers
-        self.sink = sink
-        self._source = source
-        self._load_mode = load_mode
-        self._loaded: Mode | None = None
+        self._reader = reader
+        self._load_writing = load_writing
+        self._loaded: Writing | None = None
         self._loading = threading.Lock()
-        self._memory: pl.DataFrame | None = None
-        self.rejects = rejects
-        self._node_id = node_id
-        self._stop_on_reset = stop_on_reset
-        self._now = now
-        self._log = log
         self._start = Cursor()
         self._ahead: Cursor | None = None
+
+    @property
+    def name(self) -> str:
+        """The mode's name."""
+        return self.route.name
+
+    @property
+    def sink(self) -> Sink:
+        """The mode's table."""
+        return self.route.sink
+
+    @property
+    def rejects(self) -> Sink:
+        """The rejected table."""
+        return self.route.tables.rejects
+
+    @property
+    def _writing(self) -> Writing:
+        with self._loading:  # a reader's thread may be the first to need it
+            if self._loaded is None:
+                self._loaded = self._load_writing(self.route)
+            return self._loaded
 
     # -- where it stands
 
@@ -129,9 +126,9 @@ class Lane:
     def forget(self) -> None:
         """Drop all that is cached after an error; the log decides again."""
         self._ahead = None
-        self._memory = None
-        self.sink.forget()
-        self.rejects.forget()
+        if self._loaded is not None:
+            self._loaded.forget()
+        self.route.forget()
 
     def check_source(self) -> None:
         """Start a new generation now if the source is not the one that the cursor belongs to.
@@ -140,12 +137,12 @@ class Lane:
             SourceReset: if it is another one and the settings say to stop.
         """
         try:
-            self._source.verify(self.cursor())
+            self.route.source.verify(self.cursor())
         except SourceReset as reset:
             self._new_generation(reset)
 
     def _new_generation(self, reset: SourceReset) -> None:
-        if self._stop_on_reset:
+        if self.route.device.stop_on_reset:
             raise SourceReset(
                 reset.fact,
                 'If it is meant to be new, set on_source_reset = "new_generation"; if not, put the old one back',
@@ -153,113 +150,65 @@ class Lane:
         fresh = self.cursor().next_generation()
         known = self._known_until()
         if known is not None:
-            fresh = self._source.placed(fresh, known).marked(**{Mark.BEGINS: known})
-        self._log.warning(
+            fresh = self.route.source.placed(fresh, known).marked(**{Mark.BEGINS: known})
+        self.route.device.log.warning(
             Event.SOURCE_RESET, mode=self.name, reason=reset.fact, generation=fresh.generation, known_until=known
         )
         self._ahead = fresh
-        self._memory = None
+        if self._loaded is not None:
+            self._loaded.source_gone()
 
     def _known_until(self) -> int | None:
         """The last row of the new source's beginning that came from the one before, such as from its backup."""
         stands = self.sink.committed()
-        if stands is None:
+        if stands is None or not self.route.traits.replayable:
             return None
-        from edge_delta.delivery.lineage import Lineage  # noqa: PLC0415 - seldom needed
+        from edge_delta.delivery.lineage import Lineage  # noqa: PLC0415 - Polars, and seldom needed
 
-        context = Context(self._node_id, stands.generation, self._now(), self._source.table)
-        return Lineage(self._source, self._mode(), self.sink, context, stands.rowid).known_until()
+        route, context = self.route, self.route.context(stands.generation)
+        return Lineage(route.source, route.mode(), route.sink, context, stands.rowid).known_until()
 
     # -- one batch, one commit
 
     def step(self, *, limit: int, upto: int | None = None) -> Step | None:
         """Deliver the next batch; None if there is none."""
-        batch = self._next_batch(limit, upto)
-        return None if batch is None else self._deliver(batch)
+        found = self._next_batch(limit, upto)
+        if found is None:
+            return None
+        step = self._writing.deliver(*found, self.cursor())
+        self._ahead = None if step.commit is not None else step.cursor
+        return step
 
-    def _deliver(self, batch: Batch) -> Step:
-        mode, context = self._mode(), self._context(batch.cursor)
-        made = self._made(batch, context)
-        rejected = [*batch.rejected, *made.rejected]
-        self._write_rejected(rejected, batch.cursor)
-        commit = self.sink.append(made.kept, batch.cursor) if made.kept.height else None
-        self._ahead = None if commit is not None else batch.cursor
-        if context.memory is not None:
-            self._memory = mode.remembered(context.memory, made.frame, made.kept, batch.layout)
-        return Step(batch.rows, len(rejected), commit, batch.first_rowid, batch.cursor, made.last_time)
+    def _next_batch(self, limit: int, upto: int | None) -> tuple[Batch, Prepared | None] | None:
+        try:
+            return self._reader.read_after(self.cursor(), self._work(), limit=limit, upto=upto)
+        except SourceReset as reset:
+            self._new_generation(reset)
+            return self._reader.read_after(self.cursor(), self._work(), limit=limit)
 
-    def _made(self, batch: Batch, context: Context) -> Made:
-        """What the mode makes of the batch: what was prepared, if the same would come of it now."""
-        from edge_delta.delivery import fitting  # noqa: PLC0415 - not before there are rows
-
-        mode, there, ready = self._mode(), self.sink.columns(), batch.prepared
-        if isinstance(ready, _Prepared) and ready.suits(mode, batch.cursor, there):
-            return ready.made
-        return fitting.made(batch, mode, there, context)
-
-    def _preparation(self) -> Callable[[Batch], _Prepared | None] | None:
-        """What a reader's thread can do of this lane's work: all but writing, unless the mode looks back."""
-        there = self.sink.schema()
-
-        def prepare(batch: Batch) -> _Prepared | None:
-            from edge_delta.delivery import fitting  # noqa: PLC0415
-            from edge_delta.sinks.delta.types import to_polars  # noqa: PLC0415
-
-            mode, context = self._mode(), self._plain_context(batch.cursor)
-            if mode.wanted(batch.layout, context) is not None:
-                return None
-            made = fitting.made(batch, mode, to_polars(there), context)
-            return _Prepared(mode, batch.cursor, made)
-
-        return prepare
+    def _work(self) -> Callable[[Batch], Prepared | None]:
+        """What is to be done with a batch that is read ahead; imports nothing before it is called."""
+        columns = self.sink.columns_later()
+        return lambda batch: self._writing.prepare(batch, columns())
 
     def look_after(self) -> None:
         """Count a commit to the mode's table, and compact it when that is due."""
-        if self._keepers is not None and self._keepers[0].committed():
-            self.sink.forget()  # its handle knows the files that were there before
+        self.route.look_after()
+
+    # -- when something ends or begins
 
     def finish_source(self) -> None:
-        """The source is about to be replaced by another one; whatever still depends on it has to be written now."""
+        """The source is about to be replaced by another one; whatever still depends on it is written now."""
+        if self.route.traits.windowed and self._writing.finish(self.cursor()) is not None:
+            self._ahead = None
 
     def adopt(self, cursor: Cursor) -> None:
         """Go on from where another mode stands, recorded in this mode's table before any row."""
         stands = self.sink.committed()
         if stands is not None and (stands.generation, stands.rowid) >= (cursor.generation, cursor.rowid):
             return
-        self._ahead = self._adopted(cursor)
-        if cursor.rowid == BEFORE_FIRST:
-            return
-        self.sink.append(self._no_rows(), self._ahead)
-        self._ahead = None
-
-    def go_back(self, cursor: Cursor) -> Commit:
-        """Go on from an earlier row, as a new generation; committed without rows."""
-        return self.sink.append(self._no_rows(), cursor)
-
-    def _adopted(self, cursor: Cursor) -> Cursor:
-        """Another mode's cursor with the marks that matter here too."""
-        since = {name: n for name, n in cursor.marks.items() if name in (Mark.SINCE, Mark.SINCE_ROWID)}
-        begins: dict[str, int] = {Mark.BEGINS: cursor.rowid} if cursor.rowid != BEFORE_FIRST else {}
-        return replace(cursor, marks={**since, **begins})
-
-    def _no_rows(self) -> pl.DataFrame:
-        """A frame without rows in the shape of the mode's table."""
-        import polars as pl  # noqa: PLC0415
-
-        from edge_delta.modes.base import DTYPES, ROWID  # noqa: PLC0415
-
-        if self.sink.exists():
-            there = self.sink.columns()
-            return pl.DataFrame(schema={name: dtype for name, dtype in there.items() if dtype is not None})
-        columns = {ROWID: pl.Int64(), **{c.alias: DTYPES[c.kind] for c in self._source.columns}}
-        return self._empty(pl.DataFrame(schema=columns))
-
-    def _empty(self, columns: pl.DataFrame) -> pl.DataFrame:
-        """What the mode makes of a batch without rows."""
-        from edge_delta.delivery import fitting  # noqa: PLC0415
-
-        context = Context(self._node_id, 0, self._now(), self._source.table)
-        return fitting.split(self._mode().plan(columns.lazy(), self._source.layout, context), columns)[0]
+        self._ahead = self._writing.adopted(cursor, stands)
+        self.settle()
 
     def settle(self) -> Commit | None:
         """Commit the cursor by itself where the last batches wrote no row to the mode's table.
@@ -269,74 +218,14 @@ class Lane:
         """
         if self._ahead is None or self._ahead.rowid == BEFORE_FIRST:
             return None
-        commit = self.sink.append(self._no_rows(), self._ahead)
+        commit = self.sink.append(self._writing.no_rows(), self._ahead)
         self._ahead = None
         return commit
 
-    def _next_batch(self, limit: int, upto: int | None) -> Batch | None:
-        try:
-            return self._source.read_after(self.cursor(), limit=limit, upto=upto, prepare=self._preparation())
-        except SourceReset as reset:
-            self._new_generation(reset)
-            return self._source.read_after(self.cursor(), limit=limit)
+    def go_back(self, cursor: Cursor) -> Commit:
+        """Go on from an earlier row, as a new generation; committed without rows.
 
-    # -- the mode, and what it may know
-
-    def _mode(self) -> Mode:
-        with self._loading:
-            if self._loaded is None:
-                self._loaded = self._load_mode()
-            return self._loaded
-
-    def _context(self, cursor: Cursor) -> Context:
-        context = self._plain_context(cursor)
-        if self._memory is None:
-            self._memory = self._recalled(self._mode().wanted(self._source.layout, context))
-        return context if self._memory is None else replace(context, memory=self._memory)
-
-    def _plain_context(self, cursor: Cursor) -> Context:
-        return Context(self._node_id, cursor.generation, self._now(), self._source.table)
-
-    def _recalled(self, request: LastValues | TableQuery | None) -> pl.DataFrame | None:
-        """What the mode looks back at, as it is before the next batch."""
-        import polars as pl  # noqa: PLC0415
-
-        from edge_delta.modes.base import LastValues  # noqa: PLC0415
-
-        if request is None:
-            return None
-        if isinstance(request, LastValues):
-            schema = {"sensor_id": pl.String(), **request.dtypes}
-            columns = {name: (column, *request.limits[name]) for name, column in request.columns.items()}
-            found = self._source.last_values(request.sensor, columns, upto=self.cursor().rowid)
-        else:
-            schema = dict(request.schema)
-            found = self.sink.query(request.sql) if self.sink.exists() else pl.DataFrame(schema=schema)
-        return found.select(pl.col(name).cast(dtype, strict=False) for name, dtype in schema.items())
-
-    def _write_rejected(self, rejected: list[Rejection], cursor: Cursor) -> None:
-        """Rejected rows go first. What the rejected table already holds of this batch is not written again."""
-        if not rejected:
-            return
-        from edge_delta.sinks.rejected import as_frame  # noqa: PLC0415
-
-        stands = self.rejects.committed()
-        if stands is not None and stands.generation == cursor.generation:
-            rejected = [r for r in rejected if r.rowid > stands.rowid]
-        if not rejected:
-            return
-        rejected = self._mode().redacted(rejected, self._source.layout)
-        context = Context(self._node_id, cursor.generation, self._now())
-        frame = as_frame(rejected, context, mode=self.name, source_table=self._source.table)
-        commit = self.rejects.append(frame, cursor)
-        if self._keepers is not None and self._keepers[1].committed():
-            self.rejects.forget()
-        counts = Counter(f"{r.rule}: {r.column}" for r in rejected)
-        self._log.warning(
-            Event.ROWS_REJECTED,
-            table=commit.table,
-            mode=self.name,
-            rows=len(rejected),
-            bytes=commit.bytes,
-            by=dict(counts),
-        )
+        Args:
+            cursor: where to go on; its mark `Mark.BEGINS` says that the table begins anew behind known rows.
+        """
+        return self.sink.append(self._writing.no_rows(), self._writing.rewound(cursor))

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor
+from edge_delta.core.plan import ROWID
 from edge_delta.delivery import fitting
-from edge_delta.modes.base import ROWID
 from edge_delta.modes.traits import TRAITS
 from edge_delta.source.cells import is_left_out
 
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from edge_delta.core.model import Batch, Context
-    from edge_delta.modes.base import Mode
+    from edge_delta.core.ports import Mode, Sink, Source
     from edge_delta.modes.traits import Traits
-    from edge_delta.sinks.delta.sink import DeltaSink
-    from edge_delta.source import SQLiteSource
 
 _ROWS = 50_000
 _OURS = frozenset({"reading_id", "source_rowid", "databricks_inserted_at", "node_id", "source_generation"})
@@ -44,9 +42,9 @@ class Lineage:
         upto: the last id that was delivered in that generation.
     """
 
-    source: SQLiteSource
+    source: Source
     mode: Mode
-    sink: DeltaSink
+    sink: Sink
     context: Context
     upto: int
     _columns: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The lane of event-time windows: what it writes equals one aggregation over all rows, whatever the batches were.
+"""Event-time windows: what is written equals one aggregation over all rows, whatever the batches were.
 
 A window is written when it is closed: when the watermark, the largest event time so far, is past its end by more than
 the allowed lateness. Its rows are read from SQLite again and aggregated in one go, so nothing is merged from partial
@@ -16,19 +16,18 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from edge_delta.core.events import Event
-from edge_delta.core.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, Rejection
+from edge_delta.core.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, Rejection, Step
+from edge_delta.core.plan import ROWID
 from edge_delta.delivery import fitting
-from edge_delta.delivery.lane import Lane, Step
+from edge_delta.delivery.rows import empty_like
 from edge_delta.modes.aggregated import COUNT, FIRST_ID, LAST_ID, WINDOW, Aggregated
-from edge_delta.modes.base import ROWID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from edge_delta.core.errors import SourceReset
     from edge_delta.core.model import Commit
-
-_DEFAULT_CHUNK = 65_536
+    from edge_delta.delivery.prepared import Prepared
+    from edge_delta.delivery.route import Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,64 +68,72 @@ def _stretches(spans: Iterable[Span], *, upto: int) -> list[tuple[int, int]]:
     return found
 
 
-class WindowLane(Lane):
-    """See the module's text. Windows are named by their start in microseconds since 1970, UTC."""
+class Windows:
+    """See the module's text, and `edge_delta.delivery.lane.Writing`.
 
-    _open: dict[int, Span] | None = None
-    _chunk = _DEFAULT_CHUNK
+    Windows are named by their start in microseconds since 1970, UTC.
+
+    Args:
+        route: from where to where.
+        chunk: the most rows of the source to read again at a time.
+    """
+
+    def __init__(self, route: Route, *, chunk: int) -> None:
+        self._route = route
+        self._chunk = chunk
+        self._open: dict[int, Span] | None = None
 
     def forget(self) -> None:
-        """See `Lane.forget`."""
-        super().forget()
+        """The open windows are had again from the source."""
         self._open = None
 
-    def step(self, *, limit: int, upto: int | None = None) -> Step | None:
-        """See `Lane.step`."""
-        self._chunk = limit
-        return super().step(limit=limit, upto=upto)
-
-    def _new_generation(self, reset: SourceReset) -> None:
-        super()._new_generation(reset)
-        self._tell_of_gaps(list(self._open or {}))  # the rows of open windows went with the source
+    def source_gone(self) -> None:
+        """The rows of open windows went with the source."""
+        self._tell_of_gaps(list(self._open or {}))
         self._open = None
 
-    def _adopted(self, cursor: Cursor) -> Cursor:
+    # -- positions
+
+    def adopted(self, cursor: Cursor, stands: Cursor | None) -> Cursor:
         """Windows that are in the table stay known; rows that went to another mode's table open none."""
-        stands = self.sink.committed()
         own = stands.marks if stands is not None and stands.generation == cursor.generation else {}
         self._open = None
-        return replace(super()._adopted(cursor), marks={**own, Mark.BEGINS: cursor.rowid, Mark.OPEN: cursor.rowid + 1})
+        return replace(cursor, marks={**own, Mark.BEGINS: cursor.rowid, Mark.OPEN: cursor.rowid + 1})
 
-    def _empty(self, columns: pl.DataFrame) -> pl.DataFrame:
-        context = Context(self._node_id, 0, self._now(), self._source.table)
-        batch = Batch(columns, (), Cursor(), 0, self._source.layout)
-        return self._windows().aggregate(self._rows(batch, context)[0].lazy(), context).collect()
+    def rewound(self, cursor: Cursor) -> Cursor:
+        """Windows open with the first row that is delivered again."""
+        begins = cursor.marks.get(Mark.BEGINS)
+        return cursor if begins is None else cursor.marked(**{Mark.OPEN: begins + 1})
 
-    def finish_source(self) -> None:
-        """Write the open windows while their rows can still be read."""
-        self.flush()
+    def no_rows(self) -> pl.DataFrame:
+        """The table's columns, or those that the mode would make one with."""
+        route = self._route
+        if route.sink.exists():
+            return empty_like(route)
+        context = route.context(0)
+        return self._mode().aggregate(self._no_source_rows(context).lazy(), context).collect()
 
-    def flush(self) -> Commit | None:
+    def finish(self, cursor: Cursor) -> Commit | None:
         """Write the open windows as they are; rows that come later correct them."""
-        cursor = self.cursor()
         spans = self._restored(cursor)
         if not spans:
             return None
-        context = self._context(cursor)
+        context = self._route.context(cursor.generation)
         known = self._old_rows(spans, cursor, context)
-        result = self._windows().aggregate(known.lazy(), context).collect()
+        result = self._mode().aggregate(known.lazy(), context).collect()
         written = max(*spans, cursor.marks.get(Mark.WRITTEN, min(spans)))
-        commit = self.sink.append(result, cursor.marked(open=cursor.rowid + 1, written=written))
-        self._open, self._ahead = {}, None
+        commit = self._route.sink.append(result, cursor.marked(open=cursor.rowid + 1, written=written))
+        self._open = {}
         return commit
 
     # -- one batch
 
-    def _preparation(self) -> None:
-        """None: what becomes of a row depends on the windows that are open when its turn comes."""
+    def prepare(self, batch: Batch, columns: Mapping[str, pl.DataType | None]) -> None:
+        """Nothing: what becomes of a row depends on the windows that are open when its turn comes."""
 
-    def _deliver(self, batch: Batch) -> Step:
-        before, context = self.cursor(), self._context(batch.cursor)
+    def deliver(self, batch: Batch, _prepared: Prepared | None, before: Cursor) -> Step:
+        """Close windows, correct those that are written, and keep where the others' rows lie."""
+        route, context = self._route, self._route.context(batch.cursor.generation)
         restored = self._restored(before)
         spans = dict(restored)
         rows, broken = self._rows(batch, context)
@@ -140,7 +147,7 @@ class WindowLane(Lane):
         self._tell_of_gaps(self._purged({w: s for w, s in restored.items() if w in due}, old))
         late = rows.filter(pl.col(WINDOW).cast(pl.Int64).is_in(purged))
         rejected = [*batch.rejected, *broken, *self._too_late(batch, late)]
-        self._write_rejected(rejected, batch.cursor)
+        refused = route.refuse(rejected, batch.cursor)
         now = {w for w in (*written, *due) if w not in purged}
         result = self._computed(now, old, rows, context)
         remaining = {w: s for w, s in spans.items() if w not in due}
@@ -148,14 +155,24 @@ class WindowLane(Lane):
         commit = None
         if result.height:
             replaced = [w for w in written if w not in purged]
-            commit = self.sink.append(result, cursor, replacing=self._condition(now, context) if replaced else None)
-        self._open, self._ahead = remaining, None if commit is not None else cursor
+            commit = route.sink.append(result, cursor, replacing=self._condition(now, context) if replaced else None)
+        self._open = remaining
         last_time = rows["timestamp"].max()
-        return Step(batch.rows, len(rejected), commit, batch.first_rowid, cursor, last_time)  # type: ignore[arg-type]
+        return Step(
+            mode=route.name,
+            table=route.sink.uri,
+            read=batch.rows,
+            rejected=len(rejected),
+            refused=refused,
+            commit=commit,
+            first_rowid=batch.first_rowid,
+            cursor=cursor,
+            last_time=last_time,  # type: ignore[arg-type]
+        )
 
     def _computed(self, windows: set[int], old: pl.DataFrame, rows: pl.DataFrame, context: Context) -> pl.DataFrame:
         new = rows.filter(pl.col(WINDOW).cast(pl.Int64).is_in(windows))
-        return self._windows().aggregate(pl.concat([old, new]).lazy(), context).filter(
+        return self._mode().aggregate(pl.concat([old, new]).lazy(), context).filter(
             pl.col(WINDOW).cast(pl.Int64).is_in(windows)
         ).collect()  # fmt: skip
 
@@ -169,25 +186,25 @@ class WindowLane(Lane):
 
     def _watermark(self, rows: pl.DataFrame, before: Cursor, context: Context) -> int | None:
         """The largest event time so far; times ahead of the clock do not count, so that one cannot close everything."""
-        latest = round((context.inserted_at.timestamp() + self._windows().future_tolerance) * 1_000_000)
+        latest = round((context.inserted_at.timestamp() + self._mode().future_tolerance) * 1_000_000)
         times = rows["timestamp"].cast(pl.Int64)
         found: int | None = times.filter(times <= latest).max()  # type: ignore[assignment]
         return max((t for t in (before.marks.get(Mark.WATERMARK), found) if t is not None), default=None)
 
     def _closed(self, span: Span, watermark: int | None) -> bool:
-        return watermark is not None and span.end + round(self._windows().lateness * 1_000_000) <= watermark
+        return watermark is not None and span.end + round(self._mode().lateness * 1_000_000) <= watermark
 
     # -- rows by window
 
-    def _windows(self) -> Aggregated:
-        mode = self._mode()
-        assert isinstance(mode, Aggregated)  # noqa: S101 - this lane is built for that mode only
+    def _mode(self) -> Aggregated:
+        mode = self._route.mode()
+        assert isinstance(mode, Aggregated)  # noqa: S101 - no other mode has windows
         return mode
 
     def _rows(self, batch: Batch, context: Context) -> tuple[pl.DataFrame, list[Rejection]]:
         layout = batch.layout
         frame = fitting.not_taken_over(batch, layout)
-        return fitting.kept_rows(self._windows().plan(frame.lazy(), layout, context), frame)
+        return fitting.kept_rows(self._mode().plan(frame.lazy(), layout, context), frame)
 
     def _spans(self, rows: pl.DataFrame) -> dict[int, Span]:
         found = rows.group_by(WINDOW).agg(
@@ -198,23 +215,27 @@ class WindowLane(Lane):
             "first",
             "last",
             "rows",
-            self._windows().end_of(pl.col(WINDOW)).cast(pl.Int64).alias("end"),
+            self._mode().end_of(pl.col(WINDOW)).cast(pl.Int64).alias("end"),
         )
         return {window: Span(first, last, count, end) for window, first, last, count, end in ends.iter_rows()}
 
     def _old_rows(self, spans: dict[int, Span], before: Cursor, context: Context) -> pl.DataFrame:
         """The rows of these windows that were read before this batch, from the source."""
         wanted = pl.col(WINDOW).cast(pl.Int64).is_in(list(spans))
-        found = [self._rows(Batch(self._blank(), (), before, 0, self._source.layout), context)[0]]
+        found = [self._no_source_rows(context)]
         for first, last in _stretches(spans.values(), upto=before.rowid):
             found += [rows.filter(wanted) for rows in self._read_again(first, last, before, context)]
         return pl.concat(found)
+
+    def _no_source_rows(self, context: Context) -> pl.DataFrame:
+        source = self._route.source
+        return self._rows(Batch(fitting.blank(source.columns), (), Cursor(), 0, source.layout), context)[0]
 
     def _read_again(self, first: int, last: int, before: Cursor, context: Context) -> Iterator[pl.DataFrame]:
         """The rows from one id to another, a chunk at a time."""
         cursor = Cursor(before.generation, first - 1, marks=before.marks)
         while cursor.rowid < last:
-            batch = self._source.read_after(cursor, limit=self._chunk, upto=last)
+            batch = self._route.source.read_after(cursor, limit=self._chunk, upto=last)
             if batch is None:
                 return
             yield self._rows(batch, context)[0]
@@ -223,7 +244,7 @@ class WindowLane(Lane):
     def _blank(self) -> pl.DataFrame:
         from edge_delta.modes.base import DTYPES  # noqa: PLC0415
 
-        return pl.DataFrame(schema={ROWID: pl.Int64(), **{c.alias: DTYPES[c.kind] for c in self._source.columns}})
+        return pl.DataFrame(schema={ROWID: pl.Int64(), **{c.alias: DTYPES[c.kind] for c in self._route.source.columns}})
 
     def _restored(self, cursor: Cursor) -> dict[int, Span]:
         """The open windows, from the rows between the first that is in one and the cursor."""
@@ -231,7 +252,7 @@ class WindowLane(Lane):
             spans: dict[int, Span] = {}
             first = cursor.marks.get(Mark.OPEN)
             if first is not None and cursor.rowid != BEFORE_FIRST:
-                context = self._context(cursor)
+                context = self._route.context(cursor.generation)
                 for rows in self._read_again(first, cursor.rowid, cursor, context):
                     _join(spans, self._unwritten(self._spans(rows), cursor, context))
             self._open = spans
@@ -251,7 +272,7 @@ class WindowLane(Lane):
         windows = [w for w in spans if latest is not None and w <= latest]
         if not windows:
             return {}
-        found = self.sink.query(
+        found = self._route.sink.query(
             f"SELECT {WINDOW}, sum({COUNT}) AS n, min({FIRST_ID}) AS first, max({LAST_ID}) AS last FROM t "
             f"WHERE {self._condition(windows, context)} GROUP BY {WINDOW}"
         )
@@ -277,13 +298,13 @@ class WindowLane(Lane):
 
     def _tell_of_gaps(self, windows: list[int]) -> None:
         if windows:
-            self._log.warning(Event.PURGED_EARLY, mode=self.name, windows=len(windows))
+            self._route.device.log.warning(Event.PURGED_EARLY, mode=self._route.name, windows=len(windows))
 
     def _too_late(self, batch: Batch, late: pl.DataFrame) -> list[Rejection]:
         if not late.height:
             return []
-        self._log.warning(Event.TOO_LATE, mode=self.name, rows=late.height)
-        stamp = self._source.timestamp
+        self._route.device.log.warning(Event.TOO_LATE, mode=self._route.name, rows=late.height)
+        stamp = self._route.source.timestamp
         column = stamp.alias if stamp is not None else "timestamp"
         reason = "its window is written, and the window's other rows are no longer in the source"
         rows = batch.frame.join(late.select(ROWID), on=ROWID, how="semi")

@@ -21,18 +21,17 @@ from prometheus_client.registry import Collector
 
 from edge_delta import __version__
 from edge_delta.core.errors import ConfigurationError
-from edge_delta.core.events import Event, Log, Observer
+from edge_delta.core.ports import SilentObserver
 from edge_delta.device.health import examine
 from edge_delta.sinks.address import OPERATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client import Metric
 
     from edge_delta.core.errors import TransientError
-    from edge_delta.core.model import Waiting
-    from edge_delta.delivery.lane import Lane, Step
+    from edge_delta.core.model import Step, Waiting
     from edge_delta.settings.sections import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -83,17 +82,15 @@ METRICS: Mapping[str, Declared] = {
 }
 
 
-class Metrics(Observer):
+class Metrics(SilentObserver):
     """What is counted while the process runs.
 
     Args:
         settings: where metrics go, and the state directory that is looked at.
-        log: some of its events count.
     """
 
-    def __init__(self, settings: Settings, log: Log) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._log = log
         self._registry = CollectorRegistry()
         self._of: dict[str, Any] = {name: self._made(name) for name in METRICS if name not in _LOOKED_UP}
         self._registry.register(_LookedUp(settings.state_dir))
@@ -112,18 +109,22 @@ class Metrics(Observer):
 
     # -- what is heard
 
-    def settled(self, lane: Lane, step: Step, _waiting: Waiting) -> None:
+    def settled(self, step: Step, _waiting: Waiting) -> None:
         """One batch was settled."""
         rows = self._of["edge_delta_rows_total"]
-        rows.labels(lane.name, "written").inc(step.written)
-        rows.labels(lane.name, "rejected").inc(step.rejected)
+        rows.labels(step.mode, "written").inc(step.written)
+        rows.labels(step.mode, "rejected").inc(step.rejected)
         # Windows are written later, and in other numbers, than the rows that they are made of.
-        rows.labels(lane.name, "not_selected").inc(max(0, step.read - step.written - step.rejected))
+        rows.labels(step.mode, "not_selected").inc(max(0, step.read - step.written - step.rejected))
         if step.commit is not None:
-            self._of["edge_delta_bytes_total"].labels(lane.name, "written").inc(step.commit.bytes)
-            self._of["edge_delta_commits_total"].labels(lane.name).inc()
-            self._of["edge_delta_commit_seconds"].labels(lane.name).observe(step.commit.seconds)
-        self._of["edge_delta_last_commit_timestamp_seconds"].labels(lane.name).set_to_current_time()
+            self._of["edge_delta_bytes_total"].labels(step.mode, "written").inc(step.commit.bytes)
+            self._of["edge_delta_commits_total"].labels(step.mode).inc()
+            self._of["edge_delta_commit_seconds"].labels(step.mode).observe(step.commit.seconds)
+        if step.refused.rows:
+            self._of["edge_delta_bytes_total"].labels(step.mode, "rejected").inc(step.refused.bytes)
+            for rule, count in step.refused.by_rule.items():
+                self._of["edge_delta_rejected_rows_total"].labels(step.mode, rule).inc(count)
+        self._of["edge_delta_last_commit_timestamp_seconds"].labels(step.mode).set_to_current_time()
         self._write()
 
     def cycled(self, _pause: float | None) -> None:
@@ -136,15 +137,9 @@ class Metrics(Observer):
         self._of["edge_delta_failures_total"].labels(type(error).__name__).inc()
         self._write()
 
-    def logged(self, event: Mapping[str, Any]) -> None:
-        """A log event: two of them count."""
-        if event["event"] == Event.ROWS_REJECTED:
-            self._of["edge_delta_bytes_total"].labels(event["mode"], "rejected").inc(event["bytes"])
-            for reason, rows in event["by"].items():
-                rule = reason.partition(":")[0]
-                self._of["edge_delta_rejected_rows_total"].labels(event["mode"], rule).inc(rows)
-        elif event["event"] == Event.SETTINGS_CHANGED:
-            self._of["edge_delta_settings_changes_total"].inc()
+    def settings_changed(self, keys: Sequence[str]) -> None:
+        """Other settings are in force."""
+        self._of["edge_delta_settings_changes_total"].inc(len(keys))
 
     # -- where it goes
 
@@ -156,7 +151,6 @@ class Metrics(Observer):
             ConfigurationError: if the port is taken, or the address is not this device's.
         """
         with contextlib.ExitStack() as until:
-            until.enter_context(self._log.heard_by(self.logged))
             if self._settings.metrics_port:
                 until.enter_context(self._server())
             try:

@@ -14,15 +14,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from edge_delta import __version__
-from edge_delta.core.events import Event, Log, Observer
+from edge_delta.core.events import Event, Log
+from edge_delta.core.ports import SilentObserver
 
 if TYPE_CHECKING:
     from edge_delta.core.errors import EdgeDeltaError, TransientError
-    from edge_delta.core.model import Waiting
-    from edge_delta.delivery.lane import Lane, Step
+    from edge_delta.core.model import Step, Waiting
+    from edge_delta.core.ports import Source
     from edge_delta.device.state import StateDirectory
     from edge_delta.settings.sections import Settings
-    from edge_delta.source import SQLiteSource
 
 GRACE = 60.0
 """Seconds that a cycle may take longer than its interval, at the default of `health_after`."""
@@ -36,7 +36,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class Mirror(Observer):
+class Mirror(SilentObserver):
     """Keeps `last_upload.json`.
 
     Args:
@@ -90,12 +90,12 @@ class Mirror(Observer):
         self._running()
         self._write()
 
-    def about(self, source: SQLiteSource, node_id: str) -> None:
+    def opened(self, source: Source, node_id: str) -> None:
         """What is known once the source is open."""
         stamp = source.timestamp.name if source.timestamp is not None else None
         self._content |= {"node_id": node_id, "source_table": source.table, "timestamp_col": stamp}
 
-    def record(self, lane: Lane, step: Step, waiting: Waiting) -> None:
+    def settled(self, step: Step, waiting: Waiting) -> None:
         """One batch was settled."""
         content = self._content
         self._foreign = False
@@ -103,17 +103,17 @@ class Mirror(Observer):
         if step.last_time is not None:
             newest = step.last_time.astimezone(UTC).isoformat()
             content["last_upload"] = max(newest, content["last_upload"] or newest)
-        before = content["tables"].get(lane.name, {})
-        begins = self._backlog(lane.name, step, waiting)
-        content["tables"][lane.name] = {
-            "table": lane.sink.uri,
+        before = content["tables"].get(step.mode, {})
+        begins = self._backlog(step.mode, step, waiting)
+        content["tables"][step.mode] = {
+            "table": step.table,
             "version": step.commit.version if step.commit is not None else before.get("version"),
             "generation": step.cursor.generation,
             "last_id": step.cursor.rowid,
             "rows_waiting": waiting.rows,
             "rows_written": before.get("rows_written", 0) + step.written,
             "rows_rejected": before.get("rows_rejected", 0) + step.rejected,
-            "rows_per_second": self._rate(lane.name, step.read),
+            "rows_per_second": self._rate(step.mode, step.read),
             "committed_at": now().isoformat(),
             "backlog": begins or before.get("backlog"),
         }

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import EdgeDeltaError
+from edge_delta.core.ports import Observer
 from edge_delta.device.mirror import Mirror
+from edge_delta.settings.sections import differing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Sequence
 
-    from edge_delta.core.events import Log, Observer
-    from edge_delta.core.model import Waiting
-    from edge_delta.delivery.lane import Lane, Step
+    from edge_delta.core.errors import TransientError
+    from edge_delta.core.events import Log
+    from edge_delta.core.model import Step, Waiting
+    from edge_delta.core.ports import Source
     from edge_delta.device.state import StateDirectory
     from edge_delta.settings.sections import Settings
-    from edge_delta.source import SQLiteSource
 
 
-class Presence:
-    """The observers of one process.
+class Observers(Observer):
+    """All observers of one process, as one.
 
     Args:
         mirror: is always kept.
@@ -29,44 +32,79 @@ class Presence:
 
     def __init__(self, mirror: Mirror) -> None:
         self.mirror = mirror
-        self.observers: list[Observer] = [mirror]
-        self.listeners: list[Callable[[Lane, Step, Waiting], None]] = [mirror.record]
+        self._all: list[Observer] = [mirror]
 
-    def about(self, source: SQLiteSource, node_id: str) -> None:
-        """What is known once the source is open."""
-        self.mirror.about(source, node_id)
+    def add(self, observer: Observer) -> None:
+        """One more that hears of everything."""
+        self._all.append(observer)
 
-    def changed(self, settings: Settings) -> None:
+    def set_to(self, before: Settings, after: Settings) -> None:
         """Other settings are in force."""
-        self.mirror.set_to(settings)
+        self.mirror.set_to(after)
+        self.settings_changed(differing(before, after))
+
+    def opened(self, source: Source, node_id: str) -> None:
+        """See `Observer.opened`."""
+        for observer in self._all:
+            observer.opened(source, node_id)
+
+    def settled(self, step: Step, waiting: Waiting) -> None:
+        """See `Observer.settled`."""
+        for observer in self._all:
+            observer.settled(step, waiting)
+
+    def cycled(self, pause: float | None) -> None:
+        """See `Observer.cycled`."""
+        for observer in self._all:
+            observer.cycled(pause)
+
+    def alive(self) -> None:
+        """See `Observer.alive`."""
+        for observer in self._all:
+            observer.alive()
+
+    def failed(self, error: TransientError, failures: int, pause: float) -> None:
+        """See `Observer.failed`."""
+        for observer in self._all:
+            observer.failed(error, failures, pause)
+
+    def recovered(self) -> None:
+        """See `Observer.recovered`."""
+        for observer in self._all:
+            observer.recovered()
+
+    def settings_changed(self, keys: Sequence[str]) -> None:
+        """See `Observer.settings_changed`."""
+        for observer in self._all:
+            observer.settings_changed(keys)
 
 
 @contextlib.contextmanager
-def presence(settings: Settings, state: StateDirectory, log: Log) -> Iterator[Presence]:
+def observed(settings: Settings, state: StateDirectory, log: Log) -> Iterator[Observers]:
     """Be seen while the process works.
 
     Raises:
         ConfigurationError: if metrics cannot be served where the settings say.
     """
-    seen = Presence(Mirror(state, settings, log))
+    observers = Observers(Mirror(state, settings, log))
     with contextlib.ExitStack() as until:
         if settings.metrics_port or settings.metrics_file:
-            from edge_delta.device.metrics import Metrics  # noqa: PLC0415 - off by default
+            from edge_delta.device.metrics import Metrics  # noqa: PLC0415 - its packages are heavy, and it is seldom on
 
-            metrics = until.enter_context(Metrics(settings, log).served())
-            seen.observers.append(metrics)
-            seen.listeners.append(metrics.settled)
+            observers.add(until.enter_context(Metrics(settings).served()))
         if os.environ.get("NOTIFY_SOCKET"):
-            from edge_delta.device.systemd import ServiceManager  # noqa: PLC0415
+            from edge_delta.device.systemd import ServiceManager  # noqa: PLC0415 - sockets, only under systemd
 
-            manager = until.enter_context(ServiceManager(os.environ["NOTIFY_SOCKET"]))
-            seen.observers.append(manager)
-            seen.listeners.append(manager.settled)
+            observers.add(until.enter_context(ServiceManager(os.environ["NOTIFY_SOCKET"])))
+        if sys.stderr.isatty():
+            from edge_delta.device.progress import Bar  # noqa: PLC0415 - only for a terminal
+
+            observers.add(Bar())
         if not settings.once:
-            seen.mirror.started()
+            observers.mirror.started()
         try:
-            yield seen
+            yield observers
         except EdgeDeltaError as error:
-            seen.mirror.stopped(error)
+            observers.mirror.stopped(error)
             raise
-        seen.mirror.stopped()
+        observers.mirror.stopped()

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_delta.core.ports import SilentObserver
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from edge_delta.core.model import Waiting
-    from edge_delta.delivery.lane import Lane, Step
+    from edge_delta.core.model import Step, Waiting
 
 
-class Bar:
+class Bar(SilentObserver):
     """One bar a backlog; nothing is shown where one batch was all there was."""
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
 
-    def record(self, lane: Lane, step: Step, waiting: Waiting) -> None:
+    def settled(self, step: Step, waiting: Waiting) -> None:
         """One batch was settled."""
         if self._bar is None and not waiting.rows:
             return
         if self._bar is None:
             from tqdm import tqdm  # noqa: PLC0415 - only for a terminal with a backlog
 
-            self._bar = tqdm(total=step.read + waiting.rows, unit=" rows", desc=lane.name, unit_scale=True)
+            self._bar = tqdm(total=step.read + waiting.rows, unit=" rows", desc=step.mode, unit_scale=True)
         self._bar.update(step.read)
         if not waiting.rows:
             self._bar.close()

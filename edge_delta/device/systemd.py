@@ -7,17 +7,16 @@ import socket
 import time
 from typing import TYPE_CHECKING, Self
 
-from edge_delta.core.events import Observer
+from edge_delta.core.ports import SilentObserver
 
 if TYPE_CHECKING:
     from edge_delta.core.errors import TransientError
-    from edge_delta.core.model import Waiting
-    from edge_delta.delivery.lane import Lane, Step
+    from edge_delta.core.model import Step, Waiting
 
 _SAY_EVERY = 5.0
 
 
-class ServiceManager(Observer):
+class ServiceManager(SilentObserver):
     """Tells systemd that the process is ready, alive, and what it does.
 
     It is said to be alive by the engine's own thread only: after a batch, while it waits, and after a failure. So a
@@ -42,9 +41,9 @@ class ServiceManager(Observer):
         self._send("STOPPING=1")
         self._socket.close()
 
-    def settled(self, lane: Lane, step: Step, waiting: Waiting) -> None:
+    def settled(self, step: Step, waiting: Waiting) -> None:
         """One batch was settled."""
-        self._alive(f"STATUS=delivering {lane.name}: up to id {step.cursor.rowid}, {waiting.rows} rows wait")
+        self._alive(f"STATUS=delivering {step.mode}: up to id {step.cursor.rowid}, {waiting.rows} rows wait")
 
     def cycled(self, pause: float | None) -> None:
         """All that was there is delivered."""

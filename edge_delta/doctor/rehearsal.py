@@ -2,50 +2,79 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edge_delta.core.events import Log
 from edge_delta.core.model import Commit, Cursor
 from edge_delta.device.state import kept_node_id
 from edge_delta.source import Database, SQLiteSource
 from edge_delta.topology import build as app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import polars as pl
 
+    from edge_delta.core.ports import Sink
     from edge_delta.delivery.lane import Lane
     from edge_delta.settings.sections import Settings
-    from edge_delta.sinks.delta.sink import DeltaSink
 
 UNKNOWN = "unknown"
 """Stands for the id of a device that has none yet."""
 _WIDTH = 120
 
 
-class Silent:
-    """A log that says nothing."""
-
-    def __getattr__(self, _level: str) -> Any:
-        return lambda *_args, **_keys: None
-
-
 class Rehearsed:
-    """A table that is read as it is; what would be appended to it is kept here instead."""
+    """A sink whose table is read as it is; what would be appended to it is kept here instead.
 
-    def __init__(self, real: DeltaSink) -> None:
+    Args:
+        real: the table's own sink.
+    """
+
+    def __init__(self, real: Sink) -> None:
         self._real = real
         self._ahead: Cursor | None = None
         self.frames: list[pl.DataFrame] = []
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
+    @property
+    def uri(self) -> str:
+        """See `Sink.uri`."""
+        return self._real.uri
+
+    def exists(self) -> bool:
+        """See `Sink.exists`."""
+        return self._real.exists()
 
     def committed(self) -> Cursor | None:
-        """See `DeltaSink.committed`."""
+        """See `Sink.committed`."""
         return self._ahead or self._real.committed()
+
+    def columns(self) -> dict[str, pl.DataType | None]:
+        """See `Sink.columns`."""
+        return self._real.columns()
+
+    def columns_later(self) -> Callable[[], dict[str, pl.DataType | None]]:
+        """See `Sink.columns_later`."""
+        return self._real.columns_later()
+
+    def version(self) -> int | None:
+        """See `Sink.version`."""
+        return self._real.version()
+
+    def files(self) -> tuple[int, int]:
+        """See `Sink.files`."""
+        return self._real.files()
+
+    def query(self, sql: str) -> pl.DataFrame:
+        """See `Sink.query`."""
+        return self._real.query(sql)
+
+    def check(self, frame: pl.DataFrame) -> None:
+        """See `Sink.check`."""
+        self._real.check(frame)
 
     def append(self, frame: pl.DataFrame, cursor: Cursor, *, replacing: str | None = None) -> Commit:
         """Keep the rows.
@@ -59,8 +88,12 @@ class Rehearsed:
         self.frames.append(frame)
         return Commit(self._real.uri, None, frame.height, cursor, 0.0)
 
-    def update(self, values: object, where: str) -> None:
+    def update(self, values: Mapping[str, str], where: str) -> None:
         """Nothing is updated."""
+
+    def forget(self) -> None:
+        """See `Sink.forget`."""
+        self._real.forget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +134,8 @@ class Stage:
 
     def lanes(self) -> list[Lane]:
         """The lanes of all modes; they append nothing."""
-        lanes = app.lanes_of(self.settings, app.Parts(self.source, self.node_id, Silent()))  # type: ignore[arg-type]
-        for lane in lanes:
-            lane.sink, lane.rejects = Rehearsed(lane.sink), Rehearsed(lane.rejects)  # type: ignore[assignment]
-        return lanes
+        log = Log(io.StringIO(), lambda _event: "", verbose=False)
+        return app.lanes_of(self.settings, app.Parts(self.source, self.node_id, log, opened=Rehearsed))
 
     def rehearse(self, lane: Lane, *, limit: int) -> Rehearsal | None:
         """One mode's next batch; None if nothing waits.
@@ -116,7 +147,7 @@ class Stage:
         step = lane.step(limit=limit, upto=self.source.waiting(lane.cursor()).last_rowid)
         if step is None:
             return None
-        kept, rejected = (next(iter(t.frames), None) for t in (lane.sink, lane.rejects))  # type: ignore[attr-defined]
+        kept, rejected = (next(iter(t.frames), None) for t in (lane.sink, lane.rejects) if isinstance(t, Rehearsed))
         return Rehearsal(lane.name, lane.sink.uri, step.read, kept, rejected)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from edge_delta.modes.traits import TRAITS
 
 if TYPE_CHECKING:
-    from edge_delta.modes.base import Mode
+    from edge_delta.core.ports import Mode
     from edge_delta.settings.sections import Settings
 
 SUFFIXES = {name: traits.suffix for name, traits in TRAITS.items()}

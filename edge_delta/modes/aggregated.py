@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from edge_delta.core.plan import ROWID, Plan, Rule
 from edge_delta.modes import schematized
-from edge_delta.modes.base import ROWID, Plain, Plan, Rule, bookkeeping, columns_of
+from edge_delta.modes.base import Plain, bookkeeping, columns_of
 from edge_delta.modes.schematized import STANDARD, Schematized
 
 if TYPE_CHECKING:
@@ -113,10 +114,10 @@ class Aggregated(Plain):
         plan = self.schema.plan(frame, layout, context)
         stamp = layout.timestamp.alias if layout.timestamp is not None else "timestamp"
         timeless = Rule("no_time", stamp, "a row without a time belongs to no window", pl.col("timestamp").is_null())
-        checked = plan.but(timeless)
+        checked = plan.with_rules(timeless)
         names = dict.fromkeys((*self.group_by, *self.aggregations, "timestamp"))
         needed = [pl.col(ROWID), *map(pl.col, checked.marks), *map(pl.col, names)]
-        return checked.changed(checked.frame.select(*needed, self.window_of(pl.col("timestamp")).alias(WINDOW)))
+        return checked.with_frame(checked.frame.select(*needed, self.window_of(pl.col("timestamp")).alias(WINDOW)))
 
     @property
     def _every(self) -> str:

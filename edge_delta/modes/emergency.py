@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from edge_delta.core.plan import ROWID, Plan, TableQuery
 from edge_delta.modes import schematized
-from edge_delta.modes.base import ROWID, UTC, Plain, Plan, TableQuery, bookkeeping, columns_of
+from edge_delta.modes.base import UTC, Plain, bookkeeping, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

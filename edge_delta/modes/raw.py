@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from edge_delta.core.model import Kind
-from edge_delta.modes.base import DTYPES, ROWID, Plain, Plan, beside, bookkeeping
+from edge_delta.core.plan import ROWID, Plan
+from edge_delta.modes.base import DTYPES, Plain, beside, bookkeeping
 from edge_delta.modes.privacy import gps
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Raw(Plain):
         marks = [pl.col(name) for name in plan.marks]
         names = beside({c.alias: c.alias for c in layout.columns}, ours)
         theirs = [pl.col(c.alias).alias(names[c.alias]) for c in layout.columns]
-        return plan.changed(plan.frame.select(pl.col(ROWID), *marks, *theirs, **ours))
+        return plan.with_frame(plan.frame.select(pl.col(ROWID), *marks, *theirs, **ours))
 
     def _fuzzed(self, plan: Plan, layout: Layout) -> Plan:
         if self.gps is None:
@@ -50,7 +51,7 @@ class Raw(Plain):
         nothing = [pl.lit(None, dtype=DTYPES[c.kind]).alias(c.alias) for c in hidden]
         sensor = layout.named("sensor_id")
         return self.gps.fuzzed(
-            plan.changed(plan.frame.with_columns(nothing)),
+            plan.with_frame(plan.frame.with_columns(nothing)),
             sensor=sensor.alias if sensor is not None else None,
             latitude=pair[0].alias if pair is not None else None,
             longitude=pair[1].alias if pair is not None else None,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from edge_delta.core.plan import ROWID, LastValues, Plan, Rule
 from edge_delta.modes import schematized
-from edge_delta.modes.base import ROWID, LastValues, Plain, Plan, Rule, columns_of
+from edge_delta.modes.base import Plain, columns_of
 from edge_delta.modes.schematized import STANDARD, Limits, Schematized
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ class Sanitized(Plain):
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """See `Mode.plan`."""
         plain = replace(self.schema, gps=None).plan(frame, layout, context)
-        filled = plain.changed(self._filled(plain.frame, context))
-        checked = filled.but(*self._rules(filled, layout, context))
+        filled = plain.with_frame(self._filled(plain.frame, context))
+        checked = filled.with_rules(*self._rules(filled, layout, context))
         fuzzed = self.schema.fuzzed(checked)
         return self._allowed(fuzzed, layout)
 
@@ -199,7 +200,7 @@ class Sanitized(Plain):
             return plan
         there = plan.frame.collect_schema().names()
         wanted = {ROWID, *plan.marks, *_ALWAYS, *self.columns}
-        return plan.changed(plan.frame.select(n for n in there if n in wanted))
+        return plan.with_frame(plan.frame.select(n for n in there if n in wanted))
 
     def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
         """See `Mode.redacted`: no column that is not allowed, no exact coordinate."""

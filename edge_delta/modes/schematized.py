@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from edge_delta.core.model import Column, Context, Kind, Layout, Rejection
+from edge_delta.core.plan import ROWID, Plan, Rule, first_broken
 from edge_delta.modes import times
-from edge_delta.modes.base import DTYPES, ROWID, UTC, Plain, Plan, Rule, beside, bookkeeping, first_broken, strict_cast
+from edge_delta.modes.base import DTYPES, UTC, Plain, beside, bookkeeping, strict_cast
 from edge_delta.modes.privacy import gps
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ import polars as pl
 
 from edge_delta.core.cells import from_json
 from edge_delta.core.model import Batch, Context, Cursor, Mark
+from edge_delta.core.plan import ROWID
 from edge_delta.delivery import fitting
-from edge_delta.modes.base import DTYPES, ROWID
+from edge_delta.modes.base import DTYPES
 from edge_delta.modes.traits import TRAITS
 from edge_delta.source import cells
 
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from edge_delta.modes.base import Mode
-    from edge_delta.sinks.delta.sink import DeltaSink
-    from edge_delta.source import SQLiteSource
+    from edge_delta.core.ports import Mode, Sink, Source
 
 _ROWS_AT_ONCE = 5_000
 
@@ -53,11 +52,11 @@ class Replay:
     """
 
     name: str
-    source: SQLiteSource
+    source: Source
     mode: Mode
     unfuzzed: Mode
-    sink: DeltaSink
-    rejects: DeltaSink
+    sink: Sink
+    rejects: Sink
     node_id: str
     now: Callable[[], datetime]
 

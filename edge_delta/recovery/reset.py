@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
-from edge_delta.modes.traits import TRAITS
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from edge_delta.core.ports import Source
     from edge_delta.delivery.lane import Lane
-    from edge_delta.source import SQLiteSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Rewind:
         target: where to.
     """
 
-    source: SQLiteSource
+    source: Source
     lane: Lane
     target: Target
 
@@ -104,8 +103,6 @@ class Rewind:
         if behind == BEFORE_FIRST:
             return cursor
         kept[Mark.BEGINS] = behind
-        if TRAITS[self.lane.name].windowed:
-            kept[Mark.OPEN] = behind + 1
         return replace(self.source.placed(cursor, behind), marks=kept)
 
     def _behind(self, stands: Cursor) -> int:

@@ -423,6 +423,11 @@ def names(section: type[Section] | Section) -> list[str]:
     return [field.name for field in msgspec.structs.fields(section)]
 
 
+def differing(before: Section, after: Section) -> list[str]:
+    """The names of the settings that are not the same."""
+    return [name for name in names(after) if getattr(after, name) != getattr(before, name)]
+
+
 def changed(section: S, **values: Any) -> S:
     """The same section with some other values.
 

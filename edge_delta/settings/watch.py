@@ -87,7 +87,7 @@ class SettingsWatch:
         stuck = [key for key in FIXED if getattr(found, key) != getattr(before, key)]
         if stuck:
             self._log.warning(Event.NEEDS_RESTART, keys=stuck)
-        changed = [key for key in settings_of.names(wanted) if getattr(wanted, key) != getattr(before, key)]
+        changed = settings_of.differing(before, wanted)
         for key in changed:
             self._log.info(Event.SETTINGS_CHANGED, key=key, old=_shown(before, key), new=_shown(wanted, key))
         self._wanted = wanted if changed else before

@@ -20,8 +20,9 @@ from edge_delta.source.pinning import fits, not_utf8, pinned, portions
 from edge_delta.source.schema import find_table, milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     import polars as pl
 
@@ -228,7 +229,6 @@ class SQLiteSource:
         *,
         limit: int,
         upto: int | None = None,
-        prepare: Callable[[Batch], object] | None = None,  # noqa: ARG002 - nothing is read ahead here
     ) -> Batch | None:
         """At most ``limit`` rows behind the cursor, in the order of their rowids.
 
@@ -239,7 +239,6 @@ class SQLiteSource:
             cursor: where to go on.
             limit: the most rows to read.
             upto: the last rowid to read, None for all there are.
-            prepare: makes `Batch.prepared`, on another thread, of batches that are read ahead.
 
         Returns:
             The batch, or None if no row is behind the cursor.
@@ -252,6 +251,26 @@ class SQLiteSource:
             self._verify(cursor)
             extent = self._extents.next(self._table, cursor.rowid, limit=limit, upto=upto)
             return None if extent is None else self._read_extent(extent, cursor)
+
+    # -- for those that read ahead
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._database.path
+
+    def twin(self) -> SQLiteSource:
+        """The same table, over a connection of its own."""
+        return SQLiteSource(Database(self._database.path), self._table.name, self._timestamp_name)
+
+    def extent_after(self, after: int, *, limit: int, upto: int | None) -> Extent | None:
+        """The rows of the batch behind a key, without reading them; None if there are none."""
+        with self._database.snapshot():
+            return self._extents.next(self._table, after, limit=limit, upto=upto)
+
+    def learn(self, batch: Batch) -> None:
+        """Take a batch that a twin read for an example of those to come."""
+        self._extents.learn(batch)
 
     def read_extent(self, extent: Extent, base: Cursor) -> Batch | None:
         """The rows of an extent, in a transaction of their own.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from edge_delta.core.retry import Outage, Persistence
 from edge_delta.delivery.engine import Engine, Pace
 from edge_delta.delivery.lane import Lane
 from edge_delta.delivery.prefetch import ReadAhead
-from edge_delta.device.observers import presence
+from edge_delta.delivery.route import Device, Route, Tables
+from edge_delta.device.observers import observed
 from edge_delta.device.state import StateDirectory, kept_node_id
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.sections import changed
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from threading import Event as Flag
 
-    from edge_delta.device.observers import Presence
+    from edge_delta.core.ports import Sink
+    from edge_delta.delivery.lane import Writing
+    from edge_delta.delivery.prepared import Prepared
+    from edge_delta.device.observers import Observers
     from edge_delta.recovery.replay import Outcome
     from edge_delta.recovery.reset import Again, Target
     from edge_delta.recovery.verify import Report as Verified
@@ -46,6 +50,11 @@ class Parts:
     node_id: str
     log: Log
     wait: Callable[[float], bool] | None = None
+    opened: Callable[[Sink], Sink] = lambda sink: sink
+    reader: ReadAhead[Prepared] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reader", ReadAhead(self.source))
 
 
 def now() -> datetime:
@@ -75,10 +84,10 @@ def run(
         EdgeDeltaError: if it cannot go on; transient errors only with ``once``, after ``retry_for`` seconds.
     """
     state = StateDirectory(settings.state_dir)
-    with state.locked(), presence(settings, state, log) as seen:
-        outage = Outage(log, seen.observers)
+    with state.locked(), observed(settings, state, log) as observers:
+        outage = Outage(log, observers)
         starting = Persistence(outage, stop, for_seconds=settings.retry_for if settings.once else None)
-        engine = starting.call(lambda: build(settings, state, log, seen, flags=flags, wait=stop.wait))
+        engine = starting.call(lambda: build(settings, state, log, observers, flags=flags, wait=stop.wait))
         if engine is None:
             return False
         if settings.once:
@@ -92,7 +101,7 @@ def build(  # noqa: PLR0913 - the parts that the process has when it starts
     settings: Settings,
     state: StateDirectory,
     log: Log,
-    seen: Presence,
+    observers: Observers,
     *,
     flags: Mapping[str, Any] = MappingProxyType({}),
     wait: Callable[[float], bool] | None = None,
@@ -103,14 +112,14 @@ def build(  # noqa: PLR0913 - the parts that the process has when it starts
         settings: the settings.
         state: the state directory.
         log: where events go.
-        seen: who hears of what it does.
+        observers: who hears of what it does.
         flags: what the command line said.
         wait: waits for so many seconds, and returns whether it was told to stop.
 
     Raises:
         EdgeDeltaError: if something that is needed is not there.
     """
-    source = ReadAhead(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
+    source = _source(settings)
     if not source.keyed_by_rowid:
         log.warning(Event.NO_ROWID, table=source.table, order_by=source.timestamp.name if source.timestamp else None)
     node_id = _node_id(settings, state, source, new_node=bool(flags.get("new_node")))
@@ -118,12 +127,7 @@ def build(  # noqa: PLR0913 - the parts that the process has when it starts
     lanes = lanes_of(settings, parts)
     for lane in lanes:
         _take_over(lane, source, state, log)
-    seen.about(source, node_id)
-    listeners = [*seen.listeners]
-    if sys.stderr.isatty():
-        from edge_delta.device.progress import Bar  # noqa: PLC0415
-
-        listeners.append(Bar().record)
+    observers.opened(source, node_id)
     watch = SettingsWatch(settings, flags, log, check=lambda wanted: lanes_of(wanted, parts))
 
     def reload(running: Sequence[Lane]) -> tuple[Sequence[Lane], Pace] | None:
@@ -132,12 +136,12 @@ def build(  # noqa: PLR0913 - the parts that the process has when it starts
             return None
         before, after = changed
         lanes = switched(running, before, after, parts)
-        seen.changed(after)
+        observers.set_to(before, after)
         watch.taken_over()  # not before all of it is done: what fails for the moment is tried again
         return lanes, pace_of(after)
 
     pace = pace_of(settings)
-    return Engine(source, lanes, pace, log=log, listeners=listeners, observers=seen.observers, reload=reload)
+    return Engine(parts.reader, lanes, pace, log=log, observer=observers, reload=reload)
 
 
 def pace_of(settings: Settings) -> Pace:
@@ -226,12 +230,6 @@ def _problems(settings: Settings, name: str, source: SQLiteSource) -> list[str]:
 
 def _lane(settings: Settings, name: str, parts: Parts) -> Lane:
     traits = TRAITS[name]
-    lane: type[Lane] = Lane
-    marks: tuple[Mark, ...] = COMMON_MARKS
-    if traits.windowed:
-        from edge_delta.delivery.windows import WindowLane  # noqa: PLC0415
-
-        lane, marks = WindowLane, tuple(Mark)
     table = parts.source.table
     sink = sink_for(
         settings,
@@ -239,7 +237,7 @@ def _lane(settings: Settings, name: str, parts: Parts) -> Lane:
         parts.node_id,
         table,
         append_only=traits.append_only,
-        marks=marks,
+        marks=tuple(Mark) if traits.windowed else COMMON_MARKS,
         notes=_privacy_policy(settings, name),
         wait=parts.wait,
     )
@@ -253,19 +251,22 @@ def _lane(settings: Settings, name: str, parts: Parts) -> Lane:
         marks=(),
         wait=parts.wait,
     )
-    return lane(
-        name,
-        source=parts.source,
-        load_mode=lambda: modes.load(name, settings),
-        sink=sink,
-        rejects=rejects,
-        node_id=parts.node_id,
-        stop_on_reset=settings.on_source_reset == "stop",
-        keepers=_keepers(settings, sink, rejects, parts.log),
-        urgent=settings.emergency.min_pause if traits.urgent else None,
-        now=now,
-        log=parts.log,
-    )
+    tables = Tables(parts.opened(sink), parts.opened(rejects), _keepers(settings, sink, rejects, parts.log))
+    device = Device(parts.node_id, now, parts.log, settings.on_source_reset == "stop")
+    route = Route(name, parts.source, lambda: modes.load(name, settings), tables, device)
+    urgent = settings.emergency.min_pause if traits.urgent else None
+    return Lane(route, parts.reader, partial(_writing, settings), urgent=urgent)
+
+
+def _writing(settings: Settings, route: Route) -> Writing:
+    """What writes the batches of a route; imported when there are some."""
+    if route.traits.windowed:
+        from edge_delta.delivery.windows import Windows  # noqa: PLC0415 - Polars
+
+        return Windows(route, chunk=settings.max_batch_size)
+    from edge_delta.delivery.rows import Rows  # noqa: PLC0415 - Polars
+
+    return Rows(route)
 
 
 def _keepers(settings: Settings, sink: DeltaSink, rejects: DeltaSink, log: Log) -> tuple[Keeper, Keeper] | None:

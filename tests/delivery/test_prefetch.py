@@ -16,7 +16,7 @@ from edge_delta.delivery import fitting
 from edge_delta.delivery.prefetch import ReadAhead
 from edge_delta.settings import load as config
 from edge_delta.sinks.delta.types import to_delta
-from edge_delta.source import Database
+from edge_delta.source import Database, SQLiteSource
 from edge_delta.topology import build as app
 from tests.support.inprocess import deliver
 
@@ -35,25 +35,26 @@ def backlog(sensor):
 def test_batches_come_in_the_order_of_their_rowids_whoever_reads_them(backlog):
     database = Database(backlog.path)
     with closing(database):
-        source, cursor, ids = ReadAhead(database), Cursor(), []
-        while (batch := source.read_after(cursor, limit=5_000, upto=ROWS)) is not None:
+        reader, cursor, ids = ReadAhead(SQLiteSource(database)), Cursor(), []
+        while (found := reader.read_after(cursor, lambda _batch: None, limit=5_000, upto=ROWS)) is not None:
+            batch, _ = found
             assert batch.rows <= 5_000
             ids += batch.frame["_rowid"].to_list()
             cursor = batch.cursor
-        source.reopen()
+        reader.reopen()
     assert ids == [i for i in range(1, ROWS + 1) if not GAP[0] <= i <= GAP[1]]
 
 
-def test_a_batch_is_prepared_once_and_by_what_was_given_for_it(backlog):
+def test_a_batch_that_is_read_ahead_is_worked_on_once_by_what_was_given_for_it(backlog):
     seen = []
     database = Database(backlog.path)
     with closing(database):
-        source, cursor = ReadAhead(database), Cursor()
+        reader, cursor = ReadAhead(SQLiteSource(database)), Cursor()
         for _ in range(4):
-            batch = source.read_after(cursor, limit=2_000, upto=ROWS, prepare=lambda b: seen.append(b) or len(seen))
-            assert batch.prepared is not None
+            batch, done = reader.read_after(cursor, lambda b: seen.append(b) or len(seen), limit=2_000, upto=ROWS)
+            assert done is not None
             cursor = batch.cursor
-        source.reopen()
+        reader.reopen()
     assert len({b.first_rowid for b in seen}) == len(seen)
 
 
@@ -64,16 +65,18 @@ def lane(backlog, folder, tmp_path):
     flags = {"sqlite": str(backlog.path), "table_path": folder.base, "state_dir": str(tmp_path / "state")}
     settings = config.load(flags | {"processing_mode": "schematized"}, environment={})
     with closing(database):
-        parts = app.Parts(ReadAhead(database), "n1", telemetry.configure(stream=io.StringIO()))
+        parts = app.Parts(SQLiteSource(database), "n1", telemetry.configure(stream=io.StringIO()))
         yield app.lanes_of(settings, parts)[0]
-        parts.source.reopen()
+        parts.reader.reopen()
 
 
 @pytest.fixture
 def made(monkeypatch):
     """Where the batches begin that a mode was applied to."""
-    begins, really = [], fitting.made
-    monkeypatch.setattr(fitting, "made", lambda batch, *rest: begins.append(batch.first_rowid) or really(batch, *rest))
+    begins, really = [], fitting.process
+    monkeypatch.setattr(
+        fitting, "process", lambda batch, *rest: begins.append(batch.first_rowid) or really(batch, *rest)
+    )
     return begins
 
 
@@ -102,7 +105,7 @@ def test_what_was_prepared_for_one_mode_never_reaches_another(backlog, folder, t
     log = telemetry.configure(stream=io.StringIO())
     database = Database(backlog.path)
     with closing(database):
-        parts = app.Parts(ReadAhead(database), "n1", log)
+        parts = app.Parts(SQLiteSource(database), "n1", log)
         flags = {"sqlite": str(backlog.path), "table_path": folder.base, "state_dir": str(tmp_path / "state")}
         raw, schematized = (
             app.lanes_of(config.load(flags | {"processing_mode": mode}, environment={}), parts)[0]
@@ -114,7 +117,7 @@ def test_what_was_prepared_for_one_mode_never_reaches_another(backlog, folder, t
             raw.cursor()
         )  # as when the mode is changed on the way: the next batches are read already
         schematized.step(limit=2_000, upto=ROWS)
-        parts.source.reopen()
+        parts.reader.reopen()
     written = folder.read("_1_schematized").sort("reading_id")
     assert written["reading_id"].to_list() == list(range(4_001, 6_001))
     assert written.schema["timestamp"] == pl.Datetime("us", "UTC")

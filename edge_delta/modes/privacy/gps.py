@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from edge_delta.core.model import TELLS_A_PLACE
-from edge_delta.modes.base import Plan, Rule
+from edge_delta.core.plan import Plan, Rule
 from edge_delta.modes.privacy.displacement import Fuzzing
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class Gps:
         on_globe = north.is_between(-90, 90) & east.is_between(-180, 180)
         incomplete = north.is_null() != east.is_null()
         reason = "coordinates that are not on the globe, or one without the other, cannot be displaced"
-        checked = plan.but(Rule("coordinates", latitude, reason, incomplete | ~on_globe))
-        return checked.changed(
+        checked = plan.with_rules(Rule("coordinates", latitude, reason, incomplete | ~on_globe))
+        return checked.with_frame(
             self.fuzzing.displaced(checked.frame, sensor=sensor, latitude=latitude, longitude=longitude)
         )
 

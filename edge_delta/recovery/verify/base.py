@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from edge_delta.core.model import Cursor
-    from edge_delta.modes.base import Mode
+    from edge_delta.core.ports import Mode, Sink, Source
     from edge_delta.modes.traits import Traits
     from edge_delta.recovery.verify.report import Report
-    from edge_delta.sinks.delta.sink import DeltaSink
-    from edge_delta.source import SQLiteSource
 
 ROWS = 100_000
 """Rows that are held at a time."""
@@ -44,10 +42,10 @@ class Parts:
     """
 
     name: str
-    source: SQLiteSource
+    source: Source
     mode: Mode
-    sink: DeltaSink
-    rejects: DeltaSink
+    sink: Sink
+    rejects: Sink
     node_id: str
     now: Callable[[], datetime]
     ignore: frozenset[str] = frozenset()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor
+from edge_delta.core.plan import ROWID, LastValues
 from edge_delta.delivery import fitting
-from edge_delta.modes.base import ROWID, LastValues
 from edge_delta.modes.schematized import STANDARD
 from edge_delta.recovery.verify.base import ROWS, Parts, begins, bisected, checksum, same_source, tells_a_place
 from edge_delta.recovery.verify.report import Checked, Report

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
+from edge_delta.core.plan import ROWID
 from edge_delta.delivery import fitting
 from edge_delta.modes.aggregated import COUNT, FIRST_ID, LAST_ID, WINDOW, Aggregated
-from edge_delta.modes.base import ROWID
 from edge_delta.recovery.verify.base import ROWS, Parts, begins, checksum, same_source, tells_a_place
 from edge_delta.recovery.verify.report import Checked, Report
 

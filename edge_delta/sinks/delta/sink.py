@@ -128,6 +128,17 @@ class DeltaSink:
 
         return to_polars(self.schema())
 
+    def columns_later(self) -> Callable[[], dict[str, pl.DataType | None]]:
+        """`columns` as of now, for another thread and for one that has not imported Polars yet."""
+        schema = self.schema()
+
+        def columns() -> dict[str, pl.DataType | None]:
+            from edge_delta.sinks.delta.types import to_polars  # noqa: PLC0415 - Polars
+
+            return to_polars(schema)
+
+        return columns
+
     def query(self, sql: str) -> pl.DataFrame:
         """The result of SQL over the table, which is called ``t`` in it.
 

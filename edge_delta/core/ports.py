@@ -1,0 +1,245 @@
+"""The ports: what delivery, device and recovery ask of the parts that they work with.
+
+`edge_delta.source.SQLiteSource` is a `Source`, `edge_delta.sinks.delta.sink.DeltaSink` a `Sink`,
+`edge_delta.sinks.delta.upkeep.Keeper` an `Upkeep`, each module of `edge_delta.modes` has a `Mode`, and who hears of a
+run is an `Observer`. mypy holds it, where `edge_delta.topology` puts them together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    import polars as pl
+
+    from edge_delta.core.errors import TransientError
+    from edge_delta.core.model import Batch, Column, Commit, Context, Cursor, Layout, Rejection, Step, Waiting
+    from edge_delta.core.plan import LastValues, Plan, TableQuery
+
+
+class Source(Protocol):
+    """One table on the device, read in the order of a key."""
+
+    @property
+    def table(self) -> str:
+        """The table's name."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns, as they were when last looked at."""
+
+    @property
+    def timestamp(self) -> Column | None:
+        """The column with the reading's time."""
+
+    @property
+    def layout(self) -> Layout:
+        """What is known of the columns."""
+
+    @property
+    def keyed_by_rowid(self) -> bool:
+        """False where rows can only be read in the order of their time."""
+
+    # -- cheap questions, the same for any size of table
+
+    def changed(self) -> bool:
+        """Whether another process wrote since the last call."""
+
+    def moved(self) -> bool:
+        """Whether the path names another file now; what is open can still be read to its end."""
+
+    def waiting(self, cursor: Cursor) -> Waiting:
+        """What lies behind the cursor."""
+
+    def verify(self, cursor: Cursor) -> None:
+        """Check that the source is still the one that the cursor belongs to.
+
+        Raises:
+            SourceReset: if it is not.
+        """
+
+    def placed(self, cursor: Cursor, rowid: int) -> Cursor:
+        """The cursor at a row, with what tells that row again."""
+
+    def reopen(self) -> None:
+        """Close the file; the next read opens the one that is there then."""
+
+    # -- rows
+
+    def read_after(self, cursor: Cursor, *, limit: int, upto: int | None = None) -> Batch | None:
+        """At most ``limit`` rows behind the cursor, in the order of their keys; None where there are none.
+
+        Raises:
+            SourceReset: if the row at the cursor is not the one that was delivered.
+            SourceUnavailable: if the database cannot be read now.
+        """
+
+    def read_ids(self, rowids: Sequence[int]) -> Batch | None:
+        """Those of the rows that are still there; None if none is."""
+
+    def between(self, after: int, upto: int) -> tuple[int | None, int | None, int]:
+        """The first and the last key behind one and up to another, and how many rows have one of those."""
+
+    def first_since(self, time: datetime, *, upto: int) -> int | None:
+        """The lowest key, up to one, of a row that is not older than a time. Visits all rows."""
+
+    def last_values(
+        self,
+        sensor: Column | None,
+        columns: Mapping[str, tuple[Column, float | None, float | None]],
+        *,
+        upto: int,
+    ) -> pl.DataFrame:
+        """Each sensor's last value within limits, by column. Visits all rows."""
+
+
+class Sink(Protocol):
+    """One table that rows go to, with the cursor in the same commit."""
+
+    @property
+    def uri(self) -> str:
+        """The table's address."""
+
+    def exists(self) -> bool:
+        """Whether there is a table at the address."""
+
+    def committed(self) -> Cursor | None:
+        """Where the table's log says that this source stands; None if it has nothing of it."""
+
+    def columns(self) -> dict[str, pl.DataType | None]:
+        """The table's columns as frame types, none if there is no table."""
+
+    def columns_later(self) -> Callable[[], dict[str, pl.DataType | None]]:
+        """`columns` as of now, for another thread and for one that has not imported Polars yet."""
+
+    def version(self) -> int | None:
+        """The table's version as of the last look at it."""
+
+    def files(self) -> tuple[int, int]:
+        """How many data files the table has, and their bytes."""
+
+    def query(self, sql: str) -> pl.DataFrame:
+        """The result of SQL over the table, which is called ``t`` in it."""
+
+    def check(self, frame: pl.DataFrame) -> None:
+        """Whether the table could take these rows.
+
+        Raises:
+            SchemaMismatch: if not.
+        """
+
+    def append(self, frame: pl.DataFrame, cursor: Cursor, *, replacing: str | None = None) -> Commit:
+        """Rows and cursor in one commit.
+
+        Args:
+            frame: the rows; may be empty.
+            cursor: where the source stands after them.
+            replacing: SQL condition of rows that go in the same commit; all rows of ``frame`` must meet it.
+
+        Raises:
+            CommitConflict: if another commit of this source came first, or ours was stored unheard.
+            SchemaMismatch: if the table cannot take the rows.
+            StorageUnavailable: if the store did not take it.
+        """
+
+    def update(self, values: Mapping[str, str], where: str) -> None:
+        """Set columns of the rows that meet a condition; values and condition are SQL."""
+
+    def forget(self) -> None:
+        """Drop what is cached; the next call reads the log again."""
+
+
+class Upkeep(Protocol):
+    """Who looks after a table."""
+
+    def committed(self) -> bool:
+        """Count a commit, and look after the table if that is due; whether it was changed."""
+
+
+class Mode(Protocol):
+    """A processing mode. What it is whatever its settings are stands in `edge_delta.modes.traits`."""
+
+    @property
+    def name(self) -> str:
+        """The mode's name."""
+
+    @property
+    def filled(self) -> frozenset[str]:
+        """The columns in which it may put a value where the source has none."""
+
+    @property
+    def draws_places(self) -> bool:
+        """Whether it displaces coordinates at random, so that no second run gives the same."""
+
+    def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
+        """The batch as the mode's table holds it. Collects nothing and works on a frame without rows."""
+
+    def problems(self, layout: Layout) -> list[str]:
+        """What in the mode's settings cannot work with this source."""
+
+    def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
+        """Rejected rows without what the mode's table does not show."""
+
+    # A mode that looks back behind the batch has a memory, which can be had again from the source or the table.
+
+    def wanted(self, layout: Layout, context: Context) -> LastValues | TableQuery | None:
+        """What to fetch before the first batch; None if this mode, as it is set, does not look back."""
+
+    def remembered(self, memory: pl.DataFrame, batch: pl.DataFrame, kept: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+        """The memory after a batch: of the same form, and not larger than one row a sensor (and rule)."""
+
+    def forgetful(self) -> Mode:
+        """The same mode without what depends on rows of its table that came before."""
+
+
+class Observer(Protocol):
+    """Hears what the engine does. None of its methods may raise or take long."""
+
+    def opened(self, source: Source, node_id: str) -> None:
+        """The source is open, and it is known which device this is."""
+
+    def settled(self, step: Step, waiting: Waiting) -> None:
+        """One batch is in its tables; ``waiting`` is what was there when the round began and is still to come."""
+
+    def cycled(self, pause: float | None) -> None:
+        """All that was there is delivered; the next cycle begins in ``pause`` seconds, None if there is none."""
+
+    def alive(self) -> None:
+        """The engine waits for the next cycle; said every few seconds."""
+
+    def failed(self, error: TransientError, failures: int, pause: float) -> None:
+        """Something is unavailable; it is tried again in ``pause`` seconds."""
+
+    def recovered(self) -> None:
+        """It works again."""
+
+    def settings_changed(self, keys: Sequence[str]) -> None:
+        """Other settings are in force since now."""
+
+
+class SilentObserver:
+    """An `Observer` that does nothing; the base of those that care for some of it."""
+
+    def opened(self, source: Source, node_id: str) -> None:
+        """Nothing."""
+
+    def settled(self, step: Step, waiting: Waiting) -> None:
+        """Nothing."""
+
+    def cycled(self, pause: float | None) -> None:
+        """Nothing."""
+
+    def alive(self) -> None:
+        """Nothing."""
+
+    def failed(self, error: TransientError, failures: int, pause: float) -> None:
+        """Nothing."""
+
+    def recovered(self) -> None:
+        """Nothing."""
+
+    def settings_changed(self, keys: Sequence[str]) -> None:
+        """Nothing."""

@@ -1,0 +1,135 @@
+"""A route: from one table of a source, through one mode, to the mode's table and the rejected one."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_delta.core.events import Event, Log
+from edge_delta.core.model import Context, Refused
+from edge_delta.modes.traits import TRAITS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from edge_delta.core.model import Cursor, Rejection
+    from edge_delta.core.ports import Mode, Sink, Source, Upkeep
+    from edge_delta.modes.traits import Traits
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What is the same on all routes of a process.
+
+    Attributes:
+        node_id: this device.
+        now: the clock, in UTC.
+        log: where events go.
+        stop_on_reset: whether a replaced source stops the process instead of starting a new generation.
+    """
+
+    node_id: str
+    now: Callable[[], datetime]
+    log: Log
+    stop_on_reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Where a route ends.
+
+    Attributes:
+        sink: the mode's table.
+        rejects: the rejected table.
+        keepers: those who look after the two, if this process does.
+    """
+
+    sink: Sink
+    rejects: Sink
+    keepers: tuple[Upkeep, Upkeep] | None = None
+
+
+class Route:
+    """From one source table through one mode to its tables.
+
+    Args:
+        name: the mode's name.
+        source: where rows come from.
+        load_mode: builds the mode; called when the first batch is there.
+        tables: where they go.
+        device: what is the same on all routes.
+    """
+
+    def __init__(
+        self, name: str, source: Source, load_mode: Callable[[], Mode], tables: Tables, device: Device
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.tables = tables
+        self.device = device
+        self._load_mode = load_mode
+        self._mode: Mode | None = None
+        self._loading = threading.Lock()
+
+    @property
+    def traits(self) -> Traits:
+        """What the mode is."""
+        return TRAITS[self.name]
+
+    @property
+    def sink(self) -> Sink:
+        """The mode's table."""
+        return self.tables.sink
+
+    def mode(self) -> Mode:
+        """The mode; built when it is first asked for, by whichever thread."""
+        with self._loading:
+            if self._mode is None:
+                self._mode = self._load_mode()
+            return self._mode
+
+    def context(self, generation: int) -> Context:
+        """What the mode may know, without a memory."""
+        return Context(self.device.node_id, generation, self.device.now(), self.source.table)
+
+    def forget(self) -> None:
+        """Drop what is cached of the tables; their logs decide again."""
+        self.sink.forget()
+        self.tables.rejects.forget()
+
+    # -- commits beside the mode's own
+
+    def refuse(self, rejected: list[Rejection], cursor: Cursor) -> Refused:
+        """Write rejected rows, before the rows that are kept. What is there already of this batch is not written again.
+
+        Args:
+            rejected: the batch's rejected rows.
+            cursor: where the batch ends.
+        """
+        rejects = self.tables.rejects
+        stands = rejects.committed() if rejected else None
+        if stands is not None and stands.generation == cursor.generation:
+            rejected = [r for r in rejected if r.rowid > stands.rowid]
+        if not rejected:
+            return Refused()
+        from edge_delta.sinks.rejected import as_frame  # noqa: PLC0415 - Polars, and only for what is rejected
+
+        shown = self.mode().redacted(rejected, self.source.layout)
+        context = self.context(cursor.generation)
+        commit = rejects.append(as_frame(shown, context, mode=self.name, source_table=self.source.table), cursor)
+        if self.tables.keepers is not None and self.tables.keepers[1].committed():
+            rejects.forget()
+        self._tell_of(shown, commit.table, commit.bytes)
+        return Refused(len(shown), commit.bytes, Counter(r.rule for r in shown))
+
+    def _tell_of(self, rejected: list[Rejection], table: str, size: int) -> None:
+        by = dict(Counter(f"{r.rule}: {r.column}" for r in rejected))
+        self.device.log.warning(Event.ROWS_REJECTED, table=table, mode=self.name, rows=len(rejected), bytes=size, by=by)
+
+    def look_after(self) -> None:
+        """Count a commit to the mode's table, and compact it when that is due."""
+        if self.tables.keepers is not None and self.tables.keepers[0].committed():
+            self.sink.forget()  # its handle knows the files that were there before

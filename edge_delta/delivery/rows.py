@@ -1,0 +1,133 @@
+"""Batches written as rows: what the mode makes of each row, in one commit a batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Mark, Step
+from edge_delta.core.plan import LastValues, TableQuery
+from edge_delta.delivery import fitting
+from edge_delta.delivery.prepared import Prepared
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_delta.delivery.fitting import Processed
+    from edge_delta.delivery.route import Route
+
+
+class Rows:
+    """See `edge_delta.delivery.lane.Writing`.
+
+    Args:
+        route: from where to where.
+    """
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._memory: pl.DataFrame | None = None
+
+    def forget(self) -> None:
+        """The memory is had again from the source or the table."""
+        self._memory = None
+
+    def source_gone(self) -> None:
+        """What was before in another source is not before the rows of this one."""
+        self._memory = None
+
+    def finish(self, _cursor: Cursor) -> Commit | None:
+        """Nothing: a row that was delivered depends on nothing."""
+
+    # -- one batch
+
+    def prepare(self, batch: Batch, columns: Mapping[str, pl.DataType | None]) -> Prepared | None:
+        """All but writing, unless the mode looks back at what comes before the batch."""
+        mode, context = self._route.mode(), self._route.context(batch.cursor.generation)
+        if mode.wanted(batch.layout, context) is not None:
+            return None
+        return Prepared(mode, batch.cursor, fitting.process(batch, mode, columns, context))
+
+    def deliver(self, batch: Batch, prepared: Prepared | None, before: Cursor) -> Step:
+        """Rejected rows first, then the others."""
+        route, mode = self._route, self._route.mode()
+        context = self._context(batch.cursor.generation, before)
+        processed = self._processed(batch, prepared, context)
+        rejected = [*batch.rejected, *processed.rejected]
+        refused = route.refuse(rejected, batch.cursor)
+        commit = route.sink.append(processed.kept, batch.cursor) if processed.kept.height else None
+        if context.memory is not None:
+            self._memory = mode.remembered(context.memory, processed.frame, processed.kept, batch.layout)
+        return Step(
+            mode=route.name,
+            table=route.sink.uri,
+            read=batch.rows,
+            rejected=len(rejected),
+            refused=refused,
+            commit=commit,
+            first_rowid=batch.first_rowid,
+            cursor=batch.cursor,
+            last_time=processed.last_time,
+        )
+
+    def _processed(self, batch: Batch, prepared: Prepared | None, context: Context) -> Processed:
+        """What the mode makes of the batch: what was prepared, if the same would come of it now."""
+        mode, columns = self._route.mode(), self._route.sink.columns()
+        if prepared is not None and prepared.suits(mode, batch.cursor, columns):
+            return prepared.processed
+        return fitting.process(batch, mode, columns, context)
+
+    # -- what the mode looks back at
+
+    def _context(self, generation: int, before: Cursor) -> Context:
+        context = self._route.context(generation)
+        if self._memory is None:
+            request = self._route.mode().wanted(self._route.source.layout, context)
+            self._memory = None if request is None else self._recalled(request, before)
+        return context if self._memory is None else replace(context, memory=self._memory)
+
+    def _recalled(self, request: LastValues | TableQuery, before: Cursor) -> pl.DataFrame:
+        """What the mode looks back at, as it is before the next batch."""
+        sink = self._route.sink
+        if isinstance(request, LastValues):
+            schema = {"sensor_id": pl.String(), **request.dtypes}
+            columns = {name: (column, *request.limits[name]) for name, column in request.columns.items()}
+            values = self._route.source.last_values(request.sensor, columns, upto=before.rowid)
+        else:
+            schema = dict(request.schema)
+            values = sink.query(request.sql) if sink.exists() else pl.DataFrame(schema=schema)
+        return values.select(pl.col(name).cast(dtype, strict=False) for name, dtype in schema.items())
+
+    # -- positions
+
+    def adopted(self, cursor: Cursor, _stands: Cursor | None) -> Cursor:
+        """The rows up to there went to another mode's table."""
+        return replace(cursor, marks=adopted_marks(cursor))
+
+    def rewound(self, cursor: Cursor) -> Cursor:
+        """The cursor as it is."""
+        return cursor
+
+    def no_rows(self) -> pl.DataFrame:
+        """The table's columns, or those that the mode would make one with."""
+        return empty_like(self._route) if self._route.sink.exists() else self._made_of_nothing()
+
+    def _made_of_nothing(self) -> pl.DataFrame:
+        route = self._route
+        nothing = fitting.blank(route.source.columns)
+        plan = route.mode().plan(nothing.lazy(), route.source.layout, route.context(0))
+        return fitting.split(plan, nothing)[0]
+
+
+def adopted_marks(cursor: Cursor) -> dict[str, int]:
+    """The marks of another mode's cursor that matter in any mode, with where this one's own rows begin."""
+    since = {name: n for name, n in cursor.marks.items() if name in (Mark.SINCE, Mark.SINCE_ROWID)}
+    return since if cursor.rowid == BEFORE_FIRST else {**since, Mark.BEGINS: cursor.rowid}
+
+
+def empty_like(route: Route) -> pl.DataFrame:
+    """A frame without rows in the columns of the route's table."""
+    columns = route.sink.columns()
+    return pl.DataFrame(schema={name: dtype for name, dtype in columns.items() if dtype is not None})
