@@ -15,7 +15,7 @@ from edge_delta.ask.output import write
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
 from edge_delta.device.state import MIRROR, kept_node_id
 from edge_delta.sinks import address as storage
-from edge_delta.topology import build as app
+from edge_delta.topology.tables import UNKNOWN, DeviceTables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,17 +86,8 @@ class Tables:
         self.source_table = settings.sqlite_table_name or mirror.get("source_table")
         base = storage.address(settings.table_path, node_id=node_id or "").rpartition("/")[2]
         suffixes = {**modes.SUFFIXES, "rejected": modes.REJECTED_SUFFIX}
-        self.sinks: dict[str, DeltaSink] = {
-            base + suffix: app.sink_for(
-                settings,
-                suffix,
-                node_id or "unknown",
-                self.source_table or "unknown",
-                part=next(iter(settings.processing_mode)) if mode == "rejected" else "",
-                marks=(),
-            )
-            for mode, suffix in suffixes.items()
-        }
+        tables = DeviceTables(settings, node_id or UNKNOWN, self.source_table or UNKNOWN)
+        self.sinks: dict[str, DeltaSink] = {base + suffix: tables.sink(suffix) for suffix in suffixes.values()}
         self.modes = {base + suffix: mode for mode, suffix in suffixes.items()}
 
     def existing(self) -> list[str]:

@@ -228,10 +228,10 @@ def _query(options: argparse.Namespace) -> int:
 def _maintain(options: argparse.Namespace) -> int:
     settings = _load(options)
     from edge_delta.core import events as telemetry  # noqa: PLC0415
-    from edge_delta.topology import build as app  # noqa: PLC0415
+    from edge_delta.topology import commands  # noqa: PLC0415
 
     columns = [name for name in (options.z_order or "").split(",") if name]
-    reports = app.maintain(settings, telemetry.configure(verbose=options.verbose), z_order=columns)
+    reports = commands.maintain(settings, telemetry.configure(verbose=options.verbose), z_order=columns)
     if options.json:
         print(json.dumps({table: asdict(report) if report else None for table, report in reports.items()}))
         return 0
@@ -261,9 +261,9 @@ def _load_for_readers(options: argparse.Namespace) -> Settings:
 def _replay(options: argparse.Namespace) -> int:
     settings = _load(options)
     from edge_delta.core import events as telemetry  # noqa: PLC0415
-    from edge_delta.topology import build as app  # noqa: PLC0415
+    from edge_delta.topology import commands  # noqa: PLC0415
 
-    outcomes = app.replay(settings, telemetry.configure(verbose=options.verbose))
+    outcomes = commands.replay(settings, telemetry.configure(verbose=options.verbose))
     if options.json:
         print(json.dumps({name: {"tried": o.tried, "passed": o.passed} for name, o in outcomes.items()}))
     for name, outcome in outcomes.items() if not options.json else ():
@@ -274,10 +274,10 @@ def _replay(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     settings = _load(options)
     from edge_delta.core import events as telemetry  # noqa: PLC0415
-    from edge_delta.topology import build as app  # noqa: PLC0415
+    from edge_delta.topology import commands  # noqa: PLC0415
 
     columns = [name for name in (options.ignore or "").split(",") if name]
-    reports = app.verify(settings, telemetry.configure(verbose=options.verbose), ignore=columns)
+    reports = commands.verify(settings, telemetry.configure(verbose=options.verbose), ignore=columns)
     equal = all(report.equal for report in reports)
     if options.json:
         print(json.dumps({"equal": equal, "tables": [report.as_json() for report in reports]}, default=str))
@@ -289,8 +289,8 @@ def _verify(options: argparse.Namespace) -> int:
 def _reset(options: argparse.Namespace) -> int:
     settings = _load(options)
     from edge_delta.core import events as telemetry  # noqa: PLC0415
-    from edge_delta.recovery.reset import Target  # noqa: PLC0415
-    from edge_delta.topology import build as app  # noqa: PLC0415
+    from edge_delta.recovery.reset import Destination  # noqa: PLC0415
+    from edge_delta.topology import commands  # noqa: PLC0415
 
     def agreed(plans: Sequence[object]) -> bool:
         print("\n".join(map(str, plans)) or "nothing was delivered yet, so there is nothing to deliver again")
@@ -300,8 +300,8 @@ def _reset(options: argparse.Namespace) -> int:
             raise ConfigurationError("reset asks before it acts, and there is no terminal", "Pass --yes")
         return input("Deliver these rows again? [y/N] ").strip().lower() in ("y", "yes")
 
-    target = Target(options.to_id, options.to_time)
-    done = app.reset(settings, telemetry.configure(verbose=options.verbose), target, agreed=agreed)
+    destination = Destination(options.to_id, options.to_time)
+    done = commands.reset(settings, telemetry.configure(verbose=options.verbose), destination, agreed=agreed)
     print("done; the next run delivers them" if done else "nothing was changed")
     return 0 if done else 1
 

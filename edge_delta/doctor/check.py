@@ -15,7 +15,8 @@ from edge_delta.device.health import Verdict, duration, examine
 from edge_delta.device.state import is_held, kept_node_id, read_mirror
 from edge_delta.doctor.findings import Finding, Level, failed, ok, warning
 from edge_delta.doctor.probe import probed
-from edge_delta.doctor.rehearsal import UNKNOWN, Stage
+from edge_delta.doctor.rehearsal import Stage
+from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

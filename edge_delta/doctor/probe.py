@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, NoSpace
 from edge_delta.device.state import is_full, kept_node_id
 from edge_delta.doctor.findings import Finding, failed, ok, warning
-from edge_delta.doctor.rehearsal import UNKNOWN
 from edge_delta.sinks import address as storage
+from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from edge_delta.core.events import Log
 from edge_delta.core.model import Commit, Cursor
 from edge_delta.device.state import kept_node_id
-from edge_delta.source import Database, SQLiteSource
-from edge_delta.topology import build as app
+from edge_delta.topology.lanes import Session, lanes_of, open_source
+from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from edge_delta.core.ports import Sink
     from edge_delta.delivery.lane import Lane
     from edge_delta.settings.sections import Settings
+    from edge_delta.source import SQLiteSource
 
-UNKNOWN = "unknown"
-"""Stands for the id of a device that has none yet."""
 _WIDTH = 120
 
 
@@ -130,12 +129,12 @@ class Stage:
     def __post_init__(self) -> None:
         settings = self.settings
         self.node_id = settings.node_id or kept_node_id(settings.state_dir) or UNKNOWN
-        self.source = SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
+        self.source = open_source(settings)
 
     def lanes(self) -> list[Lane]:
         """The lanes of all modes; they append nothing."""
         log = Log(io.StringIO(), lambda _event: "", verbose=False)
-        return app.lanes_of(self.settings, app.Parts(self.source, self.node_id, log, opened=Rehearsed))
+        return lanes_of(self.settings, Session(self.source, self.node_id, log, opened=Rehearsed))
 
     def rehearse(self, lane: Lane, *, limit: int) -> Rehearsal | None:
         """One mode's next batch; None if nothing waits.

@@ -55,7 +55,7 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold:
+class AlertLimits:
     """Alert strictly below ``min`` and strictly above ``max``."""
 
     min: float | None = None
@@ -81,7 +81,7 @@ class Emergency(Plain):
     keywords: tuple[str, ...] = ()
     keyword_columns: tuple[str, ...] | None = None
     keyword_severity: str = "critical"
-    thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    thresholds: Mapping[str, AlertLimits] = field(default_factory=dict)
     anomaly_severity: str | None = "medium"
     cooldown: float = 0.0
     name: str = "emergency"
@@ -215,7 +215,7 @@ class Emergency(Plain):
         return self.schema.redacted(rejections, layout)
 
 
-def _threshold(name: str, threshold: Threshold) -> list[Trigger]:
+def _threshold(name: str, threshold: AlertLimits) -> list[Trigger]:
     column = pl.col(name)
     found = []
     if threshold.max is not None:
@@ -264,7 +264,7 @@ def build(settings: Settings) -> Emergency:
         keywords=tuple({word.lower(): word for word in reversed(own.trigger_keywords)}.values())[::-1],
         keyword_columns=own.keyword_columns,
         keyword_severity=own.keyword_severity,
-        thresholds={n: Threshold(t.min, t.max, t.severity) for n, t in own.severity_thresholds.items()},
+        thresholds={n: AlertLimits(t.min, t.max, t.severity) for n, t in own.severity_thresholds.items()},
         anomaly_severity=own.anomaly_severity if own.anomaly_flag else None,
         cooldown=own.cooldown,
     )

@@ -11,7 +11,7 @@ import polars as pl
 from edge_delta.core.plan import ROWID, LastValues, Plan, Rule
 from edge_delta.modes import schematized
 from edge_delta.modes.base import Plain, columns_of
-from edge_delta.modes.schematized import STANDARD, Limits, Schematized
+from edge_delta.modes.schematized import STANDARD, Range, Schematized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from edge_delta.core.model import Context, Layout, Rejection
     from edge_delta.settings.sections import Settings
 
-IMPOSSIBLE: dict[str, Limits] = {
+IMPOSSIBLE: dict[str, Range] = {
     # Absolute zero in degrees Celsius; in Fahrenheit or Kelvin no place on Earth comes near it either.
-    "temperature": Limits(min=-273.15),
-    "humidity": Limits(min=0, max=100),
-    "latitude": Limits(min=-90, max=90),
-    "longitude": Limits(min=-180, max=180),
+    "temperature": Range(min=-273.15),
+    "humidity": Range(min=0, max=100),
+    "latitude": Range(min=-90, max=90),
+    "longitude": Range(min=-180, max=180),
 }
 """What no sensor can have measured, whatever the unit. Pressure is in none: hPa, Pa and bar are all in use."""
 
@@ -45,7 +45,7 @@ class Sanitized(Plain):
     """
 
     schema: Schematized
-    ranges: Mapping[str, Limits] = field(default_factory=dict)
+    ranges: Mapping[str, Range] = field(default_factory=dict)
     missing: Mapping[str, Policy | tuple[float | str]] = field(default_factory=dict)
     columns: tuple[str, ...] | None = None
     future_tolerance: float = 86_400.0
@@ -162,7 +162,7 @@ class Sanitized(Plain):
         column = pl.col(name)
         if STANDARD.get(name) == pl.String():
             return column
-        return pl.when(~Limits(*self._limits(name)).exceeded(column) & column.cast(pl.Float64).is_finite()).then(column)
+        return pl.when(~Range(*self._limits(name)).exceeded(column) & column.cast(pl.Float64).is_finite()).then(column)
 
     def wanted(self, layout: Layout, _context: Context) -> LastValues | None:
         """See `Memory.wanted`: each sensor's last possible value of the columns that are filled forward."""
@@ -220,7 +220,7 @@ def _takes(dtype: pl.DataType, value: float | str) -> bool:
     return dtype.is_numeric() and not isinstance(value, str) and (dtype.is_float() or float(value).is_integer())
 
 
-def _range_text(limits: Limits) -> str:
+def _range_text(limits: Range) -> str:
     if limits.min is None:
         return f"above {limits.max:g}"
     if limits.max is None:
@@ -233,7 +233,7 @@ def build(settings: Settings) -> Sanitized:
     own = settings.sanitize
     return Sanitized(
         schema=schematized.build(settings, mode="sanitized"),
-        ranges={name: Limits(limits.min, limits.max) for name, limits in own.ranges.items()},
+        ranges={name: Range(limits.min, limits.max) for name, limits in own.ranges.items()},
         missing={name: policy if isinstance(policy, str) else (policy.fill,) for name, policy in own.missing.items()},
         columns=own.columns,
         future_tolerance=own.future_tolerance,

@@ -46,7 +46,7 @@ _TIME = "(time)"  # no column of a source can be called that, see `source.schema
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Range:
     """What counts as normal in a column, for sources that have no anomaly flag. Units are the source's."""
 
     min: float | None = None
@@ -73,7 +73,7 @@ class Schematized(Plain):
 
     rename: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
-    thresholds: Mapping[str, Limits] = field(default_factory=dict)
+    thresholds: Mapping[str, Range] = field(default_factory=dict)
     base: tuple[float, float] | None = None
     gps: gps.Gps | None = None
     name: str = "schematized"
@@ -200,7 +200,7 @@ def build(settings: Settings, *, mode: str = "schematized") -> Schematized:
     return Schematized(
         rename=own.rename,
         defaults=own.defaults,
-        thresholds={name: Limits(limits.min, limits.max) for name, limits in own.thresholds.items()},
+        thresholds={name: Range(limits.min, limits.max) for name, limits in own.thresholds.items()},
         base=base,
         gps=gps.of(settings, mode),
     )

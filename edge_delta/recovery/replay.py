@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from edge_delta.core.cells import from_json
-from edge_delta.core.model import Batch, Context, Cursor, Mark
+from edge_delta.core.model import Batch, Cursor, Mark
 from edge_delta.core.plan import ROWID
 from edge_delta.delivery import fitting
 from edge_delta.modes.base import DTYPES
-from edge_delta.modes.traits import TRAITS
 from edge_delta.source import cells
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
+    from collections.abc import Iterator
 
-    from edge_delta.core.ports import Mode, Sink, Source
+    from edge_delta.core.model import Context
+    from edge_delta.core.ports import Mode
+    from edge_delta.delivery.route import Route
 
 _ROWS_AT_ONCE = 5_000
 
@@ -41,24 +41,12 @@ class Replay:
     already are only marked.
 
     Args:
-        name: the mode's name.
-        source: the device's database.
-        mode: the mode as it is set now.
-        unfuzzed: the same mode without fuzzing, for rows from the rejected table: their coordinates are displaced.
-        sink: the mode's table.
-        rejects: the rejected table.
-        node_id: this device.
-        now: the clock.
+        route: the mode, its source and its tables.
+        unfuzzed: the mode without fuzzing, for rows from the rejected table: their coordinates are displaced.
     """
 
-    name: str
-    source: Source
-    mode: Mode
+    route: Route
     unfuzzed: Mode
-    sink: Sink
-    rejects: Sink
-    node_id: str
-    now: Callable[[], datetime]
 
     def run(self) -> Outcome:
         """Try all rejected rows of this device, table and mode that did not pass yet."""
@@ -71,14 +59,14 @@ class Replay:
     # -- what is to be tried
 
     def _mine(self) -> str:
-        texts = {"node_id": self.node_id, "source_table": self.source.table, "mode": self.name}
+        texts = {"node_id": self.route.device.node_id, "source_table": self.route.source.table, "mode": self.route.name}
         return " AND ".join(f"{name} = '{text.replace(chr(39), chr(39) * 2)}'" for name, text in texts.items())
 
     def _rejected(self) -> Iterator[tuple[int, pl.DataFrame]]:
         """Generations with their waiting rows (``reading_id``, ``row``), some thousand at a time."""
-        if not self.rejects.exists():
+        if not self.route.tables.rejects.exists():
             return
-        waiting = self.rejects.query(
+        waiting = self.route.tables.rejects.query(
             "SELECT source_generation, reading_id, max(row) AS row FROM t "
             f"WHERE {self._mine()} AND replayed_at IS NULL GROUP BY source_generation, reading_id "
             "ORDER BY source_generation, reading_id"
@@ -90,9 +78,9 @@ class Replay:
     # -- one chunk
 
     def _replayed(self, generation: int, rows: pl.DataFrame) -> int:
-        context = Context(self.node_id, generation, self.now(), self.source.table)
+        context = self.route.context(generation)
         fresh = self._from_source(generation, rows)
-        kept = [self._kept(self.mode, fresh, context)] if fresh is not None else []
+        kept = [self._kept(self.route.mode(), fresh, context)] if fresh is not None else []
         here = set(fresh.frame[ROWID]) | {r.rowid for r in fresh.rejected} if fresh is not None else set()
         gone = rows.filter(~pl.col("reading_id").is_in(list(here)))
         if gone.height:
@@ -105,22 +93,22 @@ class Replay:
         frames = [frame.filter(~pl.Series(passed).is_in(there)) for frame, passed in kept if passed]
         frame = pl.concat(frames, how="diagonal_relaxed")
         if frame.height:
-            self.sink.append(frame, self._counted())
-        stamp = f"arrow_cast('{self.now().isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+            self.route.sink.append(frame, self._counted())
+        stamp = f"arrow_cast('{self.route.device.now().isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
         listed = ", ".join(map(str, ids))
         where = f"{self._mine()} AND source_generation = {generation} AND reading_id IN ({listed})"
-        self.rejects.update({"replayed_at": stamp}, where)
+        self.route.tables.rejects.update({"replayed_at": stamp}, where)
         return len(ids)
 
     def _from_source(self, generation: int, rows: pl.DataFrame) -> Batch | None:
-        stands = self.sink.committed()
-        if stands is None or stands.generation != generation or not self.source.keyed_by_rowid:
+        stands = self.route.sink.committed()
+        if stands is None or stands.generation != generation or not self.route.source.keyed_by_rowid:
             return None
-        self.source.verify(stands)
-        return self.source.read_ids(rows["reading_id"].to_list())
+        self.route.source.verify(stands)
+        return self.route.source.read_ids(rows["reading_id"].to_list())
 
     def _from_rejected(self, rows: pl.DataFrame) -> Batch:
-        columns = self.source.columns
+        columns = self.route.source.columns
         found = [(rowid, from_json(row)) for rowid, row in rows.select("reading_id", "row").iter_rows()]
         fitting_rows = [
             {ROWID: rowid, **{c.alias: cells_.get(c.alias) for c in columns}}
@@ -128,25 +116,25 @@ class Replay:
             if cells.misfit(columns, {c.name: cells_.get(c.alias) for c in columns}) is None
         ]
         schema = {ROWID: pl.Int64(), **{c.alias: DTYPES[c.kind] for c in columns}}
-        return Batch(pl.DataFrame(fitting_rows, schema=schema, strict=False), (), Cursor(), 0, self.source.layout)
+        return Batch(pl.DataFrame(fitting_rows, schema=schema, strict=False), (), Cursor(), 0, self.route.source.layout)
 
     def _kept(self, mode: Mode, batch: Batch, context: Context) -> tuple[pl.DataFrame, list[int]]:
         """The rows that pass in the table's form, and their ids."""
-        plan = fitting.fitted(mode.plan(batch.frame.lazy(), batch.layout, context), self.sink.columns())
+        plan = fitting.fitted(mode.plan(batch.frame.lazy(), batch.layout, context), self.route.sink.columns())
         rows, _ = fitting.kept_rows(plan, batch.frame)
         return rows.drop(ROWID), rows[ROWID].to_list()
 
     def _delivered(self, generation: int, ids: list[int]) -> list[int]:
-        if not self.sink.exists():
+        if not self.route.sink.exists():
             return []
-        key = TRAITS[self.name].key
-        node = self.node_id.replace("'", "''")
-        found = self.sink.query(
+        key = self.route.traits.key
+        node = self.route.device.node_id.replace("'", "''")
+        found = self.route.sink.query(
             f"SELECT {key} AS id FROM t WHERE node_id = '{node}' AND source_generation = {generation} "
             f"AND {key} IN ({', '.join(map(str, ids))})"
         )
         return found["id"].to_list()
 
     def _counted(self) -> Cursor:
-        stands = self.sink.committed() or Cursor()
+        stands = self.route.sink.committed() or Cursor()
         return stands.marked(replayed=stands.marks.get(Mark.REPLAYED, 0) + 1)

@@ -13,14 +13,14 @@ from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from edge_delta.core.ports import Source
     from edge_delta.delivery.lane import Lane
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Destination:
     """Where to go back to: the first row of an id or of a time; the very first row if neither is given."""
 
     id: int | None = None
@@ -52,38 +52,52 @@ class Again:
         return f"{self.mode}: {self.rows} rows{ids}, again into {self.table} as generation {self.generation}"
 
 
+def rewind(lanes: Sequence[Lane], destination: Destination, *, agreed: Callable[[Sequence[Again]], bool]) -> bool:
+    """Go back with the tables of these lanes; whether it was done.
+
+    Args:
+        lanes: the lanes.
+        destination: where to go back to.
+        agreed: is told what would be delivered again, and says whether to do it.
+    """
+    plans = {way: plan for lane in lanes if (plan := (way := Rewind(lane, destination)).plan()) is not None}
+    if not agreed(list(plans.values())):
+        return False
+    for way in plans:
+        way.act()
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Rewind:
     """Going back with one mode's table.
 
     Args:
-        source: the device's database.
         lane: the mode's way.
-        target: where to.
+        destination: where to.
     """
 
-    source: Source
     lane: Lane
-    target: Target
+    destination: Destination
 
     def plan(self) -> Again | None:
         """What would be delivered again; None if nothing was delivered yet.
 
         Raises:
-            ConfigurationError: if the target lies behind what is delivered.
+            ConfigurationError: if the destination lies behind what is delivered.
             SourceReset: if the source is not the one that the rows came from.
         """
         stands = self.lane.sink.committed()
         if stands is None:
             return None
-        self.source.verify(stands)
+        self.lane.route.source.verify(stands)
         behind = self._behind(stands)
         if behind >= stands.rowid:
             raise ConfigurationError(
                 f"{self.lane.sink.uri} holds rows up to id {stands.rowid}, and reset only goes back",
                 "Name an earlier id or time",
             )
-        first, last, rows = self.source.between(behind, stands.rowid)
+        first, last, rows = self.lane.route.source.between(behind, stands.rowid)
         return Again(self.lane.name, self.lane.sink.uri, self._generation(stands), rows, first, last)
 
     def act(self) -> None:
@@ -103,13 +117,13 @@ class Rewind:
         if behind == BEFORE_FIRST:
             return cursor
         kept[Mark.BEGINS] = behind
-        return replace(self.source.placed(cursor, behind), marks=kept)
+        return replace(self.lane.route.source.placed(cursor, behind), marks=kept)
 
     def _behind(self, stands: Cursor) -> int:
         """The id behind which rows are delivered again."""
-        if self.target.id is not None:
-            return max(self.target.id - 1, BEFORE_FIRST)
-        if self.target.time is None:
+        if self.destination.id is not None:
+            return max(self.destination.id - 1, BEFORE_FIRST)
+        if self.destination.time is None:
             return BEFORE_FIRST
-        first = self.source.first_since(self.target.time, upto=stands.rowid)
+        first = self.lane.route.source.first_since(self.destination.time, upto=stands.rowid)
         return first - 1 if first is not None else stands.rowid

@@ -17,7 +17,7 @@ from edge_delta.delivery.prefetch import ReadAhead
 from edge_delta.settings import load as config
 from edge_delta.sinks.delta.types import to_delta
 from edge_delta.source import Database, SQLiteSource
-from edge_delta.topology import build as app
+from edge_delta.topology.lanes import Session, lanes_of
 from tests.support.inprocess import deliver
 
 ROWS = 120_000  # above what is worth a second reader
@@ -65,9 +65,9 @@ def lane(backlog, folder, tmp_path):
     flags = {"sqlite": str(backlog.path), "table_path": folder.base, "state_dir": str(tmp_path / "state")}
     settings = config.load(flags | {"processing_mode": "schematized"}, environment={})
     with closing(database):
-        parts = app.Parts(SQLiteSource(database), "n1", telemetry.configure(stream=io.StringIO()))
-        yield app.lanes_of(settings, parts)[0]
-        parts.reader.reopen()
+        session = Session(SQLiteSource(database), "n1", telemetry.configure(stream=io.StringIO()))
+        yield lanes_of(settings, session)[0]
+        session.reader.reopen()
 
 
 @pytest.fixture
@@ -105,10 +105,10 @@ def test_what_was_prepared_for_one_mode_never_reaches_another(backlog, folder, t
     log = telemetry.configure(stream=io.StringIO())
     database = Database(backlog.path)
     with closing(database):
-        parts = app.Parts(SQLiteSource(database), "n1", log)
+        session = Session(SQLiteSource(database), "n1", log)
         flags = {"sqlite": str(backlog.path), "table_path": folder.base, "state_dir": str(tmp_path / "state")}
         raw, schematized = (
-            app.lanes_of(config.load(flags | {"processing_mode": mode}, environment={}), parts)[0]
+            lanes_of(config.load(flags | {"processing_mode": mode}, environment={}), session)[0]
             for mode in ("raw", "schematized")
         )
         raw.step(limit=2_000, upto=ROWS)
@@ -117,7 +117,7 @@ def test_what_was_prepared_for_one_mode_never_reaches_another(backlog, folder, t
             raw.cursor()
         )  # as when the mode is changed on the way: the next batches are read already
         schematized.step(limit=2_000, upto=ROWS)
-        parts.reader.reopen()
+        session.reader.reopen()
     written = folder.read("_1_schematized").sort("reading_id")
     assert written["reading_id"].to_list() == list(range(4_001, 6_001))
     assert written.schema["timestamp"] == pl.Datetime("us", "UTC")

@@ -8,7 +8,7 @@ import pytest
 
 from edge_delta.core import events as telemetry
 from edge_delta.settings import load as config
-from edge_delta.topology import build as app
+from edge_delta.topology import commands
 from tests.support import modes
 
 HOT = {"ranges": {"temperature": {"max": 50}}}
@@ -45,7 +45,7 @@ def replay(sensor, place, mode="sanitized", **settings):
     file = sensor.path.parent / "settings.toml"
     file.write_text(modes.toml(values | settings), encoding="utf-8")
     loaded = config.load({"config": str(file)}, environment={"GPS_FUZZING_SECRET": modes.SECRET})
-    outcome = app.replay(loaded, telemetry.configure(stream=io.StringIO()))[mode]
+    outcome = commands.replay(loaded, telemetry.configure(stream=io.StringIO()))[mode]
     return outcome.tried, outcome.passed
 
 

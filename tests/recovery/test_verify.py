@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from edge_delta.core import events as telemetry
 from edge_delta.settings import load as config
-from edge_delta.topology import build as app
+from edge_delta.topology import commands
 from tests.source.test_reader import numbers, quick, tables, write
 from tests.support import expected, modes
 from tests.support.ask import verified
@@ -151,7 +151,7 @@ def test_whatever_sqlite_holds_is_equal_once_it_is_delivered(sensor, tmp_path, t
     flags = {"sqlite_table_name": "t", "timestamp_col": table[0][0][0], "processing_mode": mode}
     deliver(path, place, max_batch_size=3, **flags)
     values = {"sqlite": str(path), "table_path": place.base, "state_dir": str(tmp_path / "state"), "node_id": "n1"}
-    [report] = app.verify(config.load(values | flags, environment={}), telemetry.configure())
+    [report] = commands.verify(config.load(values | flags, environment={}), telemetry.configure())
     assert report.equal, report.lines()
     path.unlink()
 
@@ -178,9 +178,9 @@ def test_displaced_coordinates_are_compared_where_they_can_be_computed_again(str
     modes.deliver(sensor.path, folder, "schematized", **fuzzing)
     file = sensor.path.parent / "settings.toml"
     loaded = config.load({"config": str(file)}, environment={"GPS_FUZZING_SECRET": modes.SECRET})
-    [report] = app.verify(loaded, telemetry.configure())
+    [report] = commands.verify(loaded, telemetry.configure())
     assert report.equal, report.lines()
     other = config.load({"config": str(file)}, environment={"GPS_FUZZING_SECRET": "another secret than before"})
-    [report] = app.verify(other, telemetry.configure())
+    [report] = commands.verify(other, telemetry.configure())
     assert report.equal is (strategy == "per_reading")
     assert "expected" not in str([d.detail for d in report.differences])

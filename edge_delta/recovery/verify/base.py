@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 from edge_delta.core.errors import SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Context, Mark
 from edge_delta.modes.privacy import gps
-from edge_delta.modes.traits import TRAITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     import polars as pl
 
     from edge_delta.core.model import Cursor
     from edge_delta.core.ports import Mode, Sink, Source
+    from edge_delta.delivery.route import Route
     from edge_delta.modes.traits import Traits
-    from edge_delta.recovery.verify.report import Report
+    from edge_delta.recovery.verify.report import Verification
 
 ROWS = 100_000
 """Rows that are held at a time."""
@@ -27,33 +26,53 @@ _NEVER = frozenset({"databricks_inserted_at"})
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Compared:
     """What is compared.
 
     Attributes:
-        name: the mode's name.
-        source: the device's database.
-        mode: the mode, as it is set now.
-        sink: the mode's table; its handle stays at the version that it is opened at.
-        rejects: the rejected table.
-        node_id: this device.
-        now: the clock.
+        route: the source, the mode as it is set now, and its tables; the handles stay at the version that they are
+            opened at.
+        mode: the mode; another one where what came before the first row is not known.
         ignore: columns that are not compared, because the sensor's application changes them after delivery.
     """
 
-    name: str
-    source: Source
+    route: Route
     mode: Mode
-    sink: Sink
-    rejects: Sink
-    node_id: str
-    now: Callable[[], datetime]
     ignore: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The mode's name."""
+        return self.route.name
+
+    @property
+    def source(self) -> Source:
+        """The device's database."""
+        return self.route.source
+
+    @property
+    def sink(self) -> Sink:
+        """The mode's table."""
+        return self.route.sink
+
+    @property
+    def rejects(self) -> Sink:
+        """The rejected table."""
+        return self.route.tables.rejects
+
+    @property
+    def node_id(self) -> str:
+        """This device."""
+        return self.route.device.node_id
+
+    def now(self) -> datetime:
+        """The clock."""
+        return self.route.device.now()
 
     @property
     def traits(self) -> Traits:
         """What the mode is."""
-        return TRAITS[self.name]
+        return self.route.traits
 
     @property
     def _literal(self) -> str:
@@ -102,7 +121,7 @@ def begins(cursor: Cursor) -> int:
     return cursor.marks.get(Mark.BEGINS, BEFORE_FIRST)
 
 
-def same_source(parts: Parts, cursor: Cursor, report: Report) -> bool:
+def same_source(parts: Compared, cursor: Cursor, report: Verification) -> bool:
     """Whether the source still is the one that the cursor belongs to; says so if not."""
     try:
         parts.source.verify(cursor)
@@ -120,7 +139,7 @@ def checksum(frame: pl.DataFrame) -> str:
     return f"{hashes.sum():016x}"
 
 
-def bisected(parts: Parts, condition: str, key: str, low: int, high: int) -> list[tuple[int, int, int]]:
+def bisected(parts: Compared, condition: str, key: str, low: int, high: int) -> list[tuple[int, int, int]]:
     """Ranges of a key (first, last, rows), none with many more rows than are held at a time."""
     where = f"{condition} AND {key} >= {low} AND {key} <= {high}"
     rows = int(parts.sink.query(f"SELECT count(*) AS n FROM t WHERE {where}")["n"][0])

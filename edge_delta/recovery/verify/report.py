@@ -53,7 +53,7 @@ class Checked:
 
 
 @dataclass(slots=True)
-class Report:
+class Verification:
     """What became of one mode's table.
 
     Attributes:

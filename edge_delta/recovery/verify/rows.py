@@ -11,8 +11,8 @@ from edge_delta.core.model import BEFORE_FIRST, Cursor
 from edge_delta.core.plan import ROWID, LastValues
 from edge_delta.delivery import fitting
 from edge_delta.modes.schematized import STANDARD
-from edge_delta.recovery.verify.base import ROWS, Parts, begins, bisected, checksum, same_source, tells_a_place
-from edge_delta.recovery.verify.report import Checked, Report
+from edge_delta.recovery.verify.base import ROWS, Compared, begins, bisected, checksum, same_source, tells_a_place
+from edge_delta.recovery.verify.report import Checked, Verification
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,8 +42,8 @@ class RowsCheck:
         parts: what is compared.
     """
 
-    parts: Parts
-    report: Report = field(init=False)
+    parts: Compared
+    report: Verification = field(init=False)
     _started: datetime = field(init=False)
     _memory: pl.DataFrame | None = None
     _skipped: frozenset[str] = frozenset()
@@ -52,7 +52,7 @@ class RowsCheck:
     _filled: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.report = Report(self.parts.name, self.parts.sink.uri)
+        self.report = Verification(self.parts.name, self.parts.sink.uri)
         self._started = self.parts.now()
 
     @property
@@ -65,7 +65,7 @@ class RowsCheck:
     def _keys(self) -> list[str]:
         return [ROWID, *self.parts.traits.key_parts]
 
-    def run(self) -> Report:
+    def run(self) -> Verification:
         """Compare everything up to the table's cursor."""
         cursor = self.parts.sink.committed()
         self.report.version = self.parts.sink.version()

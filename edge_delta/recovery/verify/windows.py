@@ -11,8 +11,8 @@ from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.plan import ROWID
 from edge_delta.delivery import fitting
 from edge_delta.modes.aggregated import COUNT, FIRST_ID, LAST_ID, WINDOW, Aggregated
-from edge_delta.recovery.verify.base import ROWS, Parts, begins, checksum, same_source, tells_a_place
-from edge_delta.recovery.verify.report import Checked, Report
+from edge_delta.recovery.verify.base import ROWS, Compared, begins, checksum, same_source, tells_a_place
+from edge_delta.recovery.verify.report import Checked, Verification
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,12 +32,12 @@ class WindowsCheck:
         parts: what is compared.
     """
 
-    parts: Parts
-    report: Report = field(init=False)
+    parts: Compared
+    report: Verification = field(init=False)
     _started: datetime = field(init=False)
 
     def __post_init__(self) -> None:
-        self.report = Report(self.parts.name, self.parts.sink.uri)
+        self.report = Verification(self.parts.name, self.parts.sink.uri)
         self._started = self.parts.now()
 
     @property
@@ -49,7 +49,7 @@ class WindowsCheck:
     def _groups(self) -> list[str]:
         return [WINDOW, *(name for name in self._mode.group_by if name != WINDOW)]
 
-    def run(self) -> Report:
+    def run(self) -> Verification:
         """Compute every window again that the table has, and look for those that it should have."""
         cursor = self.parts.sink.committed()
         self.report.version = self.parts.sink.version()

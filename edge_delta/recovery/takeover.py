@@ -1,0 +1,52 @@
+"""Going on from where an older tool stopped, by its ``last_upload``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.events import Event, Log
+from edge_delta.core.model import Cursor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edge_delta.delivery.lane import Lane
+
+
+def take_over(lane: Lane, mirror: Mapping[str, Any], file: Path, log: Log) -> None:
+    """Go on from an older tool's ``last_upload``, if that is all there is.
+
+    Args:
+        lane: the lane that may go on from there.
+        mirror: what the state directory's file says.
+        file: the file.
+        log: where it is said.
+
+    Raises:
+        ConfigurationError: if it cannot be told which rows came after it.
+    """
+    if not mirror.get("last_upload") or "node_id" in mirror or lane.sink.committed() is not None:
+        return
+    text = str(mirror["last_upload"])
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"{file} says last_upload {text!r}, which is no ISO 8601 time",
+            "Correct it to go on from there, or remove the file to deliver everything",
+        ) from None
+    source = lane.route.source
+    if source.timestamp is None:
+        raise ConfigurationError(
+            f"{file} says when the last upload was, but table {source.table!r} has no time",
+            "Name the column with --timestamp-field, or remove the file to deliver everything",
+        )
+    utc = time.replace(tzinfo=UTC) if time.tzinfo is None else time
+    last = source.waiting(Cursor()).last_rowid
+    if last is not None:
+        since = round(utc.timestamp() * 1_000_000)
+        lane.start_from(Cursor().marked(since=since, since_rowid=last))
+        log.info(Event.TAKEN_OVER, last_upload=utc.isoformat(), up_to_id=last)

@@ -1,0 +1,85 @@
+"""Settings that change while the process runs, and the modes that are switched by them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edge_delta.core.events import Event
+from edge_delta.delivery.engine import Pace
+from edge_delta.modes.traits import TRAITS
+from edge_delta.settings.watch import SettingsWatch
+from edge_delta.topology.lanes import lanes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edge_delta.core.events import Log
+    from edge_delta.delivery.lane import Lane
+    from edge_delta.device.observers import Observers
+    from edge_delta.settings.sections import Settings
+    from edge_delta.topology.lanes import Session
+
+
+def pace_of(settings: Settings) -> Pace:
+    """When to work and how much at a time."""
+    return Pace(settings.interval, settings.fuzz_factor, settings.max_batch_size, settings.retry_for)
+
+
+class LiveSettings:
+    """Takes over settings that were changed.
+
+    Args:
+        settings: the running settings.
+        flags: the command line, which goes before the file at every reading.
+        session: what the new lanes are made of.
+        observers: who hears of it.
+    """
+
+    def __init__(self, settings: Settings, flags: Mapping[str, Any], session: Session, observers: Observers) -> None:
+        self._session = session
+        self._observers = observers
+        self._watch = SettingsWatch(settings, flags, session.log, check=lambda wanted: lanes_of(wanted, session))
+
+    def poll(self, running: Sequence[Lane]) -> tuple[Sequence[Lane], Pace] | None:
+        """The lanes and the pace that are to take over from the running ones; None if nothing changed."""
+        changed = self._watch.poll()
+        if changed is None:
+            return None
+        before, after = changed
+        lanes = switched(running, before, after, self._session)
+        self._observers.set_to(before, after)
+        self._watch.taken_over()  # not before all of it is done: what fails for the moment is tried again
+        return lanes, pace_of(after)
+
+
+def switched(running: Sequence[Lane], before: Settings, after: Settings, session: Session) -> list[Lane]:
+    """The lanes of changed settings, going on from where the running ones stand.
+
+    A mode that was there before keeps its own cursor. A new one goes on from the cursor of those that end (or that
+    stay, if none ends), unless the settings say that it catches up from its own. Where they stand apart, the one that
+    is behind counts; that of a selective mode, whose table holds no readings, only if it is alone.
+    """
+    lanes = lanes_of(after, session)
+    old = {lane.name: lane for lane in running}
+    for lane in running:
+        if lane.name not in after.processing_mode:
+            lane.finish_source()
+        lane.settle()
+    ended = [lane for lane in running if lane.name not in after.processing_mode] or list(running)
+    ended = [lane for lane in ended if not TRAITS[lane.name].selective] or ended
+    behind = min((lane.cursor() for lane in ended), key=lambda c: (c.generation, c.rowid))
+    for lane in lanes:
+        if lane.name in old:
+            lane.start_from(old[lane.name].cursor())
+        elif after.on_mode_change == "continue":
+            lane.adopt(behind)
+    if before.processing_mode != after.processing_mode:
+        _say_mode_changed(before, after, lanes, session.log)
+    return lanes
+
+
+def _say_mode_changed(before: Settings, after: Settings, lanes: list[Lane], log: Log) -> None:
+    old, new = ("+".join(s.processing_mode) for s in (before, after))
+    detail = f"processing mode changed from {old!r} to {new!r}"
+    routing = [f"routing to {lane.sink.uri}" for lane in lanes]
+    log.info(Event.MODE_CHANGED, old=old, new=new, detail=detail, routing=routing)

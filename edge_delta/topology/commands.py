@@ -1,0 +1,109 @@
+"""The commands that work beside the main job, put together; what each does is in its own module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_delta import modes
+from edge_delta.core.errors import NodeUnknown
+from edge_delta.device.state import StateDirectory, kept_node_id
+from edge_delta.modes.traits import TRAITS
+from edge_delta.recovery import replay as replaying
+from edge_delta.recovery import reset as resetting
+from edge_delta.recovery import verify as verifying
+from edge_delta.settings.sections import changed
+from edge_delta.topology.lanes import Session, lanes_of, node_id_of, open_source
+from edge_delta.topology.tables import DeviceTables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge_delta.core.events import Log
+    from edge_delta.recovery.replay import Outcome
+    from edge_delta.recovery.reset import Again, Destination
+    from edge_delta.recovery.verify import Verification
+    from edge_delta.settings.sections import Settings
+    from edge_delta.sinks.delta.upkeep import Report
+
+
+def _session(settings: Settings, state: StateDirectory, log: Log) -> Session:
+    """What a command works with, for a device that is known."""
+    source = open_source(settings)
+    return Session(source, node_id_of(settings, state, source.table), log)
+
+
+def maintain(settings: Settings, log: Log, *, z_order: Sequence[str] = ()) -> dict[str, Report | None]:
+    """Look after the tables of the chosen modes and the rejected one now; what was done, by table.
+
+    Raises:
+        EdgeDeltaError: if it cannot be done now.
+    """
+    session = _session(settings, StateDirectory(settings.state_dir), log)
+    tables = DeviceTables(settings, session.node_id, session.source.table)
+    columns = {TRAITS[mode].suffix: z_order for mode in settings.processing_mode} | {modes.REJECTED_SUFFIX: ()}
+    keepers = [(tables.keeper(tables.sink(suffix), log), order) for suffix, order in columns.items()]
+    return {keeper.uri: keeper.run(order) for keeper, order in keepers}
+
+
+def replay(settings: Settings, log: Log) -> dict[str, Outcome]:
+    """Put rejected rows through their modes again; the outcome by mode.
+
+    Raises:
+        EdgeDeltaError: if it cannot be done now.
+    """
+    state = StateDirectory(settings.state_dir)
+    plain = changed(settings, gps_fuzzing=changed(settings.gps_fuzzing, enabled=False))
+    with state.locked():
+        lanes = lanes_of(settings, _session(settings, state, log))
+        unfuzzed = {lane.name: modes.load(lane.name, plain) for lane in lanes if lane.route.traits.replayable}
+        return {
+            name: replaying.Replay(lane.route, unfuzzed[name]).run()
+            for lane in lanes
+            if (name := lane.name) in unfuzzed
+        }
+
+
+def verify(settings: Settings, log: Log, *, ignore: Sequence[str] = ()) -> list[Verification]:
+    """Compare the source with the tables of the chosen modes. Takes no lock and writes nothing.
+
+    Args:
+        settings: the settings.
+        log: where events go.
+        ignore: columns that are not compared.
+
+    Raises:
+        EdgeDeltaError: if it cannot be done now.
+    """
+    node_id = settings.node_id or kept_node_id(settings.state_dir)
+    if node_id is None:
+        raise NodeUnknown(f"{settings.state_dir} does not say which device this is", "Set NODE_ID to this device's id")
+    lanes = lanes_of(settings, Session(open_source(settings), node_id, log))
+    names = frozenset(name.lower() for name in ignore)
+    return [verifying.check(lane.route, names) for lane in lanes]
+
+
+def reset(
+    settings: Settings,
+    log: Log,
+    destination: Destination,
+    *,
+    agreed: Callable[[Sequence[Again]], bool],
+) -> bool:
+    """Go back with the tables of the chosen modes.
+
+    Args:
+        settings: the settings.
+        log: where events go.
+        destination: where to go back to.
+        agreed: is told what would be delivered again, and says whether to do it.
+
+    Returns:
+        Whether it was done.
+
+    Raises:
+        EdgeDeltaError: if it cannot be done now.
+    """
+    state = StateDirectory(settings.state_dir)
+    with state.locked():
+        lanes = lanes_of(settings, _session(settings, state, log))
+        return resetting.rewind(lanes, destination, agreed=agreed)

@@ -1,0 +1,111 @@
+"""Lanes: each source table with each mode, as the settings say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from edge_delta import modes
+from edge_delta.core.errors import ConfigurationError
+from edge_delta.delivery.lane import Lane
+from edge_delta.delivery.prefetch import ReadAhead
+from edge_delta.delivery.route import Device, Route, Tables
+from edge_delta.modes.traits import TRAITS
+from edge_delta.source import Database, SQLiteSource
+from edge_delta.topology.tables import DeviceTables, now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_delta.core.events import Log
+    from edge_delta.core.ports import Sink
+    from edge_delta.delivery.lane import Writing
+    from edge_delta.delivery.prepared import Prepared
+    from edge_delta.device.state import StateDirectory
+    from edge_delta.settings.sections import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What lanes are made of and what stays the same while the process runs.
+
+    Attributes:
+        source: the opened source.
+        node_id: this device.
+        log: where events go.
+        wait: waits for so many seconds, and returns whether it was told to stop.
+        opened: what is done with each sink before a lane gets it.
+        reader: reads the source for all lanes.
+    """
+
+    source: SQLiteSource
+    node_id: str
+    log: Log
+    wait: Callable[[float], bool] | None = None
+    opened: Callable[[Sink], Sink] = lambda sink: sink
+    reader: ReadAhead[Prepared] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reader", ReadAhead(self.source))
+
+
+def open_source(settings: Settings) -> SQLiteSource:
+    """The source of these settings."""
+    return SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
+
+
+def node_id_of(settings: Settings, state: StateDirectory, source_table: str, *, new_node: bool = False) -> str:
+    """This device's id: the setting, or what the state directory keeps.
+
+    Raises:
+        NodeUnknown: if no id is known and there is a table that this device may have written.
+    """
+
+    def target_exists() -> bool:
+        # A folder per device cannot be asked for without knowing the device.
+        if "{node_id}" in settings.table_path:
+            return False
+        tables = DeviceTables(settings, source_table=source_table)
+        return any(tables.sink(TRAITS[mode].suffix).exists() for mode in settings.processing_mode)
+
+    return state.node_id(settings.node_id, new_node=new_node, target_exists=target_exists)
+
+
+def lanes_of(settings: Settings, session: Session) -> list[Lane]:
+    """One lane for each mode in the settings.
+
+    Raises:
+        ConfigurationError: if a mode's settings cannot work with this source.
+    """
+    problems = [p for mode in settings.processing_mode for p in _problems(settings, mode, session.source)]
+    if problems:
+        raise ConfigurationError("; ".join(problems), "Correct the settings")
+    return [_lane(settings, mode, session) for mode in settings.processing_mode]
+
+
+def _problems(settings: Settings, mode: str, source: SQLiteSource) -> list[str]:
+    if TRAITS[mode].fits_always:
+        return []  # an idle run must not import Polars
+    return modes.load(mode, settings).problems(source.layout)
+
+
+def _lane(settings: Settings, mode: str, session: Session) -> Lane:
+    tables = DeviceTables(settings, session.node_id, session.source.table, session.wait)
+    sink, rejects = tables.of_mode(mode), tables.rejected(mode)
+    ends = Tables(session.opened(sink), session.opened(rejects), tables.keepers(sink, rejects, session.log))
+    device = Device(session.node_id, now, session.log, settings.on_source_reset == "stop")
+    route = Route(mode, session.source, partial(modes.load, mode, settings), ends, device)
+    urgent = settings.emergency.min_pause if TRAITS[mode].urgent else None
+    return Lane(route, session.reader, partial(_writing, settings), urgent=urgent)
+
+
+def _writing(settings: Settings, route: Route) -> Writing:
+    """What writes the batches of a route; imported when there are some."""
+    if route.traits.windowed:
+        from edge_delta.delivery.windows import Windows  # noqa: PLC0415 - Polars
+
+        return Windows(route, chunk=settings.max_batch_size)
+    from edge_delta.delivery.rows import Rows  # noqa: PLC0415 - Polars
+
+    return Rows(route)

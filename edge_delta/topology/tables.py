@@ -1,0 +1,138 @@
+"""From settings to tables: their addresses, the sinks that write them, and who looks after them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from edge_delta.core.model import Mark
+from edge_delta.modes import REJECTED_SUFFIX
+from edge_delta.modes.traits import TRAITS
+from edge_delta.sinks import address as storage
+from edge_delta.sinks.delta.sink import COMMON_MARKS, DeltaSink, application_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from edge_delta.core.events import Log
+    from edge_delta.settings.sections import Settings
+    from edge_delta.sinks.delta.upkeep import Keeper
+
+UNKNOWN = "unknown"
+"""Stands for a device or a source table that is not known; such a sink can only be asked for its table."""
+_DAYS_IN_A_FOLDER, _DAYS_IN_A_STORE = 3, 7
+
+
+def now() -> datetime:
+    """The clock, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a table holds, as far as its sink has to know.
+
+    Attributes:
+        part: names this sink's rows in a table that several sinks of one source write.
+        append_only: whether rows are never changed.
+        marks: the marks that go with the cursor.
+        notes: recorded with every commit.
+    """
+
+    part: str = ""
+    append_only: bool = True
+    marks: Sequence[Mark] = COMMON_MARKS
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTables:
+    """One device's tables of one source table.
+
+    Args:
+        settings: the settings.
+        node_id: the device.
+        source_table: the source's table.
+        wait: waits between tries where others write a table too, and returns whether it was told to stop.
+    """
+
+    settings: Settings
+    node_id: str = UNKNOWN
+    source_table: str = UNKNOWN
+    wait: Callable[[float], bool] | None = None
+
+    def of_mode(self, mode: str) -> DeltaSink:
+        """The sink of a mode's table."""
+        traits = TRAITS[mode]
+        marks = tuple(Mark) if traits.windowed else COMMON_MARKS
+        notes = _privacy_policy(self.settings, mode)
+        return self.sink(traits.suffix, Contents(append_only=traits.append_only, marks=marks, notes=notes))
+
+    def rejected(self, mode: str) -> DeltaSink:
+        """The sink of the rows that a mode rejects."""
+        return self.sink(REJECTED_SUFFIX, Contents(part=mode, append_only=False, marks=()))
+
+    def sink(self, suffix: str, contents: Contents | None = None) -> DeltaSink:
+        """The sink of the table that has this suffix."""
+        contents = contents or Contents()
+        uri = storage.address(self.settings.table_path, node_id=self.node_id) + suffix
+        place = self.settings.storage
+        options = storage.options(
+            uri,
+            os.environ,
+            endpoint_url=place.endpoint_url,
+            region=place.region,
+            virtual_hosted_style=place.virtual_hosted_style,
+            request_timeout=place.request_timeout,
+            connect_timeout=place.connect_timeout,
+        )
+        return DeltaSink(
+            uri,
+            options,
+            application_id(self.node_id, self.source_table, contents.part),
+            append_only=contents.append_only,
+            retention=_retention(self.settings, uri),
+            marks=contents.marks,
+            notes=contents.notes,
+            wait=self.wait,
+        )
+
+    # -- upkeep
+
+    def keepers(self, sink: DeltaSink, rejects: DeltaSink, log: Log) -> tuple[Keeper, Keeper] | None:
+        """Who looks after a mode's table and the rejected one; None if that is not this process' business."""
+        own = self.settings.maintenance.keeper
+        if not ("{node_id}" in self.settings.table_path if own is None else own):
+            return None
+        return self.keeper(sink, log), self.keeper(rejects, log)
+
+    def keeper(self, sink: DeltaSink, log: Log) -> Keeper:
+        """Who looks after a sink's table."""
+        from edge_delta.sinks.delta.upkeep import Keeper, Plan  # noqa: PLC0415 - not where nobody looks after tables
+
+        own = self.settings.maintenance
+        plan = Plan(own.every_commits, own.hours, own.target_file_mb * 1_000_000, _retention(self.settings, sink.uri))
+        return Keeper(sink.uri, sink.options, plan, now=now, log=log)
+
+
+def _retention(settings: Settings, uri: str) -> timedelta:
+    """How long a table's older versions can be read.
+
+    In a folder each commit visits every file of the log, where a store lists only those behind the last version; three
+    days are enough for a stream that stood still over a weekend.
+    """
+    days = settings.maintenance.retention_days
+    if days is None:
+        days = _DAYS_IN_A_FOLDER if storage.is_folder(uri) else _DAYS_IN_A_STORE
+    return timedelta(days=days)
+
+
+def _privacy_policy(settings: Settings, mode: str) -> dict[str, str]:
+    if not settings.gps_fuzzing.enabled:
+        return {}
+    from edge_delta.modes.privacy import gps  # noqa: PLC0415 - Polars, and only where places are displaced
+
+    found = gps.of(settings, mode)
+    return found.fuzzing.policy() if found is not None else {}
