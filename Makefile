@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage test-slow test-spark test-spark-slow spark-beside torture soak fleet costs readme upgrade-fixture \
+.PHONY: help setup demo test coverage test-slow test-spark test-spark-slow spark-beside sanitize torture soak fleet costs readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
@@ -45,6 +45,19 @@ lint: $(VENV)/.dev ## check style, spelling, types, the direction of imports, an
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m ziglang cc -std=c11 -Wall -Wextra -Wconversion -Werror -shared -fPIC -o $(VENV)/checked.so edge_delta/source/columns.c
+
+# A compiler with the sanitizers' libraries, such as Debian's gcc; ziglang brings only the one for undefined behaviour, and
+# without a message.
+SANITIZED = $(VENV)/sanitized.so edge_delta/source/columns.c
+sanitize: $(VENV)/.dev ## try the C part under the sanitizers for addresses and undefined behaviour
+	@if $(CC) -g -O1 -shared -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all -o $(SANITIZED) 2>/dev/null; then \
+		export LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)"; \
+	else \
+		echo "NOT TESTED FOR ADDRESSES: $(CC) has no sanitizers"; \
+		$(BIN)/python -m ziglang cc -g -O1 -shared -fPIC -fsanitize=undefined -fsanitize-trap=undefined -o $(SANITIZED); \
+	fi; \
+	COLUMNS_LIBRARY=$(VENV)/sanitized.so ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+		$(BIN)/python -m pytest -p tests.support.sanitized -k "not freed and not leaves_nothing and not ends_well" tests/source/test_columns.py tests/source/test_reader.py
 
 torture: $(VENV)/.dev ## kill it 500 times under 2,000 faults on the wire (about half an hour)
 	$(BIN)/python -m tools.torture

@@ -6,19 +6,19 @@
  * for the Arrow C data interface (https://arrow.apache.org/docs/format/CDataInterface.html) as text, for each column
  * that of its ArrowSchema and that of its ArrowArray; NULL if a cell was not of its column's kind.
  *
- * kinds  text, a letter a column: l INTEGER, g REAL, u TEXT, z BLOB, b BOOLEAN, as in that interface's format strings;
- *        t TEXT as bytes, which need not be UTF-8
+ * kinds  text, a letter a column, see Kind
  * rows   how many are expected; more are taken too
  *
  * An array that nobody takes is freed with the connection. Those that were taken outlive it.
  */
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "sqlite_api.h"
+#include "sqlite3ext.h"
 
 struct ArrowSchema {
   const char *format, *name, *metadata;
@@ -42,7 +42,25 @@ struct ArrowArray {
 #define FEWEST_ROWS 1024
 #define FEWEST_BYTES 65536
 
-static const sqlite3_api_routines *sqlite;
+/* As in Arrow's format strings. columns.py calls them by the same letters, which a test holds. */
+typedef enum {
+  INTEGER = 'l',
+  REAL = 'g',
+  TEXT = 'u',
+  BLOB = 'z',
+  BOOLEAN = 'b',
+  TEXT_AS_BYTES = 't', /* which need not be UTF-8 */
+} Kind;
+static const char KINDS[] = {INTEGER, REAL, TEXT, BLOB, BOOLEAN, TEXT_AS_BYTES, 0};
+
+/*
+ * SQLite's functions, of which the macros of sqlite3ext.h ask for one by the name sqlite3_api: a parameter, wherever they
+ * are used. The table is the library's own and the same for all connections, and the process has one library; so it is
+ * set once, by the first connection, and only read by the threads of the others.
+ */
+static _Atomic(const sqlite3_api_routines *) the_library;
+
+static const sqlite3_api_routines *library(void) { return atomic_load_explicit(&the_library, memory_order_acquire); }
 
 /* Text or a blob, as Arrow's layout "variable-size binary view" has it. */
 typedef struct {
@@ -54,7 +72,7 @@ typedef struct {
 typedef enum { FITS, MISFIT, NO_MEMORY } State;
 
 typedef struct {
-  char kind;
+  Kind kind;
   void *cells; /* int64_t, double, View, or a bit each */
   void *valid; /* a bit each; not there while there is no NULL */
   void *bytes; /* of long texts and blobs */
@@ -97,9 +115,9 @@ static void free_rows(Rows *rows) {
 
 static size_t bytes_of_cells(const Column *column, int64_t rows) {
   switch (column->kind) {
-    case 'b': return (size_t)rows / 8;
-    case 'l':
-    case 'g': return (size_t)rows * 8;
+    case BOOLEAN: return (size_t)rows / 8;
+    case INTEGER:
+    case REAL: return (size_t)rows * 8;
     default: return (size_t)rows * sizeof(View);
   }
 }
@@ -130,7 +148,7 @@ static int begin(Rows *rows, int columns, const char *kinds, int64_t expected) {
   rows->columns = columns;
   for (int i = 0; i < columns; i++) {
     if (!(rows->column[i] = calloc(1, sizeof(Column)))) return 0;
-    rows->column[i]->kind = kinds[i];
+    rows->column[i]->kind = (Kind)kinds[i];
   }
   return make_room(rows, expected > FEWEST_ROWS ? expected : FEWEST_ROWS);
 }
@@ -144,7 +162,7 @@ static State add_null(Column *column, int64_t row, int64_t room) {
   }
   ((uint8_t *)column->valid)[row / 8] &= (uint8_t) ~(1u << row % 8);
   column->nulls++;
-  if (column->kind != 'b') memset((char *)column->cells + bytes_of_cells(column, row), 0, bytes_of_cells(column, 1));
+  if (column->kind != BOOLEAN) memset((char *)column->cells + bytes_of_cells(column, row), 0, bytes_of_cells(column, 1));
   return FITS;
 }
 
@@ -177,14 +195,19 @@ static State add_bytes(Column *column, int64_t row, const char *bytes, int32_t l
   return FITS;
 }
 
+static int are_eight_ascii(const unsigned char *at) {
+  uint64_t eight;
+  memcpy(&eight, at, sizeof eight);
+  return !(eight & 0x8080808080808080u);
+}
+
 static int is_tail(unsigned char byte) { return (byte & 0xc0) == 0x80; }
 
 /* Whether bytes are UTF-8: table 3-7 of https://www.unicode.org/versions/Unicode16.0.0/core-spec/chapter-3/ */
 static int is_utf8(const unsigned char *at, int32_t length) {
   const unsigned char *end = at + length;
   while (at < end) {
-    uint64_t eight;
-    if (end - at >= 8 && (memcpy(&eight, at, 8), !(eight & 0x8080808080808080u))) {
+    if (end - at >= 8 && are_eight_ascii(at)) {
       at += 8;
     } else if (at[0] < 0x80) {
       at += 1;
@@ -203,29 +226,30 @@ static int is_utf8(const unsigned char *at, int32_t length) {
   return 1;
 }
 
-static State add(Column *column, int64_t row, int64_t room, sqlite3_value *cell) {
-  switch (sqlite->value_type(cell)) {
+static State add(const sqlite3_api_routines *sqlite3_api, Column *column, int64_t row, int64_t room,
+                 sqlite3_value *cell) {
+  switch (sqlite3_value_type(cell)) {
     case SQLITE_INTEGER:
-      if (column->kind == 'b') return add_flag(column, row, sqlite->value_int64(cell));
-      if (column->kind != 'l') return MISFIT;
-      ((int64_t *)column->cells)[row] = sqlite->value_int64(cell);
+      if (column->kind == BOOLEAN) return add_flag(column, row, sqlite3_value_int64(cell));
+      if (column->kind != INTEGER) return MISFIT;
+      ((int64_t *)column->cells)[row] = sqlite3_value_int64(cell);
       return FITS;
     case SQLITE_FLOAT:
-      if (column->kind != 'g') return MISFIT;
-      ((double *)column->cells)[row] = sqlite->value_double(cell);
+      if (column->kind != REAL) return MISFIT;
+      ((double *)column->cells)[row] = sqlite3_value_double(cell);
       return FITS;
     case SQLITE_TEXT: {
-      if (column->kind != 'u' && column->kind != 't') return MISFIT;
-      const unsigned char *text = sqlite->value_text(cell);
-      int length = sqlite->value_bytes(cell);
+      if (column->kind != TEXT && column->kind != TEXT_AS_BYTES) return MISFIT;
+      const unsigned char *text = sqlite3_value_text(cell);
+      int length = sqlite3_value_bytes(cell);
       if (!text) return NO_MEMORY;
-      if (column->kind == 'u' && !is_utf8(text, length)) return MISFIT;
+      if (column->kind == TEXT && !is_utf8(text, length)) return MISFIT;
       return add_bytes(column, row, (const char *)text, length);
     }
     case SQLITE_BLOB: {
-      if (column->kind != 'z') return MISFIT;
-      const char *blob = sqlite->value_blob(cell);
-      int length = sqlite->value_bytes(cell);
+      if (column->kind != BLOB) return MISFIT;
+      const char *blob = sqlite3_value_blob(cell);
+      int length = sqlite3_value_bytes(cell);
       return blob || !length ? add_bytes(column, row, blob, length) : NO_MEMORY;
     }
     default: return add_null(column, row, room);
@@ -235,22 +259,23 @@ static State add(Column *column, int64_t row, int64_t room, sqlite3_value *cell)
 /* -- the aggregate */
 
 static void step(sqlite3_context *context, int arguments, sqlite3_value **argument) {
-  Rows *rows = sqlite->aggregate_context(context, sizeof *rows);
+  const sqlite3_api_routines *sqlite3_api = library();
+  Rows *rows = sqlite3_aggregate_context(context, sizeof *rows);
   if (!rows || rows->state != FITS) return;
   int ready = 1;
   if (!rows->column) {
-    const char *kinds = arguments > 2 ? (const char *)sqlite->value_text(argument[0]) : NULL;
-    if (!kinds || strlen(kinds) != (size_t)arguments - 2 || strspn(kinds, "lguzbt") != strlen(kinds)) {
-      sqlite->result_error(context, "arrow_columns(kinds, rows, cell, ...): a letter of \"lguzbt\" for each cell", -1);
+    const char *kinds = arguments > 2 ? (const char *)sqlite3_value_text(argument[0]) : NULL;
+    if (!kinds || strlen(kinds) != (size_t)arguments - 2 || strspn(kinds, KINDS) != strlen(kinds)) {
+      sqlite3_result_error(context, "arrow_columns(kinds, rows, cell, ...): a letter of Kind for each cell", -1);
       return;
     }
-    ready = begin(rows, arguments - 2, kinds, sqlite->value_int64(argument[1]));
+    ready = begin(rows, arguments - 2, kinds, sqlite3_value_int64(argument[1]));
   } else if (rows->rows == rows->room) {
     ready = make_room(rows, 2 * rows->room);
   }
   if (!ready) rows->state = NO_MEMORY;
   for (int i = 0; i < rows->columns && rows->state == FITS; i++)
-    rows->state = add(rows->column[i], rows->rows, rows->room, argument[i + 2]);
+    rows->state = add(sqlite3_api, rows->column[i], rows->rows, rows->room, argument[i + 2]);
   rows->rows++;
   if (rows->state != FITS) free_rows(rows);
 }
@@ -262,22 +287,22 @@ static void release_array(struct ArrowArray *array) {
   array->release = NULL;
 }
 
-static const char *format(char kind) {
+static const char *format(Kind kind) {
   switch (kind) {
-    case 'l': return "l";
-    case 'g': return "g";
-    case 'b': return "b";
-    case 'u': return "vu";
+    case INTEGER: return "l";
+    case REAL: return "g";
+    case BOOLEAN: return "b";
+    case TEXT: return "vu";
     default: return "vz";
   }
 }
 
 static void export(const Rows *rows, Column *column, struct ArrowSchema *schema, struct ArrowArray *array) {
   int64_t *used = &column->used; /* the sizes of the buffers of bytes, of which there is one */
-  int buffers = 2;
+  int of_views = column->kind == TEXT || column->kind == TEXT_AS_BYTES || column->kind == BLOB, buffers = 2;
   column->buffers[0] = column->valid;
   column->buffers[1] = column->cells;
-  if (!strchr("lgb", column->kind)) {
+  if (of_views) {
     if (*used) column->buffers[buffers++] = column->bytes;
     column->buffers[buffers++] = used;
   }
@@ -313,11 +338,12 @@ static void sweep(Connection *connection, int all) {
 }
 
 static void finish(sqlite3_context *context) {
-  Rows *rows = sqlite->aggregate_context(context, 0);
-  Connection *connection = sqlite->user_data(context);
+  const sqlite3_api_routines *sqlite3_api = library();
+  Rows *rows = sqlite3_aggregate_context(context, 0);
+  Connection *connection = sqlite3_user_data(context);
   if (!rows || !rows->column) {
-    if (rows && rows->state == NO_MEMORY) sqlite->result_error_nomem(context);
-    else if (!rows || rows->state == FITS) sqlite->result_text(context, "", 0, SQLITE_STATIC);
+    if (rows && rows->state == NO_MEMORY) sqlite3_result_error_nomem(context);
+    else if (!rows || rows->state == FITS) sqlite3_result_text(context, "", 0, SQLITE_STATIC);
     return; /* after a misfit it is NULL */
   }
   Result *result = calloc(1, sizeof *result + (size_t)rows->columns * sizeof result->of[0]);
@@ -326,7 +352,7 @@ static void finish(sqlite3_context *context) {
     free(result);
     free(addresses);
     free_rows(rows);
-    sqlite->result_error_nomem(context);
+    sqlite3_result_error_nomem(context);
     return;
   }
   result->columns = rows->columns;
@@ -340,7 +366,7 @@ static void finish(sqlite3_context *context) {
   sweep(connection, 0);
   result->next = connection->results;
   connection->results = result;
-  sqlite->result_text(context, addresses, -1, free);
+  sqlite3_result_text(context, addresses, -1, free);
 }
 
 static void disconnect(void *connection) {
@@ -348,12 +374,14 @@ static void disconnect(void *connection) {
   free(connection);
 }
 
-int sqlite3_columns_init(sqlite3 *database, char **error, const sqlite3_api_routines *routines) {
+int sqlite3_columns_init(sqlite3 *database, char **error, const sqlite3_api_routines *sqlite3_api) {
   (void)error;
-  sqlite = routines;
+  const sqlite3_api_routines *known = NULL;
+  if (!atomic_compare_exchange_strong(&the_library, &known, sqlite3_api) && known != sqlite3_api)
+    return SQLITE_ERROR; /* a second library in one process: their locks would break each other */
   Connection *connection = calloc(1, sizeof *connection);
   if (!connection) return SQLITE_NOMEM;
-  int code = sqlite->create_function_v2(database, "arrow_columns", -1, SQLITE_UTF8 | SQLITE_DIRECTONLY, connection, NULL,
+  int code = sqlite3_create_function_v2(database, "arrow_columns", -1, SQLITE_UTF8 | SQLITE_DIRECTONLY, connection, NULL,
                                         step, finish, disconnect);
   return code == SQLITE_OK ? SQLITE_OK_LOAD_PERMANENTLY : code; /* arrays that were taken need it after the connection */
 }

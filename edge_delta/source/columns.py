@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LIBRARY = Path(__file__).with_name("libcolumns.so")
 KINDS = {Kind.INTEGER: "l", Kind.REAL: "g", Kind.TEXT: "u", Kind.BLOB: "z", Kind.BOOLEAN: "b"}
-"""What `columns.c` calls them."""
+"""What `columns.c` calls them, see its `Kind`."""
 TEXT_AS_BYTES = "t"
 _AT_ONCE = 500
 """Cells that one call is given; SQLite allows it 1,000 arguments."""
@@ -78,7 +78,8 @@ def frame(cells: Mapping[str, tuple[str, str]], results: Sequence[str | None]) -
     if None in results:  # what other calls came to had to be taken all the same: it is freed by that
         return None
     if not columns:  # there was no row
-        dtypes = {"l": pl.Int64, "g": pl.Float64, "u": pl.String, "b": pl.Boolean}
+        of = {Kind.INTEGER: pl.Int64, Kind.REAL: pl.Float64, Kind.TEXT: pl.String, Kind.BOOLEAN: pl.Boolean}
+        dtypes = {KINDS[kind]: dtype for kind, dtype in of.items()}
         return pl.DataFrame(schema={name: dtypes.get(kind, pl.Binary) for name, (kind, _) in cells.items()})
     return pl.DataFrame([column.alias(name) for name, column in zip(cells, columns, strict=True)])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from edge_delta.core.errors import ConfigurationError, SourceUnavailable
 from edge_delta.source import Database, columns
 from edge_delta.source.columns import TEXT_AS_BYTES, statement
 
+SOURCE = Path(columns.__file__).with_name("columns.c")
 NO_TABLE = "(VALUES (1), (2), (3))"
 TYPES = {"l": pl.Int64, "g": pl.Float64, "u": pl.String, "z": pl.Binary, "b": pl.Boolean, "t": pl.Binary}
 
@@ -219,6 +221,14 @@ def test_a_view_of_the_database_cannot_call_it(sensor):
     sensor.run("CREATE VIEW v AS SELECT arrow_columns('l', 1, a) FROM t")
     with closing(Database(sensor.path)) as database, pytest.raises(SourceUnavailable, match="unsafe use"):
         database.rows("SELECT * FROM v")
+
+
+def test_both_sides_call_the_kinds_by_the_same_letters():
+    [inside] = re.findall(r"typedef enum \{([^}]*)\} Kind;", SOURCE.read_text(encoding="utf-8"))
+    theirs = dict(re.findall(r"^ *(\w+) = '(\w)',", inside, re.MULTILINE))
+    assert theirs == {kind.name: letter for kind, letter in columns.KINDS.items()} | {
+        "TEXT_AS_BYTES": columns.TEXT_AS_BYTES
+    }
 
 
 def test_an_installation_without_the_compiled_part_says_so(path, monkeypatch):
