@@ -19,13 +19,11 @@ from edge_delta.cli.main import COMMANDS, build_parser
 from edge_delta.core import errors
 from edge_delta.core.events import EVENTS
 from edge_delta.device.metrics import METRICS
-from edge_delta.settings.load import ENVIRONMENT, ENVIRONMENT_JSON, FLAGS
-from edge_delta.settings.sections import Section, Settings
+from edge_delta.settings.fields import Field, Section, fields
+from edge_delta.settings.sections import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from msgspec.structs import FieldInfo
 
 ROOT = Path(__file__).parent.parent
 GENERATED = "<!-- Written by `make docs` from the code; changes by hand are lost. -->"
@@ -60,37 +58,6 @@ STORAGE_VARIABLES = {
     "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, …": "credentials for ADLS",
 }
 
-# What the example file shows for settings whose default is nothing, or would show too little.
-EXAMPLES = {
-    "processing_mode": '"schematized"',
-    "sqlite": '"/data/sensor.db"',
-    "table_path": '"s3://my-bucket/readings"',
-    "sqlite_table_name": '"sensor_readings"',
-    "timestamp_col": '"timestamp"',
-    "node_id": '"device-0001"',
-    "health_after": "960",
-    "metrics_file": '"/var/lib/node_exporter/textfile/edge-delta.prom"',
-    "maintenance.retention_days": "7",
-    "schematize.rename": '{ temp_c = "temperature", hum = "humidity" }',
-    "schematize.defaults": '{ firmware_version = "2.4.1", model = "ENV-200", manufacturer = "Acme Sensors" }',
-    "schematize.thresholds": "{ temperature = { min = -40, max = 60 }, voltage = { min = 3.0 } }",
-    "gps_fuzzing.epsilon": "0.004",
-    "gps_fuzzing.cell_meters": "1000",
-    "gps_fuzzing.base_lat": "52.52",
-    "gps_fuzzing.base_lon": "13.405",
-    "sanitize.ranges": "{ temperature = { min = -40, max = 85 }, humidity = { min = 0, max = 100 } }",
-    "sanitize.missing": '{ temperature = "reject", humidity = "forward_fill", location = { fill = "unknown" } }',
-    "sanitize.columns": '["timestamp", "sensor_id", "temperature", "humidity"]',
-    "emergency.keyword_columns": '["anomaly_type", "location"]',
-    "emergency.severity_thresholds": '{ temperature = 35, pressure = { max = 1030, severity = "critical" } }',
-    "maintenance.keeper": "true",
-    "maintenance.hours": "[3]",
-    "storage.endpoint_url": '"http://127.0.0.1:8333"',
-    "storage.region": '"us-east-1"',
-    "databricks.server_hostname": '"dbc-a1b2c3d4-e5f6.cloud.databricks.com"',
-    "databricks.http_path": '"/sql/1.0/warehouses/1234567890abcdef"',
-}
-
 
 def main() -> None:
     """Write every page."""
@@ -117,16 +84,15 @@ def pages() -> dict[Path, str]:
 def sections() -> Iterator[tuple[str, type[Section]]]:
     """The settings' sections, by name; the first is the top level, named ``""``."""
     yield "", Settings
-    for field in msgspec.structs.fields(Settings):
-        if isinstance(field.type, type) and issubclass(field.type, Section):
-            yield field.name, field.type
+    for field in fields(Settings):
+        if field.section is not None:
+            yield field.name, field.section
 
 
-def settings_of(section: str, model: type[Section]) -> Iterator[tuple[str, FieldInfo]]:
+def settings_of(section: str, model: type[Section]) -> Iterator[tuple[str, Field]]:
     """A section's settings with their full names, sections inside it left out."""
-    inner = {name for name, _ in sections()}
-    for field in msgspec.structs.fields(model):
-        if section or field.name not in inner:
+    for field in fields(model):
+        if field.section is None:
             yield (f"{section}.{field.name}" if section else field.name), field
 
 
@@ -139,12 +105,7 @@ def metas(form: Any) -> Iterator[msgspec.Meta]:
             yield from metas(part)
 
 
-def description(field: FieldInfo) -> str:
-    """What a setting is."""
-    return next((m.description for m in metas(field.type) if m.description), "")
-
-
-def all_settings() -> Iterator[tuple[str, FieldInfo]]:
+def all_settings() -> Iterator[tuple[str, Field]]:
     """All settings by their full names."""
     for section, model in sections():
         yield from settings_of(section, model)
@@ -153,16 +114,6 @@ def all_settings() -> Iterator[tuple[str, FieldInfo]]:
 def short(name: str) -> str:
     """A setting's name in its section."""
     return name.rpartition(".")[2]
-
-
-def is_secret(field: FieldInfo) -> bool:
-    """Whether the setting may only come from the environment."""
-    return "Secret" in shape_names(field.type)
-
-
-def shape_names(form: Any) -> set[str]:
-    """The names of the types in a type."""
-    return {getattr(form, "__name__", "")}.union(*(shape_names(part) for part in get_args(form)))
 
 
 def shape(annotation: Any) -> str:  # noqa: PLR0911 - one line a form
@@ -179,17 +130,17 @@ def shape(annotation: Any) -> str:  # noqa: PLR0911 - one line a form
     if origin in (tuple, list):
         return f"list of {shape(arguments[0])}"
     if isinstance(annotation, type) and issubclass(annotation, Section):
-        return "{ " + ", ".join(f.name for f in msgspec.structs.fields(annotation)) + " }"
+        return "{ " + ", ".join(f.name for f in fields(annotation)) + " }"
     words = {str: "text", int: "whole number", float: "number", bool: "`true`, `false`", Path: "path"}
     return words.get(annotation, "text")
 
 
-def bounds(field: FieldInfo) -> str:
+def bounds(field: Field) -> str:
     """The limits of a value, in words."""
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
     found = [
         f"{sign} {getattr(constraint, name):,}"
-        for constraint in metas(field.type)
+        for constraint in metas(field.form)
         for name, sign in signs.items()
         if getattr(constraint, name, None) is not None
     ]
@@ -209,10 +160,9 @@ def toml(value: Any) -> str:
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def default(field: FieldInfo) -> str | None:
+def default(field: Field) -> str | None:
     """The default as TOML; None if there is none."""
-    value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-    return None if value is msgspec.NODEFAULT or value is None else toml(value)
+    return None if field.default is None else toml(field.default)
 
 
 # -- the files
@@ -229,22 +179,22 @@ def example() -> str:
         if section:
             lines += ["", f"# {model.__doc__}", f"[{section}]"]
         for name, field in settings_of(section, model):
-            if is_secret(field):
+            if field.is_secret:
                 continue
             lines += ["", f"# {sentence(field)}"]
-            value = EXAMPLES.get(name) or default(field)
+            value = field.example or default(field)
             if value is None:
-                raise SystemExit(f"{name} has no default: add what it may look like to EXAMPLES in docs/generate.py")
+                raise SystemExit(f"{name} has no default: say in its `about` what it may look like")
             lines.append(f"{'' if field.required else '#'}{short(name)} = {value}")
     return "\n".join(lines) + "\n"
 
 
-def sentence(field: FieldInfo) -> str:
+def sentence(field: Field) -> str:
     """What a setting is, and what it may be."""
-    text = description(field)
+    text = field.description
     first, *_ = text.split(maxsplit=1)
     begin = first.capitalize() if first.isalpha() else first
-    values = shape(field.type).replace("`", "")
+    values = shape(field.form).replace("`", "")
     return f"{begin}{text[len(first) :]}. [{values}{bounds(field)}]"
 
 
@@ -261,7 +211,7 @@ def configuration() -> str:
     ]
     for section, model in sections():
         lines += ["", f"## `[{section}]`" if section else "## Top level", "", model.__doc__ or "", ""]
-        variable = next((v for v, key in ENVIRONMENT_JSON.items() if key == section), None)
+        variable = next((f.variable for f in fields(Settings) if f.name == section), "")
         if variable:
             lines += [f"The whole section can also be set as JSON in the environment variable `{variable}`.", ""]
         lines += ["| setting | what it is | values | default | flag, environment |", "| --- | --- | --- | --- | --- |"]
@@ -274,15 +224,15 @@ def configuration() -> str:
     return "\n".join(lines) + "\n"
 
 
-def setting_row(name: str, field: FieldInfo) -> str:
+def setting_row(name: str, field: Field) -> str:
     """One setting as a row of its table."""
     value = default(field)
     shown = "**required**" if field.required else f"`{value}`" if value is not None else ""
-    ways = [FLAGS.get(name), next((v for v, key in ENVIRONMENT.items() if key == name), None)]
+    ways = [*field.flags[:1], field.variable]
     cells = [
-        f"`{short(name)}`" + (" (never in the file)" if is_secret(field) else ""),
-        description(field),
-        shape(field.type) + bounds(field),
+        f"`{short(name)}`" + (" (never in the file)" if field.is_secret else ""),
+        field.description,
+        shape(field.form) + bounds(field),
         shown,
         ", ".join(f"`{way}`" for way in ways if way),
     ]

@@ -308,9 +308,9 @@ def _reset(options: argparse.Namespace) -> int:
 
 def _shown(settings: Settings) -> dict[str, Any]:
     """The settings for the log; secrets are masked by their type."""
-    from edge_delta.settings.sections import shown  # noqa: PLC0415
+    from edge_delta.settings.fields import masked  # noqa: PLC0415
 
-    return shown(settings)
+    return masked(settings)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 from edge_delta.ask.output import as_table
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
 from edge_delta.core.events import Event
-from edge_delta.settings.load import ENVIRONMENT, ENVIRONMENT_JSON
+from edge_delta.settings.load import variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -178,7 +178,7 @@ def _run(place: Path, store: Store | None, *flags: str, seconds: float | None = 
     """Run edge-delta with its log shown line by line; stops it after ``seconds``. Returns its exit code."""
     words = [*_flags(store.base if store is not None else _BASE), *flags]
     _say(f"$ {_program()} {shlex.join(words)}")
-    theirs = {"EDGE_DELTA_CONFIG", *ENVIRONMENT, *ENVIRONMENT_JSON}
+    theirs = set(variables())
     environment = {name: value for name, value in os.environ.items() if name not in theirs}
     environment |= dict(store.environment) if store is not None else {}
     command = [sys.executable, "-m", "edge_delta", "run", *words]

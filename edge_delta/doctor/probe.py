@@ -58,7 +58,7 @@ def _folder(base: Path) -> Iterator[Finding]:
 
 
 def _s3(settings: Settings, base: str) -> Iterator[Finding]:
-    storage.options(base, os.environ, endpoint_url=settings.storage.endpoint_url)  # refuses the unsafe rename
+    storage.options(base, os.environ, settings.storage)  # refuses the unsafe rename
     bucket, _, path = base.removeprefix("s3://").partition("/")
     client = _client(settings, base)
     key = f"{path}_check"

@@ -13,62 +13,19 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 
 from edge_delta.core.errors import ConfigurationError, Problem
-from edge_delta.settings.sections import S, Secret, Section, Settings, extra
+from edge_delta.settings.fields import Field, S, Secret, fields
+from edge_delta.settings.sections import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DEFAULT_FILE = Path("config.toml")
+_OF_THE_UPLOADER = frozenset(
+    {"databricks_table", "databricks_host", "databricks_http_path", "databricks_database", "databricks_warehouse"}
+    | {"local_bucket", "local_bucket_dir", "storage_uri", "max_batch", "upload_interval", "region", "s3_bucket"}
+    | {"bucket_prefix", "local_path", "enable_sanitize", "enable_aggregate", "enable_emergency", "sqlite_path"}
+)
 _SECRET_WORDS = ("secret", "password", "token", "account_key", "access_key", "sas")
-
-ENVIRONMENT = {
-    "SQLITE_PATH": "sqlite",
-    "SQLITE_TABLE_NAME": "sqlite_table_name",
-    "TIMESTAMP_COL": "timestamp_col",
-    "TABLE_PATH": "table_path",
-    "PROCESSING_MODE": "processing_mode",
-    "STATE_DIR": "state_dir",
-    "UPLOAD_INTERVAL": "interval",
-    "FUZZ_FACTOR": "fuzz_factor",
-    "MAX_BATCH_SIZE": "max_batch_size",
-    "NODE_ID": "node_id",
-    "ONCE": "once",
-    "RETRY_FOR": "retry_for",
-    "ON_SOURCE_RESET": "on_source_reset",
-    "ON_MODE_CHANGE": "on_mode_change",
-    "HEALTH_AFTER": "health_after",
-    "METRICS_PORT": "metrics_port",
-    "METRICS_ADDRESS": "metrics_address",
-    "METRICS_FILE": "metrics_file",
-    "GPS_FUZZING_SECRET": "gps_fuzzing_secret",
-}
-"""The setting that each environment variable stands for."""
-
-ENVIRONMENT_JSON = {
-    "GPS_FUZZING_CONFIG": "gps_fuzzing",
-    "EMERGENCY_CONFIG": "emergency",
-    "AGGREGATE_CONFIG": "aggregate",
-    "SANITIZE_CONFIG": "sanitize",
-}
-"""Variables that hold a whole section as JSON."""
-
-FLAGS = {
-    "sqlite": "--sqlite",
-    "sqlite_table_name": "--table",
-    "timestamp_col": "--timestamp-field",
-    "table_path": "--table-path",
-    "processing_mode": "--processing-mode",
-    "state_dir": "--state-dir",
-    "interval": "--interval",
-    "fuzz_factor": "--fuzz-factor",
-    "max_batch_size": "--max-batch-size",
-    "node_id": "--node-id",
-    "once": "--once",
-    "retry_for": "--retry-for",
-    "on_mode_change": "--on-mode-change",
-    "metrics_port": "--metrics-port",
-}
-"""The flag of each setting that has one."""
 
 
 def load(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = None) -> Settings:
@@ -89,10 +46,10 @@ def load(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = No
     if values.pop("gps_fuzzing_secret", None) is not None:
         problems.append(Problem(str(file), "gps_fuzzing_secret", "", "is a secret: set GPS_FUZZING_SECRET instead"))
     problems += _from_environment(environment, values, places)
-    for key, flag in FLAGS.items():
-        if flags.get(key) is not None:
-            values[key] = flags[key]
-            places[key] = f"flag {flag}"
+    for field in fields(Settings):
+        if field.flags and flags.get(field.name) is not None:
+            values[field.name] = flags[field.name]
+            places[field.name] = f"flag {field.flags[0]}"
     settings = _section(Settings, values, _Report(places, file, problems))
     if settings is None or problems:
         raise ConfigurationError.of(problems)
@@ -102,18 +59,23 @@ def load(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = No
 def _from_environment(environment: Mapping[str, str], values: dict[str, Any], places: dict[str, str]) -> list[Problem]:
     """Put what the environment sets into the values; returns what cannot be read."""
     problems = []
-    for variable, key in (ENVIRONMENT | ENVIRONMENT_JSON).items():
-        text = environment.get(variable)
+    for field in fields(Settings):
+        text = environment.get(field.variable) if field.variable else None
         if not text:
             continue
-        values[key], places[key] = text, f"environment variable {variable}"
-        if variable in ENVIRONMENT_JSON:
+        values[field.name], places[field.name] = text, f"environment variable {field.variable}"
+        if field.section is not None:
             try:
-                values[key] = json.loads(text)
+                values[field.name] = json.loads(text)
             except json.JSONDecodeError as error:
-                del values[key]
-                problems.append(Problem(places[key], key, "", f"is not JSON: {error}"))
+                del values[field.name]
+                problems.append(Problem(places[field.name], field.name, "", f"is not JSON: {error}"))
     return problems
+
+
+def variables() -> tuple[str, ...]:
+    """The environment variables that are settings."""
+    return ("EDGE_DELTA_CONFIG", *(field.variable for field in fields(Settings) if field.variable))
 
 
 def file_of(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Path | None:
@@ -134,7 +96,16 @@ def _toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the settings file {path} cannot be read: {error}", "Check --config") from None
     except tomli.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is not valid TOML: {error}", "Mend that line") from None
+        raise _not_toml(path, error) from None
+
+
+def _not_toml(path: Path, error: Exception) -> ConfigurationError:
+    if path.suffix.lower() in (".yaml", ".yml", ".json"):
+        return ConfigurationError(
+            f"{path} is not TOML, and settings are read from TOML only",
+            "Write them as in config.toml.example, key = value, and name that file with --config",
+        )
+    return ConfigurationError(f"{path} is not valid TOML: {error}", "Fix that line")
 
 
 class _Report:
@@ -153,8 +124,9 @@ class _Report:
 
     def missing(self, key: str) -> None:
         """A required setting is not there."""
-        variable = next((v for v, k in ENVIRONMENT.items() if k == key), None)
-        ways = [FLAGS.get(key), variable, f"{key} in {self._file or DEFAULT_FILE}"]
+        field = next((field for field in fields(Settings) if field.name == key), None)
+        ways = [*field.flags[:1], field.variable] if field is not None else []
+        ways.append(f"{key} in {self._file or DEFAULT_FILE}")
         expected = "is required: set " + ", ".join(way for way in ways if way)
         self._problems.append(Problem("settings", key, "", expected))
 
@@ -164,7 +136,7 @@ def _section(section: type[S], values: object, report: _Report, path: str = "") 
     if not isinstance(values, dict):
         report.add(path, values, f"expected a table of settings, like [{path}]")
         return None
-    known = {field.name: field for field in msgspec.structs.fields(section)}
+    known = {field.name: field for field in fields(section)}
     built: dict[str, Any] = {}
     complete = True
     for name in values:
@@ -184,16 +156,15 @@ def _section(section: type[S], values: object, report: _Report, path: str = "") 
 _BROKEN = object()
 
 
-def _field(field: msgspec.structs.FieldInfo, value: object, report: _Report, key: str) -> object:
-    if isinstance(field.type, type) and issubclass(field.type, Section):
-        inner = _section(field.type, value, report, f"{key}.")
+def _field(field: Field, value: object, report: _Report, key: str) -> object:
+    if field.section is not None:
+        inner = _section(field.section, value, report, f"{key}.")
         return _BROKEN if inner is None else inner
-    prepare = extra(field.type).get("prepare")
-    prepared = prepare(value) if prepare is not None else value
+    prepared = field.prepare(value) if field.prepare is not None else value
     try:
-        return msgspec.convert(prepared, field.type, strict=False, dec_hook=_decoded)
+        return msgspec.convert(prepared, field.form, strict=False, dec_hook=_decoded)
     except msgspec.ValidationError as error:
-        _explain(str(error), field.type, value, report, key)
+        _explain(str(error), field.form, value, report, key)
         return _BROKEN
 
 
@@ -240,6 +211,8 @@ def _unknown(name: str, names: list[str]) -> str:
 
     if is_secret(name):
         return "is a secret: set it in the environment, never in the file"
+    if name in _OF_THE_UPLOADER:
+        return "is a key of the original uploader; docs/from-the-uploader.md says what became of it"
     close = difflib.get_close_matches(name, names, n=1)
     return "no such setting" + (f", did you mean {close[0]}?" if close else f"; there are: {', '.join(names)}")
 

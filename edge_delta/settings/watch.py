@@ -13,21 +13,18 @@ from typing import TYPE_CHECKING, Any
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.events import Event, Log
 from edge_delta.settings import load as config
-from edge_delta.settings import sections as settings_of
+from edge_delta.settings.fields import changed as with_changes
+from edge_delta.settings.fields import differing, fields, masked
+from edge_delta.settings.sections import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from edge_delta.settings.sections import Settings
-
 LOOK_EVERY = 2.0
 """Seconds between two looks."""
 
-FIXED = (
-    *("sqlite", "sqlite_table_name", "timestamp_col", "table_path", "state_dir", "node_id", "once", "storage"),
-    *("metrics_port", "metrics_address", "metrics_file"),
-)
+FIXED = tuple(field.name for field in fields(Settings) if field.fixed)
 """Settings that take a restart: they say what the process is about."""
 
 
@@ -75,7 +72,7 @@ class SettingsWatch:
         self._seen = content
         try:
             found = config.load(self._flags)
-            wanted = settings_of.changed(found, **{key: getattr(self._running, key) for key in FIXED})
+            wanted = with_changes(found, **{key: getattr(self._running, key) for key in FIXED})
             self._check(wanted)
         except ConfigurationError as error:
             self._log.error(Event.SETTINGS_INVALID, error=str(error))
@@ -87,7 +84,7 @@ class SettingsWatch:
         stuck = [key for key in FIXED if getattr(found, key) != getattr(before, key)]
         if stuck:
             self._log.warning(Event.NEEDS_RESTART, keys=stuck)
-        changed = settings_of.differing(before, wanted)
+        changed = differing(before, wanted)
         for key in changed:
             self._log.info(Event.SETTINGS_CHANGED, key=key, old=_shown(before, key), new=_shown(wanted, key))
         self._wanted = wanted if changed else before
@@ -101,4 +98,4 @@ def _content(file: Path | None) -> bytes | None:
 
 
 def _shown(settings: Settings, key: str) -> object:
-    return settings_of.shown(settings, all_of_it=True)[key]
+    return masked(settings, all_of_it=True)[key]

@@ -78,16 +78,7 @@ class DeviceTables:
         """The sink of the table that has this suffix."""
         contents = contents or Contents()
         uri = storage.address(self.settings.table_path, node_id=self.node_id) + suffix
-        place = self.settings.storage
-        options = storage.options(
-            uri,
-            os.environ,
-            endpoint_url=place.endpoint_url,
-            region=place.region,
-            virtual_hosted_style=place.virtual_hosted_style,
-            request_timeout=place.request_timeout,
-            connect_timeout=place.connect_timeout,
-        )
+        options = storage.options(uri, os.environ, self.settings.storage)
         return DeltaSink(
             uri,
             options,

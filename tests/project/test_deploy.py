@@ -19,7 +19,7 @@ import tomli
 from edge_delta import __version__
 from edge_delta.cli.main import build_parser
 from edge_delta.device.metrics import METRICS
-from edge_delta.settings.load import ENVIRONMENT, ENVIRONMENT_JSON
+from edge_delta.settings.load import variables
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -211,7 +211,7 @@ def test_bacalhau_jobs_read_the_data_and_write_the_state(job):
 
 
 def test_variables_in_the_files_are_read_by_the_program():
-    known = {*ENVIRONMENT, *ENVIRONMENT_JSON}
+    known = set(variables())
     compose = loaded(DEPLOY / "docker-compose.yml")["services"]["edge-delta"]["environment"]
     [pod] = loaded(DEPLOY / "kubernetes" / "edge-delta.yaml")["spec"]["template"]["spec"]["containers"]
     for name in [*compose, *(e["name"] for e in pod["env"])]:

@@ -15,10 +15,12 @@ from edge_delta.device.health import Verdict
 from edge_delta.device.metrics import METRICS
 from edge_delta.settings import load as config
 from edge_delta.settings import sections as settings
+from edge_delta.settings.fields import fields
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.toml.example"
 
+FLAGS = [flag for field in fields(settings.Settings) for flag in field.flags[:1]]
 _spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
 assert _spec is not None
 assert _spec.loader is not None
@@ -36,7 +38,7 @@ def test_generated_pages_are_up_to_date(path):
 
 
 def test_the_example_loads_as_it_stands(monkeypatch):
-    for variable in (*config.ENVIRONMENT, *config.ENVIRONMENT_JSON):
+    for variable in config.variables():
         monkeypatch.delenv(variable, raising=False)
     settings = config.load({"config": EXAMPLE}, environment={})
     assert str(settings.sqlite) == "/data/sensor.db"
@@ -52,21 +54,19 @@ def test_every_setting_is_in_the_example():
     there = tomli.loads(uncommented())
     for name, field in generate.all_settings():
         section, _, key = name.rpartition(".")
-        assert generate.is_secret(field) or key in (there[section] if section else there), name
+        assert field.is_secret or key in (there[section] if section else there), name
 
 
 def test_the_example_shows_the_defaults_where_there_are_any():
     shown = dict(re.findall(r"^#(\w+) = (.*)$", EXAMPLE.read_text(), re.MULTILINE))
     for name, field in generate.settings_of("", settings.Settings):
         value = generate.default(field)
-        if value is not None and name not in generate.EXAMPLES:
+        if value is not None and not field.example:
             assert shown[name] == value
 
 
 def test_no_secret_is_in_the_example():
-    assert not [
-        name for name, field in generate.all_settings() if generate.is_secret(field) and name in EXAMPLE.read_text()
-    ]
+    assert not [name for name, field in generate.all_settings() if field.is_secret and name in EXAMPLE.read_text()]
 
 
 def test_every_log_event_is_described():
@@ -78,18 +78,17 @@ def test_every_log_event_is_described():
 def test_every_command_and_flag_is_documented():
     text = (ROOT / "docs" / "commands.md").read_text()
     assert [name for name in COMMANDS if f"## `edge-delta {name}`" not in text] == []
-    assert [flag for flag in config.FLAGS.values() if f"`{flag}`" not in text] == []
+    assert [flag for flag in FLAGS if f"`{flag}`" not in text] == []
 
 
 def test_every_flag_of_the_settings_is_on_the_command_line():
     help_text = build_parser()._subparsers._group_actions[0].choices["run"].format_help()
-    assert [flag for flag in config.FLAGS.values() if flag not in help_text] == []
+    assert [flag for flag in FLAGS if flag not in help_text] == []
 
 
 def test_every_environment_variable_is_documented():
     text = (ROOT / "docs" / "configuration.md").read_text()
-    variables = (*config.ENVIRONMENT, *config.ENVIRONMENT_JSON, "EDGE_DELTA_CONFIG")
-    assert [name for name in variables if f"`{name}`" not in text] == []
+    assert [name for name in config.variables() if f"`{name}`" not in text] == []
 
 
 def test_links_between_documents_lead_somewhere():

@@ -63,7 +63,7 @@ def test_every_setting_flag_and_variable_of_here_exists():
     settings = {name for name, _ in generate.all_settings()}
     commands = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     flags = set(re.findall(r"--[a-z][a-z-]+", commands))
-    variables = {*config.ENVIRONMENT, *config.ENVIRONMENT_JSON, "EDGE_DELTA_CONFIG", warehouse.TOKEN}
+    variables = {*config.variables(), warehouse.TOKEN}
     for row in [*rows(HALVES[0]), *rows(HALVES[2])]:
         for word in re.findall(r"`([^`]+)`", row[2]):
             if word.startswith("--"):

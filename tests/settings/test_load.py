@@ -6,6 +6,8 @@ import pytest
 
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.settings import load as config
+from edge_delta.settings.fields import fields
+from edge_delta.settings.sections import Settings
 
 NEEDED = {"sqlite": "a.db", "table_path": "lake/readings"}
 
@@ -48,9 +50,10 @@ def test_the_defaults_are_those_of_the_documents():
     assert settings.node_id is None
 
 
-@pytest.mark.parametrize("key", sorted(set(config.ENVIRONMENT.values()) & set(config.FLAGS)))
-def test_a_flag_wins_over_the_environment_and_that_over_the_file(key, toml):
-    variable = next(v for v, k in config.ENVIRONMENT.items() if k == key)
+@pytest.mark.parametrize(
+    ("key", "variable"), [(f.name, f.variable) for f in fields(Settings) if f.flags and f.variable]
+)
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(key, variable, toml):
     values = {
         "interval": (1.0, 2.0, 3.0),
         "fuzz_factor": (0.1, 0.2, 0.3),
