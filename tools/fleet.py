@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent.parent / "docs" / "fleets.md"
 COMMIT = r"_1_schematized/_delta_log/\d{20}\.json$"
 _HEAD = """\
-| writers | tables | seconds | commits | commits a second | tries a commit | p50 (s) | p99 (s) |
+| writers | tables | seconds | commits | commits per second | tries per commit | p50 (s) | p99 (s) |
 | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
