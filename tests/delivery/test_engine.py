@@ -308,3 +308,19 @@ def peak(sensor, place, command, *, rows, run, size=5000):
     megabytes = running.peak_megabytes()
     assert running.terminate() == 0
     return megabytes
+
+
+def test_what_an_urgent_mode_delivered_at_once_reaches_the_other_modes_in_the_next_cycle(sensor, folder, command):
+    sensor.create()
+    sensor.add(20)
+    modes = "schematized,emergency"
+    running = command(sensor.path, folder, node_id="n1", processing_mode=modes, interval=4, fuzz_factor=0).start()
+    running.wait_for("cycle finished", count=2)
+    sensor.run("INSERT INTO readings (sensor_id, timestamp, temperature) VALUES ('s', '2026-01-01T00:00:00Z', 5000)")
+    running.wait_until(
+        lambda: any(e["mode"] == "emergency" and e["last_id"] == 21 for e in running.named("cycle finished")),
+        what="the urgent mode's delivery",
+    )
+    assert max(folder.read()["reading_id"]) == 20  # it did not wait for the cycle
+    running.wait_until(lambda: max(folder.read()["reading_id"]) == 21, what="the other mode's row")
+    assert running.terminate() == 0

@@ -11,6 +11,8 @@ from edge_delta.ask import warehouse
 from edge_delta.cli.main import COMMANDS
 from edge_delta.settings import load as config
 from tests.project.test_docs import generate
+from tests.support.inprocess import deliver
+from tests.support.modes import rejected
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "from-the-uploader.md").read_text(encoding="utf-8")
@@ -74,3 +76,18 @@ def test_every_setting_flag_and_variable_of_here_exists():
                 assert word.partition(" =")[0] in settings | {"last_upload", "avg_temperature"}, word
             elif word.startswith("edge-delta "):
                 assert word.split()[1] in COMMANDS, word
+
+
+def test_rows_whose_time_cannot_be_read_are_never_taken_for_delivered_ones(sensor, folder):
+    """Whether the older tool had them nobody can tell, so they come once more rather than never."""
+    sensor.create()
+    sensor.add(20)
+    sensor.run("UPDATE readings SET timestamp = CASE id WHEN 4 THEN 'soon' ELSE NULL END WHERE id IN (4, 5)")
+    state = sensor.path.parent / "state"
+    state.mkdir()
+    (state / "last_upload.json").write_text('{"last_upload": "2026-01-01T00:00:09+00:00"}', encoding="utf-8")
+    deliver(sensor.path, folder, processing_mode="raw,schematized")
+    later = list(range(11, 21))  # the first reading is of 00:00:00, one a second
+    assert sorted(folder.read("_0_raw")["source_rowid"]) == [4, 5, *later]
+    assert sorted(folder.read()["reading_id"]) == [5, *later]
+    assert rejected(folder) == [(4, "type", "timestamp")]

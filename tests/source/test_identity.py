@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.inprocess import deliver
 from tests.support.sqlite import Sensor
 from tests.support.tables import assert_both_readers_agree
 
@@ -249,3 +250,17 @@ def test_a_database_that_is_gone_for_a_while_is_waited_for(sensor, folder, comma
         wait_until_there(folder, 45, running)
         assert running.terminate() == 0
         assert delivered(folder) == everything(first, fresh.rows())
+
+
+@pytest.mark.parametrize("fewer", [1, 9])
+def test_a_database_made_again_whose_ids_end_a_little_earlier_is_a_new_generation(fewer, sensor, folder):
+    sensor.create()
+    sensor.add(100)
+    first = sensor.rows()
+    deliver(sensor.path, folder)
+    with recreate(sensor) as fresh:
+        fresh.create()
+        fresh.add(100 - fewer, start=5_000)
+        rows = fresh.rows()
+        assert deliver(fresh.path, folder).named("source reset")
+    assert delivered(folder) == everything(first, rows)

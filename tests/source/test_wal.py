@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_delta.source.database import is_mount_point
+from edge_delta.core.errors import SourceUnavailable
+from edge_delta.source.database import Database, is_mount_point
 from tests.support.command import clean_environment
+from tests.support.sqlite import Sensor
 from tests.support.tables import assert_both_readers_agree
 
 
@@ -185,3 +188,24 @@ def test_a_file_that_may_not_be_read_is_a_wrong_setting(sensor, folder, command)
     sensor.create()
     sensor.path.chmod(0)
     assert command(sensor.path, folder).once().code == 2
+
+
+def test_a_file_opened_as_unchanging_that_is_written_while_it_is_read_is_read_again(sensor):
+    sensor.create()
+    sensor.add(100)
+    path = sensor.path
+    sensor.close()  # no -wal file is left, so that it is read as a file that nobody writes
+    with contextlib.closing(Database(path)) as database:
+        with database.snapshot():
+            assert database.scalar("SELECT count(*) FROM readings") == 100
+        with contextlib.ExitStack() as stack:
+
+            def read_beside_a_writer():
+                with database.snapshot():
+                    stack.enter_context(Sensor(path)).add(50, start=100)
+                    database.scalar("SELECT count(*) FROM readings")
+
+            with pytest.raises(SourceUnavailable, match="opened for writing while it was read"):
+                read_beside_a_writer()
+            with database.snapshot():
+                assert database.scalar("SELECT count(*) FROM readings") == 150

@@ -376,3 +376,18 @@ def test_a_pause_in_front_of_a_crowded_table_ends_when_the_process_is_told_to_st
         crowd.sink.append(frame(2), at(2))
     assert len(crowd.pauses) == 1
     assert ours(wired_lake) == [1]
+
+
+def test_the_table_is_opened_anew_after_a_hundred_commits_and_not_before(proxy, wired_lake):
+    sink = make(wired_lake)
+    sink.append(frame(1), at(1))
+    opened, before = [], {}
+    for rowid in range(2, 103):
+        asked = {method: len(proxy.requests(method, "_last_checkpoint")) for method in ("GET", "PUT")}
+        # Who writes a checkpoint reads the last one, too.
+        if before and asked["GET"] > before["GET"] and asked["PUT"] == before["PUT"]:
+            opened.append(rowid - 1)
+        before = asked
+        sink.append(frame(rowid), at(rowid))
+    assert opened == [101]
+    assert ids(wired_lake) == list(range(1, 103))
