@@ -223,6 +223,21 @@ def test_what_is_expired_of_the_log_goes_with_each_upkeep(folder):
     assert sorted(folder.read(SUFFIX)["id"]) == list(range(70))
 
 
+def test_what_is_expired_of_the_log_goes_where_there_is_nothing_to_compact(folder):
+    sink = fill(folder, commits=1)
+    for rowid in range(100, 110):
+        sink.append(rows(0, 0), Cursor(rowid=rowid))  # as a mode does that has nothing to write
+    log = Path(folder.uri(SUFFIX)) / "_delta_log"
+    eight_days_ago = time.time() - timedelta(days=8).total_seconds()
+    for file in log.iterdir():
+        os.utime(file, (eight_days_ago, eight_days_ago))
+    before = len(list(log.glob("0*.json")))
+    keeper(folder).run()
+    assert (before, len(list(log.glob("0*.json")))) == (12, 1)
+    assert sorted(folder.read(SUFFIX)["id"]) == list(range(10))
+    assert DeltaSink(folder.uri(SUFFIX), folder.options, APP).committed() == Cursor(rowid=109)
+
+
 def test_a_device_leaves_tables_alone_that_others_may_look_after(sensor, folder, command):
     sensor.create()
     sensor.add(500)
