@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import types
 import typing
 from pathlib import Path
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from edge_delta.cli.main import COMMANDS, build_parser
+from edge_delta.cli.parser import command, sentence, whole_parser
 from edge_delta.core import errors
 from edge_delta.core.events import EVENTS
 from edge_delta.device.metrics import METRICS
 from edge_delta.settings.fields import Field, Section, fields
+from edge_delta.settings.schema import json_schema
 from edge_delta.settings.sections import Settings
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ def pages() -> dict[Path, str]:
     return {
         ROOT / "config.toml.example": example(),
         ROOT / "docs" / "configuration.md": configuration(),
+        ROOT / "docs" / "config.schema.json": json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
         ROOT / "docs" / "commands.md": commands(),
         ROOT / "docs" / "log.md": log(),
         ROOT / "docs" / "metrics.md": metrics(),
@@ -174,6 +177,7 @@ def example() -> str:
         "# Settings of edge-delta. Copy this file to config.toml and remove the # before what you want to change;",
         "# what stays commented shows the default, or an example where that is nothing. See docs/configuration.md.",
         "# A flag beats the environment, the environment beats this file. Secrets never belong here.",
+        "#:schema docs/config.schema.json",
     ]
     for section, model in sections():
         if section:
@@ -181,7 +185,7 @@ def example() -> str:
         for name, field in settings_of(section, model):
             if field.is_secret:
                 continue
-            lines += ["", f"# {sentence(field)}"]
+            lines += ["", f"# {described(field)}"]
             value = field.example or default(field)
             if value is None:
                 raise SystemExit(f"{name} has no default: say in its `about` what it may look like")
@@ -189,7 +193,7 @@ def example() -> str:
     return "\n".join(lines) + "\n"
 
 
-def sentence(field: Field) -> str:
+def described(field: Field) -> str:
     """What a setting is, and what it may be."""
     text = field.description
     first, *_ = text.split(maxsplit=1)
@@ -241,13 +245,13 @@ def setting_row(name: str, field: Field) -> str:
 
 def commands() -> str:
     """``docs/commands.md``."""
-    parser = build_parser()
+    parser = whole_parser()
     lines = ["# Commands", "", GENERATED, "", parser.description or "", "", "E" + (parser.epilog or "")[1:] + "."]
     [choices] = [a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction)]  # noqa: SLF001
-    for name, command in choices.items():
-        lines += ["", f"## `edge-delta {name}`", "", COMMANDS[name][0].capitalize() + ".", ""]
+    for name, own in choices.items():
+        lines += ["", f"## `edge-delta {name}`", "", sentence(command(name).HELP), ""]
         lines += ["| flag | what it is |", "| --- | --- |"]
-        for action in command._actions:  # noqa: SLF001
+        for action in own._actions:  # noqa: SLF001
             flags = ", ".join(f"`{flag}`" for flag in action.option_strings) or f"`{action.dest}`"
             metavar = f" {action.metavar}" if action.metavar else ""
             lines.append(f"| {flags}{metavar} | {action.help or ''} |".replace("s3://…", "`s3://…`"))

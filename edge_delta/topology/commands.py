@@ -13,7 +13,7 @@ from edge_delta.recovery import reset as resetting
 from edge_delta.recovery import verify as verifying
 from edge_delta.settings.fields import changed
 from edge_delta.topology.lanes import Session, lanes_of, node_id_of, open_source
-from edge_delta.topology.tables import DeviceTables
+from edge_delta.topology.tables import UNKNOWN, DeviceTables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,11 +35,18 @@ def _session(settings: Settings, state: StateDirectory, log: Log) -> Session:
 def maintain(settings: Settings, log: Log, *, z_order: Sequence[str] = ()) -> dict[str, Report | None]:
     """Look after the tables of the chosen modes and the rejected one now; what was done, by table.
 
+    The database is not needed: it may be done on another machine.
+
     Raises:
         EdgeDeltaError: if it cannot be done now.
     """
-    session = _session(settings, StateDirectory(settings.state_dir), log)
-    tables = DeviceTables(settings, session.node_id, session.source.table)
+    node_id = settings.node_id or kept_node_id(settings.state_dir)
+    if node_id is None and "{node_id}" in settings.table_path:
+        raise NodeUnknown(
+            f"table_path has {{node_id}}, but {settings.state_dir} does not say which device this is",
+            "Set NODE_ID to the device's id",
+        )
+    tables = DeviceTables(settings, node_id or UNKNOWN)
     columns = {TRAITS[mode].suffix: z_order for mode in settings.processing_mode} | {modes.REJECTED_SUFFIX: ()}
     keepers = [(tables.keeper(tables.sink(suffix), log), order) for suffix, order in columns.items()]
     return {keeper.uri: keeper.run(order) for keeper, order in keepers}

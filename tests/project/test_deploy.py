@@ -17,7 +17,7 @@ import pytest
 import tomli
 
 from edge_delta import __version__
-from edge_delta.cli.main import build_parser
+from edge_delta.cli.parser import whole_parser
 from edge_delta.device.metrics import METRICS
 from edge_delta.settings.load import variables
 
@@ -206,7 +206,7 @@ def test_bacalhau_jobs_read_the_data_and_write_the_state(job):
     assert {m["Type"] for m in mounts.values()} == {"localDirectory"}
     assert task["Env"]["NODE_ID"] == "env:NODE_ID"
     assert spec["Type"] in ("batch", "ops", "daemon")
-    options = build_parser().parse_args(task["Engine"]["Params"]["Parameters"])
+    options = whole_parser().parse_args(task["Engine"]["Params"]["Parameters"])
     assert bool(options.once) == (spec["Type"] != "daemon")
 
 

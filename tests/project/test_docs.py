@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tomli
 
-from edge_delta.cli.main import COMMANDS, build_parser
+from edge_delta.cli.parser import COMMANDS, whole_parser
 from edge_delta.core.events import EVENTS, Event
 from edge_delta.device.health import Verdict
 from edge_delta.device.metrics import METRICS
@@ -82,7 +82,7 @@ def test_every_command_and_flag_is_documented():
 
 
 def test_every_flag_of_the_settings_is_on_the_command_line():
-    help_text = build_parser()._subparsers._group_actions[0].choices["run"].format_help()
+    help_text = whole_parser()._subparsers._group_actions[0].choices["run"].format_help()
     assert [flag for flag in FLAGS if flag not in help_text] == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_delta.ask import warehouse
-from edge_delta.cli.main import COMMANDS
+from edge_delta.cli.parser import COMMANDS
 from edge_delta.settings import load as config
 from tests.project.test_docs import generate
 from tests.support.inprocess import deliver

@@ -1,0 +1,34 @@
+"""`edge-delta check`: what is wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from edge_delta.cli.commands.shared import settings_of
+from edge_delta.doctor.check import check
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge_delta.cli.parser import Parser
+
+HELP = "look for what is wrong with settings, database, storage and tables, and say what to do"
+
+
+def arguments(parser: Parser) -> None:
+    """Add the command's flags."""
+    parser.add_settings()
+    parser.add_json("the findings")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Say each finding as soon as it is there."""
+    findings = []
+    for finding in check(lambda: settings_of(options)):
+        findings.append(finding)
+        if not options.json:
+            print(finding, flush=True)
+    if options.json:
+        print(json.dumps([f.as_dict() for f in findings], indent=2, ensure_ascii=False))
+    return max(f.exit_code for f in findings)

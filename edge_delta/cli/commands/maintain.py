@@ -1,0 +1,37 @@
+"""`edge-delta maintain`: upkeep of the tables now."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from edge_delta.cli.commands.shared import listed, log_of, settings_of_reader
+from edge_delta.topology import commands
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge_delta.cli.parser import Parser
+
+HELP = "join small files, clean the log, remove old files now"
+
+
+def arguments(parser: Parser) -> None:
+    """Add the command's flags."""
+    parser.add_settings()
+    parser.add_argument("--z-order", metavar="COLUMNS", help="order all rows by these columns, with commas")
+    parser.add_json("the outcome")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Look after the tables; the database is not needed for it."""
+    reports = commands.maintain(settings_of_reader(options), log_of(options), z_order=listed(options.z_order))
+    if options.json:
+        print(json.dumps({table: asdict(report) if report else None for table, report in reports.items()}))
+    for table, report in reports.items() if not options.json else ():
+        if report is None:
+            print(f"{table}: not there, or another compactor is at work")
+        else:
+            print(f"{table}: {report.files_before} files, now {report.files_after}; {report.files_vacuumed} removed")
+    return 0

@@ -1,0 +1,42 @@
+"""`edge-delta query`: SQL over the tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_delta.ask import query
+from edge_delta.cli.commands.shared import settings_of_reader
+from edge_delta.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge_delta.cli.parser import Parser
+
+HELP = "run SQL over the tables where they are, or show what they are"
+
+
+def arguments(parser: Parser) -> None:
+    """Add the command's flags."""
+    parser.add_settings()
+    add = parser.add_argument
+    add("sql", metavar="SQL", nargs="?", help="a SELECT over tables by their names, or INFO: what the tables are")
+    add("--run-query", metavar="SQL", help="the same as a flag; without a command it means query")
+    add(
+        "--format",
+        choices=("table", "json", "csv", "parquet"),
+        help="of the result (default: table); json: one row per line",
+    )
+    add("--output", metavar="FILE", help="where the result goes (default: stdout)")
+    add(
+        "--limit", metavar="ROWS", type=int, help="rows to show; 0 is all (default: 100 as a table on stdout, else all)"
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    """Answer it."""
+    sql = options.sql or options.run_query
+    if not sql or (options.sql and options.run_query):
+        raise ConfigurationError("there is no SQL to run" if not sql else "there are two statements", "Give one")
+    settings = settings_of_reader(options)
+    return query.main(sql, settings, form=options.format, output=options.output, limit=options.limit)

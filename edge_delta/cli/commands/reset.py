@@ -1,0 +1,61 @@
+"""`edge-delta reset`: going back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from edge_delta.cli.commands.shared import log_of, settings_of
+from edge_delta.core.errors import ConfigurationError
+from edge_delta.recovery.reset import Destination
+from edge_delta.topology import commands
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from edge_delta.cli.parser import Parser
+
+HELP = "go back, to deliver rows again as a new generation"
+
+
+def arguments(parser: Parser) -> None:
+    """Add the command's flags."""
+    parser.add_settings()
+    to = parser.add_mutually_exclusive_group(required=True).add_argument
+    to("--to-id", metavar="ID", type=int, help="deliver again from this id on")
+    to(
+        "--to-time",
+        metavar="TIME",
+        type=_time,
+        help="deliver again from the first row that is not older (ISO 8601, UTC)",
+    )
+    to("--to-beginning", action="store_true", help="deliver again from the first row on")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_json("the outcome")
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
+def main(options: argparse.Namespace) -> int:
+    """Go back if that is agreed to; exit code 1 if not."""
+
+    def agreed(plans: Sequence[object]) -> bool:
+        out = sys.stderr if options.json else sys.stdout
+        print("\n".join(map(str, plans)) or "nothing was delivered yet, so there is nothing to deliver again", file=out)
+        if options.yes or not plans:
+            return bool(plans)
+        if not sys.stdin.isatty():
+            raise ConfigurationError("reset asks before it acts, and there is no terminal", "Pass --yes")
+        return input("Deliver these rows again? [y/N] ").strip().lower() in ("y", "yes")
+
+    destination = Destination(options.to_id, options.to_time)
+    done = commands.reset(settings_of(options), log_of(options), destination, agreed=agreed)
+    outcome = "done; the next run delivers them" if done else "nothing was changed"
+    print(json.dumps({"done": done}) if options.json else outcome)
+    return 0 if done else 1

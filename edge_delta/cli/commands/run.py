@@ -1,0 +1,63 @@
+"""`edge-delta run`: the main job."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+from edge_delta import __version__
+from edge_delta.cli.commands.shared import log_of, settings_of
+from edge_delta.core.errors import EdgeDeltaError
+from edge_delta.core.events import Event
+from edge_delta.settings.fields import masked
+
+if TYPE_CHECKING:
+    import argparse
+    from threading import Event as Flag
+
+    from edge_delta.cli.parser import Parser
+
+HELP = "deliver new rows, once or again and again (the default)"
+_OBJECTS_PER_COLLECTION = 100_000
+"""New containers between collections. A batch makes a few thousand and hardly a cycle among them."""
+
+
+def arguments(parser: Parser) -> None:
+    """Add the command's flags."""
+    parser.add_settings()
+    parser.add_argument("--once", action="store_true", default=None, help="deliver what is there, then exit")
+    parser.add_argument("--flush", action="store_true", help="with --once: write open windows too")
+    parser.add_argument("--dry-run", action="store_true", help="show the next batch of each mode; write nothing")
+    parser.add_argument("--new-node", action="store_true", help="this device really is new: make it an id")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Deliver; exit code 1 if anything that was there stayed undelivered."""
+    settings = settings_of(options)
+    if options.dry_run:
+        from edge_delta.doctor import rehearsal  # noqa: PLC0415 - imports Polars
+
+        rehearsal.show(settings)
+        return 0
+    from edge_delta.device import signals  # noqa: PLC0415 - a dry run needs neither
+    from edge_delta.topology import build  # noqa: PLC0415
+
+    log = log_of(options)
+    log.info(Event.STARTED, version=__version__, settings=masked(settings))
+    finished: list[bool] = []
+
+    def work(stop: Flag) -> None:
+        gc.set_threshold(_OBJECTS_PER_COLLECTION)
+        gc.enable()
+        finished.append(build.run(settings, log, stop, flags=vars(options)))
+
+    def on_signal(name: str) -> None:
+        log.info(Event.STOPPING, signal=name)
+
+    try:
+        signals.run_until_signal(work, on_signal=on_signal)
+    except EdgeDeltaError as error:
+        log.error(Event.FAILED, error=str(error), exit_code=error.exit_code)  # noqa: TRY400 - one line, no traceback
+        return error.exit_code
+    log.info(Event.STOPPED)
+    return 1 if settings.once and finished != [True] else 0

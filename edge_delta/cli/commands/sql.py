@@ -1,0 +1,33 @@
+"""`edge-delta sql`: the statements for Databricks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_delta.ask import statements
+from edge_delta.cli.commands.shared import settings_of_reader
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge_delta.cli.parser import Parser
+
+HELP = "print the Databricks statements for these tables: locations, views, checks, grants"
+
+
+def arguments(parser: Parser) -> None:
+    """Add the command's flags."""
+    parser.add_settings()
+    add = parser.add_argument
+    add("only", metavar="NUMBER", nargs="*", help="files by their number, such as 02 (default: all)")
+    add("--catalog", metavar="NAME", help="Unity Catalog's catalog (default: databricks.catalog, main)")
+    add("--schema", metavar="NAME", help="the schema (default: databricks.schema, sensor_data)")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Print them."""
+    settings = settings_of_reader(options)
+    unity = settings.databricks
+    catalog, schema = options.catalog or unity.catalog, options.schema or unity.schema
+    print(statements.printed(settings, catalog, schema, options.only), end="")
+    return 0
