@@ -65,9 +65,9 @@ def page(results: Figures) -> Iterator[str]:
     yield "<!-- Written by `make bench` from what it measured; changes by hand are lost. -->"
     yield ""
     yield (
-        "Every figure here can be had again with `make bench` (or one part of it, for example "
-        "`make bench ARGS='--only contenders'`). Figures are medians, with the least and the most beside them; "
-        "ratios are taken pair by pair, between runs that stood next to each other. Times of two machines cannot be "
+        "`make bench` measures every figure again (or one part, for example "
+        "`make bench ARGS='--only contenders'`). Figures are medians, with the minimum and the maximum; "
+        "ratios are taken pair by pair, between runs that followed each other. Times of two machines cannot be "
         "compared, ratios can."
     )
     for part, section in _SECTIONS.items():
@@ -105,10 +105,10 @@ def contenders(figures: Figures) -> Iterator[str]:
     yield f"## {figures['rows']:,} rows of 18 columns"
     yield ""
     yield (
-        "The same SQLite file, each contender in a process of its own, in turn. *Whole* is the process from start to "
-        "end, *work* is without start-up and imports. edge-delta imports while it reads, so its work is told by a "
-        "process that had all imported before. The floor reads and writes nothing; DuckDB writes one file without a "
-        "Delta log, a cursor or timestamps."
+        "The same SQLite file, each contender in its own process, in turn. *Whole* is the process from start to "
+        "end, *work* is without start-up and imports. edge-delta imports while it reads, so its work is measured in a "
+        "process that imported everything before. The floor visits the values and writes nothing; DuckDB writes one "
+        "file without a Delta log, a cursor or timestamps."
     )
     yield ""
     yield f"![wall time, memory and bytes of each contender]({PLOT})"
@@ -138,7 +138,7 @@ def backlog(figures: Figures) -> Iterator[str]:
     yield ""
     yield "## Time per row, by the length of the backlog"
     yield from _table(
-        ["rows", "work s", "µs a row", "peak MiB", "written MB"],
+        ["rows", "work s", "µs per row", "peak MiB", "written MB"],
         [[f"{int(n):,}", *_work(runs, 1e6 / int(n))] for n, runs in figures["runs"].items()],
     )
 
@@ -149,7 +149,7 @@ def columns(figures: Figures) -> Iterator[str]:
     yield "## Time per cell, by the number of columns"
     rows = {n: runs[0]["rows"] for n, runs in figures["runs"].items()}
     yield from _table(
-        ["columns", "rows", "work s", "ns a cell", "peak MiB", "written MB"],
+        ["columns", "rows", "work s", "ns per cell", "peak MiB", "written MB"],
         [[n, f"{rows[n]:,}", *_work(runs, 1e9 / (rows[n] * int(n)))] for n, runs in figures["runs"].items()],
     )
 
@@ -159,7 +159,7 @@ def blobs(figures: Figures) -> Iterator[str]:
     yield ""
     yield f"## Rows with a blob of {figures['bytes'] // 1024} KiB each"
     yield from _table(
-        ["rows", "work s", "ms a row", "peak MiB", "written MB"],
+        ["rows", "work s", "ms per row", "peak MiB", "written MB"],
         [[f"{int(n):,}", *_work(runs, 1e3 / int(n))] for n, runs in figures["runs"].items()],
     )
 
@@ -199,7 +199,7 @@ def idle(figures: Figures) -> Iterator[str]:
     yield ""
     yield "## An idle cycle of a running process"
     yield from _table(
-        ["rows in the source", "CPU ms a cycle"],
+        ["rows in the source", "CPU ms per cycle"],
         [[f"{int(n):,}", Spread.of(s * 1e3 for s in seconds).shown(3)] for n, seconds in figures.items()],
     )
 
@@ -210,14 +210,22 @@ def commits(figures: Figures) -> Iterator[str]:
     yield "## Cost of a commit, by the table's version"
     yield ""
     yield (
-        "Commits of 20 rows by one running process that looks after its table, up to a day's before each version. "
-        "CPU and wall time count the whole process: reading, committing, upkeep, logging, and for wall time the pause "
-        "of 10 ms between cycles. *Upkeep* is each commit's share in compactions and clean-ups. "
-        "In the folder, files of the log are made older as they would be at one commit in 300 s, so that the retention "
-        "of 3 days removes them; on S3 all of them stay, and so does the list of replaced files in both."
+        "Commits of 20 rows by one running process that maintains its table, up to a day's commits before each "
+        "version. CPU and wall time count the whole process: reading, committing, maintenance, logging, and for wall "
+        "time the pause of 10 ms between cycles. *Maintenance* is each commit's share of compactions and clean-ups. "
+        "In the folder, files of the log are given the age that they would have at one commit every 300 s, so that the "
+        "retention of 3 days removes them; on S3 all of them stay. In both, the list of replaced files stays."
     )
     yield from _table(
-        ["", "version", "commit ms", "CPU ms a commit", "wall ms a commit", "upkeep ms a commit", "CPU, to the first"],
+        [
+            "",
+            "version",
+            "commit ms",
+            "CPU ms per commit",
+            "wall ms per commit",
+            "maintenance ms per commit",
+            "CPU, to the first",
+        ],
         [
             [
                 where,
@@ -314,9 +322,9 @@ def _of_commits(figures: Figures) -> Iterator[Promise]:
     for where, windows in figures.items():
         first, last = windows[0], windows[-1]
         growth = last["cpu"] / first["cpu"]
-        yield f"CPU a commit at version {last['version']:,}, to {first['version']:,} ({where})", 1.25, growth
+        yield f"CPU per commit at version {last['version']:,}, to {first['version']:,} ({where})", 1.25, growth
         growth = (last["wall"] - PAUSE) / (first["wall"] - PAUSE)
-        yield f"time a commit at version {last['version']:,}, to {first['version']:,} ({where})", 1.25, growth
+        yield f"time per commit at version {last['version']:,}, to {first['version']:,} ({where})", 1.25, growth
 
 
 _PROMISES: dict[str, Callable[[Figures], Iterator[Promise]]] = {

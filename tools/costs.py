@@ -212,7 +212,7 @@ def dollars(day: Mapping[str, float]) -> float:
 
 def table(record: Mapping[str, Any]) -> str:
     """The page's table."""
-    head = ["interval (s)", "rows a commit", *KINDS, "MB sent", "MB received", "requests, $ a month"]
+    head = ["interval (s)", "rows per commit", *KINDS, "MB sent", "MB received", "requests, $ per month"]
     lines = ["| " + " | ".join(head) + " |", "|" + " ---: |" * len(head)]
     for interval in INTERVALS:
         figures = record["intervals"][str(interval)]
@@ -229,9 +229,9 @@ def parts(record: Mapping[str, Any]) -> str:
     figures = record["intervals"]["300"]
     lines = ["| at 300 s | PUT | LIST | GET | HEAD | DELETE | kB sent | kB received |", "| --- |" + " ---: |" * 7]
     named = (
-        ("first commit, which makes the table", "first"),
+        ("first commit, which creates the table", "first"),
         ("a commit, with its share of checkpoints", "commit"),
-        (f"an upkeep after {COMMITS_AN_UPKEEP} commits", "upkeep"),
+        (f"maintenance after {COMMITS_AN_UPKEEP} commits", "upkeep"),
         ("ten idle cycles", "idle"),
         ("a start with nothing new", "start"),
     )
@@ -248,14 +248,14 @@ def block(record: Mapping[str, Any]) -> str:
     joined = record["intervals"][str(INTERVALS[-1])]["bytes a row, compacted"]
     sentences = (
         f"Counted with delta-rs {record['deltalake']} on a local S3 server: one table (`schematized`, from",
-        f"{record['columns']} source columns), {ROWS_A_SECOND} row a second, {STARTS_A_DAY} start a day, upkeep by the",
-        f"device every {COMMITS_AN_UPKEEP} commits. Prices are those of S3 Standard in us-east-1: PUT and LIST",
-        f"${PRICES['PUT']} and GET and HEAD ${PRICES['GET']} for 1,000, DELETE and what goes in free. Files come to",
-        f"{sizes[0]:.0f} bytes a row as committed at {INTERVALS[0]} s, {sizes[1]:.0f} at {INTERVALS[-1]:,} s and",
-        f"{joined:.0f} once upkeep has joined them; a gigabyte is ${STORAGE} a month.",
+        f"{record['columns']} source columns), {ROWS_A_SECOND} row per second, {STARTS_A_DAY} start per day,",
+        f"maintenance by the device every {COMMITS_AN_UPKEEP} commits. Prices are those of S3 Standard in us-east-1:",
+        f"PUT and LIST ${PRICES['PUT']} and GET and HEAD ${PRICES['GET']} for 1,000, DELETE and incoming traffic free.",
+        f"Files come to {sizes[0]:.0f} bytes per row as committed at {INTERVALS[0]} s, {sizes[1]:.0f} at",
+        f"{INTERVALS[-1]:,} s and {joined:.0f} after compaction; a gigabyte is ${STORAGE} per month.",
     )
     about = textwrap.fill(" ".join(sentences), 120)
-    tables = f"A day of one device:\n\n{table(record)}\n\nWhat it is made of:\n\n{parts(record)}"
+    tables = f"A day of one device:\n\n{table(record)}\n\nRequests of each part:\n\n{parts(record)}"
     return f"{about}\n\n{tables}"
 
 
