@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage test-slow test-spark test-spark-slow spark-beside sanitize torture soak fleet costs readme upgrade-fixture \
+.PHONY: help setup demo test coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture soak fleet costs readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
@@ -58,6 +58,9 @@ sanitize: $(VENV)/.dev ## try the C part under the sanitizers for addresses and 
 	fi; \
 	COLUMNS_LIBRARY=$(VENV)/sanitized.so ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 		$(BIN)/python -m pytest -p tests.support.sanitized -k "not freed and not leaves_nothing and not ends_well" tests/source/test_columns.py tests/source/test_reader.py
+
+mutants: $(VENV)/.dev ## change the modules that decide in small ways, and see a test fail each time (ARGS=retry for one)
+	nice -n 10 $(BIN)/python -m tools.mutants $(ARGS)
 
 torture: $(VENV)/.dev ## kill it 500 times under 2,000 faults on the wire (about half an hour)
 	$(BIN)/python -m tools.torture
