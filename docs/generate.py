@@ -30,29 +30,29 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 GENERATED = "<!-- Written by `make docs` from the code; changes by hand are lost. -->"
 INTRODUCTION = """\
-A flag beats an environment variable, that beats the TOML file, and that beats the default. The file is `config.toml`
-in the current directory if there is one, or what `--config` or `EDGE_DELTA_CONFIG` names. Everything is checked at the
-start: all problems are listed at once, each with the place it came from, and the process ends with exit code 2. A key
-that nothing reads is a problem too."""
+A flag overrides an environment variable, which overrides the TOML file, which overrides the default. The file is
+`config.toml` in the current directory if it exists, or the file that `--config` or `EDGE_DELTA_CONFIG` names. All
+settings are checked at the start: every problem is listed with the place it came from, and the process ends with exit
+code 2. An unknown key is a problem too."""
 LOG_FORMAT = """\
-The log goes to stderr: one JSON object a line, or coloured text where stderr is a terminal. Every line has `timestamp`
+The log goes to stderr: one JSON object per line, or coloured text if stderr is a terminal. Every line has `timestamp`
 (UTC), `level` and `event`; the other keys depend on the event."""
 METRICS_WHERE = """\
-Off by default. `metrics_port` serves `/metrics` for Prometheus and `/health` (200, or 503 where `edge-delta health`
-exits with 1) on loopback; `metrics_address` names another address. For a device that nothing can reach, `metrics_file`
-is written after each cycle, for the textfile collector of node_exporter.
+Off by default. `metrics_port` serves `/metrics` for Prometheus and `/health` (200, or 503 when `edge-delta health`
+exits with 1) on loopback; `metrics_address` sets another address. For a device that Prometheus cannot reach,
+`metrics_file` is written after each cycle, for the textfile collector of node_exporter.
 
 [deploy/prometheus-rules.yml](../deploy/prometheus-rules.yml) has alerts, and
 [deploy/grafana-dashboard.json](../deploy/grafana-dashboard.json) a dashboard for them.
 
-Two things happen inside delta-rs, which does not tell: how many requests go to the object store, and how many bytes of
-Parquet they carry. What is counted instead is named for what it is: operations on tables, and bytes of rows in memory.
-An `append` that failed is a try that did not become a commit."""
+delta-rs does not report how many requests it sends to the object store, or how many bytes of Parquet they carry. So
+edge-delta counts operations on tables, and bytes of rows in memory. An `append` that failed is an attempt that did not
+become a commit."""
 ERRORS_WHERE = """\
 Every message is one line: the fact, the place, the next step. `…` stands for what depends on the case.
-`edge-delta check` looks for most of these before they happen; [operations.md](operations.md) begins with what is seen.
+`edge-delta check` finds most of these before they happen; [operations.md](operations.md) begins with what you see.
 
-Exit codes: 1 may pass by itself (a process that goes on tries again), 2 takes another setting, 3 takes a decision."""
+Exit codes: 1 may pass by itself (a running process retries), 2 needs another setting, 3 needs a person's decision."""
 STORAGE_VARIABLES = {
     "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN": "credentials for S3",
     "AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3": "an S3-compatible server, where `storage.endpoint_url` is not set",
@@ -175,8 +175,8 @@ def example() -> str:
     """``config.toml.example``: prose is marked ``# ``, settings to uncomment ``#``."""
     lines = [
         "# Settings of edge-delta. Copy this file to config.toml and remove the # before what you want to change;",
-        "# what stays commented shows the default, or an example where that is nothing. See docs/configuration.md.",
-        "# A flag beats the environment, the environment beats this file. Secrets never belong here.",
+        "# what stays commented shows the default, or an example where there is none. See docs/configuration.md.",
+        "# A flag overrides the environment, which overrides this file. Secrets never belong here.",
         "#:schema docs/config.schema.json",
     ]
     for section, model in sections():
@@ -285,7 +285,7 @@ def error_messages() -> str:
         # Where an error is raised again with what it said and a cure, that is the cure of those that have none.
         passed_on = [hint for name, fact, hint in found if name == kind and not fact.strip("…; ")]
         if one.exit_code == errors.EdgeDeltaError.exit_code:
-            passed_on.append("Nothing, unless it goes on: it is tried again.")
+            passed_on.append("Nothing, unless it keeps happening: edge-delta retries.")
         for fact, hint in ((f, h) for n, f, h in found if n == kind and f.strip("…; ")):
             lines.append(f"| {cell(fact)} | {cell(hint or passed_on[0])} |")
     return "\n".join(lines) + "\n"

@@ -84,11 +84,11 @@ class NoSpace(StorageUnavailable):
 
 
 class CommitConflict(TransientError):
-    """The commit was refused because of another one; the log decides whether ours stands."""
+    """The commit was refused because of another one; the log tells whether ours was stored."""
 
 
 class TableCrowded(CommitConflict):
-    """So many write this table that each try to commit came too late."""
+    """Other writers of the table committed first at every attempt."""
 
 
 class DecisionNeeded(EdgeDeltaError):
@@ -98,7 +98,7 @@ class DecisionNeeded(EdgeDeltaError):
 
 
 class SourceReset(DecisionNeeded):
-    """The rows that the cursor points to are not there any more: another file, or ids that began again."""
+    """The rows that the cursor points to no longer exist: another file, or ids that began again."""
 
 
 class SchemaMismatch(DecisionNeeded):
@@ -106,7 +106,7 @@ class SchemaMismatch(DecisionNeeded):
 
 
 class ProtocolUnsupported(DecisionNeeded):
-    """The table asks its writers for a feature that is not supported here."""
+    """The table needs a feature that edge-delta cannot write."""
 
 
 class NodeUnknown(DecisionNeeded):

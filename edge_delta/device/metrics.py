@@ -52,20 +52,20 @@ class Declared(NamedTuple):
 METRICS: Mapping[str, Declared] = {
     "edge_delta_rows_total": Declared(
         "counter",
-        "Rows read, by what became of them: written, rejected, or not selected by the mode",
+        "Rows read, by outcome: written, rejected, or not selected by the mode",
         ("mode", "outcome"),
     ),
     "edge_delta_bytes_total": Declared(
         "counter",
-        "Bytes of the rows written or rejected, in memory; delta-rs does not tell what Parquet makes of them",
+        "Bytes of the rows written or rejected, in memory; delta-rs does not tell their size in Parquet",
         ("mode", "outcome"),
     ),
     "edge_delta_rejected_rows_total": Declared("counter", "Rows in the rejected table, by rule", ("mode", "rule")),
     "edge_delta_commits_total": Declared("counter", "Commits that carry rows", ("mode",)),
     "edge_delta_commit_seconds": Declared("histogram", "How long a commit took, upload included", ("mode",)),
-    "edge_delta_last_commit_timestamp_seconds": Declared("gauge", "When the last batch was settled", ("mode",)),
-    "edge_delta_cycles_total": Declared("counter", "Cycles that came to their end"),
-    "edge_delta_failures_total": Declared("counter", "Tries that failed and are repeated, by kind of error", ("kind",)),
+    "edge_delta_last_commit_timestamp_seconds": Declared("gauge", "When the last batch was finished", ("mode",)),
+    "edge_delta_cycles_total": Declared("counter", "Cycles that finished"),
+    "edge_delta_failures_total": Declared("counter", "Attempts that failed and are retried, by error", ("kind",)),
     "edge_delta_store_operations_total": Declared(
         "counter",
         "Operations on tables, by outcome; each takes several requests to the store, which delta-rs does not count",
@@ -73,9 +73,9 @@ METRICS: Mapping[str, Declared] = {
     ),
     "edge_delta_settings_changes_total": Declared("counter", "Settings that were changed while running"),
     "edge_delta_rows_waiting": Declared(
-        "gauge", "Rows behind the cursor, at most: the width of the id range", ("mode",)
+        "gauge", "Rows that are waiting, at most: the width of the id range after the cursor", ("mode",)
     ),
-    "edge_delta_lag_seconds": Declared("gauge", "Age of the oldest row that waits; 0 if none does"),
+    "edge_delta_lag_seconds": Declared("gauge", "Age of the oldest waiting row in seconds; 0 if no row waits"),
     "edge_delta_healthy": Declared("gauge", "1 unless rows wait and nothing was delivered for longer than allowed"),
     "edge_delta_resident_memory_bytes": Declared("gauge", "Memory of the process that is in RAM"),
     "edge_delta_build_info": Declared("gauge", "1; the version is a label", ("version",)),

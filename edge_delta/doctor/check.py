@@ -49,7 +49,7 @@ def check(load: Callable[[], Settings]) -> Iterator[Finding]:
         return
     yield from _guarded("database", _database, stage)
     if any(found.level is Level.FAILED for found in stored):
-        yield warning("table", "not looked at, because the storage failed", "Mend that first, then check again")
+        yield warning("table", "not checked, because the storage failed", "Fix that first, then check again")
         return
     for lane in lanes:
         yield from _guarded("table", _table, stage, lane)
@@ -103,7 +103,7 @@ def _running(settings: Settings) -> Iterator[Finding]:
         yield warning(
             "state",
             f"{found.rows_waiting:,} rows wait, and nothing was delivered for {duration(found.waited)}",
-            "Start it, or set a smaller --max-batch-size if it runs" if found.error is None else "Mend the cause",
+            "Start it, or set a smaller --max-batch-size if it runs" if found.error is None else "Fix the cause",
         )
     if (found.quiet or 0) > found.allowed:
         yield warning(
@@ -149,7 +149,7 @@ def _table(stage: Stage, lane: Lane) -> Iterator[Finding]:
         yield warning(
             "table",
             f"{lane.name}: {found.rejected.height} of the next {found.read} rows would be rejected: {reasons}",
-            "Mend the rule or the sensor; they are kept in the rejected table",
+            "Fix the rule or the sensor; the rows are kept in the rejected table",
         )
     if found.kept is not None and found.kept.height:
         sample = found.kept.row(0, named=True)

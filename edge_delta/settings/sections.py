@@ -19,16 +19,16 @@ from edge_delta.settings.modes import (
 
 
 class MaintenanceSettings(Section, frozen=True, kw_only=True):
-    """Upkeep of the tables. Two compactors of one table would repeat its rows, so each table has one keeper."""
+    """Maintenance of the tables. Two compactors of one table would duplicate its rows, so each table has one keeper."""
 
     keeper: Annotated[
         bool | None,
-        about("whether this device looks after the tables; default: if {node_id} makes them its own", example="true"),
+        about("whether this device maintains the tables; default: if {node_id} makes them its own", example="true"),
     ] = None
     every_commits: Annotated[int, about("commits between two compactions", ge=2)] = 100
     hours: Annotated[
         tuple[Annotated[int, Meta(ge=0, le=23)], ...],
-        about("hours of the day, UTC, for it instead", example="[3]"),
+        about("hours of the day (UTC) for maintenance, instead of every_commits", example="[3]"),
     ] = ()
     target_file_mb: Annotated[int, about("size that compacted files grow to", ge=1, le=1024)] = 64
     retention_days: Annotated[
@@ -168,7 +168,7 @@ class Settings(Section, frozen=True, kw_only=True):
     on_mode_change: Annotated[
         Literal["continue", "backfill"],
         about(
-            "a mode set while running goes on where the old one stands, or from its own cursor",
+            "a mode set while running continues where the old one stands, or starts from its own cursor",
             flag="--on-mode-change",
             metavar="HOW",
             env="ON_MODE_CHANGE",
@@ -271,7 +271,8 @@ class Settings(Section, frozen=True, kw_only=True):
         | None
     ) = None
     on_source_reset: Annotated[
-        Literal["new_generation", "stop"], about("what to do when the source was replaced", env="ON_SOURCE_RESET")
+        Literal["new_generation", "stop"],
+        about("what to do when the source was replaced", env="ON_SOURCE_RESET"),
     ] = "new_generation"
     schematize: SchematizeSettings = SchematizeSettings()
     sanitize: Annotated[SanitizeSettings, about("clean readings", env="SANITIZE_CONFIG")] = SanitizeSettings()
