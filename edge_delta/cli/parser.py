@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 EXIT_CODES = (
-    "exit codes: 0 done, 1 failed or something left undelivered, 2 wrong settings or usage, 3 a person has to decide"
+    "exit codes: 0 done, 1 failed or rows left undelivered, 2 wrong settings or usage, 3 a person has to decide"
 )
 COMMANDS = (
     *("run", "maintain", "replay", "verify", "reset", "query", "check", "status", "health", "sql", "demo"),
@@ -69,15 +69,15 @@ class Parser(argparse.ArgumentParser):
 
     def _unknown(self, word: str) -> str:
         if not word.startswith("-"):
-            return f"there is nothing to do with {word!r}"
+            return f"unexpected argument {word!r}"
         if word.startswith(_OF_THE_UPLOADER):
-            return f"{word} is a flag of the original uploader; docs/from-the-uploader.md says what became of it"
+            return f"{word} is a flag of the original uploader; docs/from-the-uploader.md says what replaces it"
         return f"there is no flag {word}" + _nearest(word, self._option_string_actions)
 
     def add_device(self) -> None:
         """Add the flags that say which device and tables it is about."""
         add = self.add_argument_group("device and tables").add_argument
-        add("--config", "-c", metavar="FILE", help="the TOML file (default: config.toml if it is there)")
+        add("--config", "-c", metavar="FILE", help="the TOML file (default: config.toml if it exists)")
         for field in fields(Settings):
             if field.name in _DEVICE:
                 _add(add, field)
@@ -89,7 +89,7 @@ class Parser(argparse.ArgumentParser):
         for field in fields(Settings):
             if field.flags and field.name not in (*_DEVICE, *_OWN):
                 _add(add, field)
-        add("--verbose", "-v", action="store_true", help="show debug events: statements, batches, tries, sizes")
+        add("--verbose", "-v", action="store_true", help="log debug events: statements, batches, retries, sizes")
 
     def add_json(self, what: str) -> None:
         """Add the flag for programs that want the answer."""

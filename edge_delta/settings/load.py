@@ -212,7 +212,7 @@ def _unknown(name: str, names: list[str]) -> str:
     if is_secret(name):
         return "is a secret: set it in the environment, never in the file"
     if name in _OF_THE_UPLOADER:
-        return "is a key of the original uploader; docs/from-the-uploader.md says what became of it"
+        return "is a key of the original uploader; docs/from-the-uploader.md says what replaces it"
     close = difflib.get_close_matches(name, names, n=1)
     return "no such setting" + (f", did you mean {close[0]}?" if close else f"; there are: {', '.join(names)}")
 

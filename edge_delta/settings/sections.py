@@ -144,7 +144,7 @@ class Settings(Section, frozen=True, kw_only=True):
     table_path: Annotated[
         str,
         about(
-            "base of the tables: a folder, s3://, abfss://; {node_id} allowed",
+            "base of the tables: a folder, s3:// or abfss://; {node_id} is replaced",
             flag="--table-path",
             metavar="ADDRESS",
             env="TABLE_PATH",
@@ -156,7 +156,7 @@ class Settings(Section, frozen=True, kw_only=True):
     processing_mode: Annotated[
         tuple[ModeName, ...],
         about(
-            "which table is written; several in a list",
+            "the mode, or several: which tables are written",
             flag="--processing-mode",
             metavar="MODE",
             env="PROCESSING_MODE",
@@ -177,7 +177,7 @@ class Settings(Section, frozen=True, kw_only=True):
     state_dir: Annotated[
         Path,
         about(
-            "node id, lock and last_upload.json",
+            "directory of the node id, the lock and last_upload.json",
             flag="--state-dir",
             metavar="DIR",
             env="STATE_DIR",
@@ -191,7 +191,7 @@ class Settings(Section, frozen=True, kw_only=True):
     fuzz_factor: Annotated[
         float,
         about(
-            "share of the interval by which it varies",
+            "share of the interval by which it varies at random",
             flag="--fuzz-factor",
             metavar="SHARE",
             env="FUZZ_FACTOR",
@@ -223,7 +223,7 @@ class Settings(Section, frozen=True, kw_only=True):
     retry_for: Annotated[
         float,
         about(
-            "seconds that --once keeps trying when something is unavailable",
+            "seconds that --once retries when something is unavailable",
             flag="--retry-for",
             metavar="SECONDS",
             env="RETRY_FOR",
@@ -245,7 +245,7 @@ class Settings(Section, frozen=True, kw_only=True):
     metrics_port: Annotated[
         int,
         about(
-            "serves /metrics and /health; 0: off",
+            "port that serves /metrics and /health; 0: off",
             flag="--metrics-port",
             metavar="PORT",
             env="METRICS_PORT",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from edge_delta.cli.parser import Parser
 
-HELP = "look for what is wrong with settings, database, storage and tables, and say what to do"
+HELP = "find what is wrong with settings, database, storage and tables, and say what to do"
 
 
 def arguments(parser: Parser) -> None:

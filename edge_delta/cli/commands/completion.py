@@ -14,7 +14,7 @@ HELP = "print a script that lets the shell complete commands and flags"
 
 def arguments(parser: Parser) -> None:
     """Add the command's flags."""
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell it is for")
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="shell to print it for")
 
 
 def main(options: argparse.Namespace) -> int:

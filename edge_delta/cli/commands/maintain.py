@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
     from edge_delta.cli.parser import Parser
 
-HELP = "join small files, clean the log, remove old files now"
+HELP = "compact small files, clean the log and delete old files now"
 
 
 def arguments(parser: Parser) -> None:
     """Add the command's flags."""
     parser.add_settings()
-    parser.add_argument("--z-order", metavar="COLUMNS", help="order all rows by these columns, with commas")
+    parser.add_argument(
+        "--z-order", metavar="COLUMNS", help="sort all rows by these columns, separated by commas (Z-order)"
+    )
     parser.add_json("the outcome")
 
 

@@ -13,23 +13,26 @@ if TYPE_CHECKING:
 
     from edge_delta.cli.parser import Parser
 
-HELP = "run SQL over the tables where they are, or show what they are"
+HELP = "run SQL over the tables, or describe them"
 
 
 def arguments(parser: Parser) -> None:
     """Add the command's flags."""
     parser.add_settings()
     add = parser.add_argument
-    add("sql", metavar="SQL", nargs="?", help="a SELECT over tables by their names, or INFO: what the tables are")
-    add("--run-query", metavar="SQL", help="the same as a flag; without a command it means query")
+    add("sql", metavar="SQL", nargs="?", help="a SELECT over tables by their names, or INFO to describe the tables")
+    add("--run-query", metavar="SQL", help="the same as a flag; the command query may then be left out")
     add(
         "--format",
         choices=("table", "json", "csv", "parquet"),
-        help="of the result (default: table); json: one row per line",
+        help="format of the result (default: table); json: one row per line",
     )
-    add("--output", metavar="FILE", help="where the result goes (default: stdout)")
+    add("--output", metavar="FILE", help="file for the result (default: stdout)")
     add(
-        "--limit", metavar="ROWS", type=int, help="rows to show; 0 is all (default: 100 as a table on stdout, else all)"
+        "--limit",
+        metavar="ROWS",
+        type=int,
+        help="rows to show, 0 for all (default: 100 as a table on stdout, else all)",
     )
 
 

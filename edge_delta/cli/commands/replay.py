@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from edge_delta.cli.parser import Parser
 
-HELP = "put rejected rows through their mode again, after the rules were changed"
+HELP = "deliver rejected rows that pass after their rule was fixed"
 
 
 def arguments(parser: Parser) -> None:

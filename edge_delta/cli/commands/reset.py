@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edge_delta.cli.parser import Parser
 
-HELP = "go back, to deliver rows again as a new generation"
+HELP = "deliver rows again, as a new generation"
 
 
 def arguments(parser: Parser) -> None:
@@ -30,7 +30,7 @@ def arguments(parser: Parser) -> None:
         "--to-time",
         metavar="TIME",
         type=_time,
-        help="deliver again from the first row that is not older (ISO 8601, UTC)",
+        help="deliver again from the first row of this time or later (ISO 8601, UTC)",
     )
     to("--to-beginning", action="store_true", help="deliver again from the first row on")
     parser.add_argument("--yes", action="store_true", help="do not ask")

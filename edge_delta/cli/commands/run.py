@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from edge_delta.cli.parser import Parser
 
-HELP = "deliver new rows, once or again and again (the default)"
+HELP = "deliver new rows, continuously or once (the default command)"
 _OBJECTS_PER_COLLECTION = 100_000
 """New containers between collections. A batch makes a few thousand and hardly a cycle among them."""
 
@@ -26,9 +26,11 @@ def arguments(parser: Parser) -> None:
     """Add the command's flags."""
     parser.add_settings()
     parser.add_argument("--once", action="store_true", default=None, help="deliver what is there, then exit")
-    parser.add_argument("--flush", action="store_true", help="with --once: write open windows too")
-    parser.add_argument("--dry-run", action="store_true", help="show the next batch of each mode; write nothing")
-    parser.add_argument("--new-node", action="store_true", help="this device really is new: make it an id")
+    parser.add_argument("--flush", action="store_true", help="with --once: also write windows that are still open")
+    parser.add_argument("--dry-run", action="store_true", help="show the next batch of each mode, and write nothing")
+    parser.add_argument(
+        "--new-node", action="store_true", help="confirm that this device is new, and create an id for it"
+    )
 
 
 def main(options: argparse.Namespace) -> int:

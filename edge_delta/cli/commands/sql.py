@@ -19,7 +19,7 @@ def arguments(parser: Parser) -> None:
     """Add the command's flags."""
     parser.add_settings()
     add = parser.add_argument
-    add("only", metavar="NUMBER", nargs="*", help="files by their number, such as 02 (default: all)")
+    add("only", metavar="NUMBER", nargs="*", help="numbers of the files to print, such as 02 (default: all)")
     add("--catalog", metavar="NAME", help="Unity Catalog's catalog (default: databricks.catalog, main)")
     add("--schema", metavar="NAME", help="the schema (default: databricks.schema, sensor_data)")
 

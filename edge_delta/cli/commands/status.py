@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
     from edge_delta.cli.parser import Parser
 
-HELP = "show where every mode stands, also while another process runs"
+HELP = "show where each mode stands, also while another process delivers"
 
 
 def arguments(parser: Parser) -> None:
     """Add the command's flags."""
     parser.add_device()
-    parser.add_argument("--watch", action="store_true", help="go on showing it, with the progress")
+    parser.add_argument("--watch", action="store_true", help="keep showing it, with the progress")
     parser.add_json("the answer")
 
 

@@ -19,7 +19,11 @@ HELP = "compare the source with what was delivered: exit code 1 if anything diff
 def arguments(parser: Parser) -> None:
     """Add the command's flags."""
     parser.add_settings()
-    parser.add_argument("--ignore", metavar="COLUMNS", help="not compared, with commas: the application changes them")
+    parser.add_argument(
+        "--ignore",
+        metavar="COLUMNS",
+        help="columns that the application changes after delivery, separated by commas: not compared",
+    )
     parser.add_json("the outcome")
 
 
