@@ -87,10 +87,10 @@ format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-docs: $(VENV)/.dev ## write the generated pages of docs/ anew
+docs: $(VENV)/.dev ## write the generated pages of docs/ again
 	$(BIN)/python docs/generate.py
 
-screens: $(VENV)/.dev ## take the pictures of docs/screens anew, from running programs
+screens: $(VENV)/.dev ## take the pictures of docs/screens again, from running programs
 	$(BIN)/python docs/screens.py
 	$(BIN)/python docs/dashboard/take.py
 

@@ -90,7 +90,7 @@ class RowsCheck:
             self._without_source(cursor.generation, _LAST, "purged from the source")
             return
         if start != BEFORE_FIRST:
-            self._without_source(cursor.generation, start, "the table begins anew behind them")
+            self._without_source(cursor.generation, start, "the table begins again after them")
         complete = not self._without_source(cursor.generation, first - 1, "purged from the source", after=start)
         self._remember(cursor, start, complete=complete)
         position = Cursor(cursor.generation, first - 1, marks=cursor.marks)
