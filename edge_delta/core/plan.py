@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from edge_delta.core.model import Column
+    from edge_delta.core.questions import Question
 
 ROWID = "_rowid"
 """The column of a batch's frame with the row's key."""
@@ -97,9 +98,9 @@ class TableQuery:
     """A request for what the mode's own table holds.
 
     Attributes:
-        sql: a query over the table, which it calls ``t``.
+        question: what the table is asked.
         schema: the result's columns and types, also where there is no table yet.
     """
 
-    sql: str
+    question: Question
     schema: Mapping[str, pl.DataType]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge_delta.core.errors import TransientError
     from edge_delta.core.model import Batch, Column, Commit, Context, Cursor, Layout, Rejection, Step, Waiting
     from edge_delta.core.plan import LastValues, Plan, TableQuery
+    from edge_delta.core.questions import Question, Where
 
 
 class Source(Protocol):
@@ -121,8 +122,8 @@ class Sink(Protocol):
     def files(self) -> tuple[int, int]:
         """How many data files the table has, and their bytes."""
 
-    def query(self, sql: str) -> pl.DataFrame:
-        """The result of SQL over the table, which is called ``t`` in it."""
+    def ask(self, question: Question) -> pl.DataFrame:
+        """What the table answers."""
 
     def check(self, frame: pl.DataFrame) -> None:
         """Whether the table could take these rows.
@@ -131,13 +132,13 @@ class Sink(Protocol):
             SchemaMismatch: if not.
         """
 
-    def append(self, frame: pl.DataFrame, cursor: Cursor, *, replacing: str | None = None) -> Commit:
+    def append(self, frame: pl.DataFrame, cursor: Cursor, *, replacing: Where | None = None) -> Commit:
         """Rows and cursor in one commit.
 
         Args:
             frame: the rows; may be empty.
             cursor: where the source stands after them.
-            replacing: SQL condition of rows that go in the same commit; all rows of ``frame`` must meet it.
+            replacing: which rows go in the same commit; all rows of ``frame`` must be such.
 
         Raises:
             CommitConflict: if another commit of this source came first, or ours was stored unheard.
@@ -145,8 +146,8 @@ class Sink(Protocol):
             StorageUnavailable: if the store did not take it.
         """
 
-    def update(self, values: Mapping[str, str], where: str) -> None:
-        """Set columns of the rows that meet a condition; values and condition are SQL."""
+    def stamp(self, column: str, time: datetime, where: Where) -> None:
+        """Set a column of some rows to a time."""
 
     def forget(self) -> None:
         """Drop what is cached; the next call reads the log again."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor
 from edge_delta.core.plan import ROWID
+from edge_delta.core.questions import Condition, Question, between, mine, named
 from edge_delta.delivery import fitting
 from edge_delta.modes.traits import TRAITS
 from edge_delta.source.cells import is_left_out
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.model import Batch, Context
     from edge_delta.core.ports import Mode, Sink, Source
+    from edge_delta.core.questions import Where
     from edge_delta.modes.traits import Traits
 
 _ROWS = 50_000
@@ -98,15 +100,10 @@ class Lineage:
     def _traits(self) -> Traits:
         return TRAITS[self.mode.name]
 
-    @property
-    def _mine(self) -> str:
-        node = self.context.node_id.replace("'", "''")
-        return f"node_id = '{node}' AND source_generation = {self.context.generation}"
-
-    def _query(self, where: str) -> pl.DataFrame:
-        key = self._traits.key
-        names = ", ".join('"' + name.replace('"', '""') + '"' for name in self._columns)
-        return self.sink.query(f"SELECT {key} AS {ROWID}, {names} FROM t WHERE {self._mine} AND {where} ORDER BY {key}")
+    def _ask(self, where: Where) -> pl.DataFrame:
+        own = mine(self.context.node_id, self.context.generation)
+        columns = {ROWID: self._traits.key, **named(*self._columns)}
+        return self.sink.ask(Question((*own, *where), columns, order=(ROWID,)))
 
     def _place_of(self, row: pl.DataFrame) -> int | None:
         """The id under which a row is in the table; found by its time, which files are passed over by."""
@@ -117,17 +114,14 @@ class Lineage:
         value = row[name][0]
         if value is None:
             return None
-        text = value.isoformat() if hasattr(value, "isoformat") else str(value)
-        literal = text if isinstance(value, int | float) else "'" + text.replace("'", "''") + "'"
-        quoted = '"' + name.replace('"', '""') + '"'
-        found = self._query(f"{quoted} = {literal}")
+        found = self._ask((Condition(name, "=", value),))
         return found.filter(self._hashes(found) == self._hashes(row)[0])[ROWID].min() if found.height else None  # type: ignore[return-value]
 
     def _delivered(self, start: int) -> Iterator[int]:
         """The rows of the table from an id on, as hashes."""
         key, after, width = self._traits.key, max(start - 1, BEFORE_FIRST), _ROWS
         while after < self.upto:
-            found = self._query(f"{key} > {after} AND {key} <= {after + width}")
+            found = self._ask(between(key, after, after + width))
             yield from self._hashes(found)
             after += width
             width = width * 2 if found.height < _ROWS // 2 else max(_ROWS, width // 2)  # ids may lie far apart

@@ -97,7 +97,7 @@ class Rows:
             values = self._route.source.last_values(request.sensor, columns, upto=before.rowid)
         else:
             schema = dict(request.schema)
-            values = sink.query(request.sql) if sink.exists() else pl.DataFrame(schema=schema)
+            values = sink.ask(request.question) if sink.exists() else pl.DataFrame(schema=schema)
         return values.select(pl.col(name).cast(dtype, strict=False) for name, dtype in schema.items())
 
     # -- positions

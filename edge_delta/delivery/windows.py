@@ -18,14 +18,16 @@ import polars as pl
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, Rejection, Step
 from edge_delta.core.plan import ROWID
+from edge_delta.core.questions import Question, among, mine, named
 from edge_delta.delivery import fitting
 from edge_delta.delivery.rows import empty_like
-from edge_delta.modes.aggregated import COUNT, FIRST_ID, LAST_ID, WINDOW, Aggregated
+from edge_delta.modes.aggregated import SPAN, WINDOW, Aggregated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from edge_delta.core.model import Commit
+    from edge_delta.core.questions import Where
     from edge_delta.delivery.prepared import Prepared
     from edge_delta.delivery.route import Route
 
@@ -155,7 +157,7 @@ class Windows:
         commit = None
         if result.height:
             replaced = [w for w in written if w not in purged]
-            commit = route.sink.append(result, cursor, replacing=self._condition(now, context) if replaced else None)
+            commit = route.sink.append(result, cursor, replacing=self._where(now, context) if replaced else None)
         self._open = remaining
         last_time = rows["timestamp"].max()
         return Step(
@@ -272,22 +274,14 @@ class Windows:
         windows = [w for w in spans if latest is not None and w <= latest]
         if not windows:
             return {}
-        found = self._route.sink.query(
-            f"SELECT {WINDOW}, sum({COUNT}) AS n, min({FIRST_ID}) AS first, max({LAST_ID}) AS last FROM t "
-            f"WHERE {self._condition(windows, context)} GROUP BY {WINDOW}"
-        )
+        found = self._route.sink.ask(Question(self._where(windows, context), named(WINDOW), totals=SPAN))
         rows = found.select(pl.col(WINDOW).cast(pl.Int64), "first", "last", pl.col("n").cast(pl.Int64)).iter_rows()
         return {window: Span(first, last, n, spans[window].end) for window, first, last, n in rows}
 
-    def _condition(self, windows: Iterable[int], context: Context) -> str:
-        """SQL for this device's rows of these windows; the bounds let files be passed over by their statistics."""
-        starts = pl.Series(sorted(windows), dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
-        texts = [f"'{start.isoformat()}'" for start in starts]
-        node = context.node_id.replace("'", "''")
-        return (
-            f"node_id = '{node}' AND source_generation = {context.generation} AND {WINDOW} >= {texts[0]} "
-            f"AND {WINDOW} <= {texts[-1]} AND {WINDOW} IN ({', '.join(texts)})"
-        )
+    def _where(self, windows: Iterable[int], context: Context) -> Where:
+        """This device's rows of these windows."""
+        starts = pl.Series(list(windows), dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
+        return (*mine(context.node_id, context.generation), *among(WINDOW, starts))
 
     # -- rows that come too late
 

@@ -14,11 +14,13 @@ from edge_delta.topology.lanes import Session, lanes_of, open_source
 from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     import polars as pl
 
     from edge_delta.core.ports import Sink
+    from edge_delta.core.questions import Question, Where
     from edge_delta.delivery.lane import Lane
     from edge_delta.settings.sections import Settings
     from edge_delta.source import SQLiteSource
@@ -67,15 +69,15 @@ class Rehearsed:
         """See `Sink.files`."""
         return self._real.files()
 
-    def query(self, sql: str) -> pl.DataFrame:
-        """See `Sink.query`."""
-        return self._real.query(sql)
+    def ask(self, question: Question) -> pl.DataFrame:
+        """See `Sink.ask`."""
+        return self._real.ask(question)
 
     def check(self, frame: pl.DataFrame) -> None:
         """See `Sink.check`."""
         self._real.check(frame)
 
-    def append(self, frame: pl.DataFrame, cursor: Cursor, *, replacing: str | None = None) -> Commit:
+    def append(self, frame: pl.DataFrame, cursor: Cursor, *, replacing: Where | None = None) -> Commit:
         """Keep the rows.
 
         Raises:
@@ -87,8 +89,8 @@ class Rehearsed:
         self.frames.append(frame)
         return Commit(self._real.uri, None, frame.height, cursor, 0.0)
 
-    def update(self, values: Mapping[str, str], where: str) -> None:
-        """Nothing is updated."""
+    def stamp(self, column: str, time: datetime, where: Where) -> None:
+        """Nothing is changed."""
 
     def forget(self) -> None:
         """See `Sink.forget`."""

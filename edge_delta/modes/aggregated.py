@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from edge_delta.core.plan import ROWID, Plan, Rule
+from edge_delta.core.questions import Total
 from edge_delta.modes import schematized
 from edge_delta.modes.base import Plain, bookkeeping, columns_of
 from edge_delta.modes.schematized import STANDARD, Schematized
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 WINDOW = "window_start"
 WINDOW_END = "window_end"
 FIRST_ID, LAST_ID, COUNT = "first_reading_id", "last_reading_id", "record_count"
+SPAN = {"n": Total("sum", COUNT), "first": Total("min", FIRST_ID), "last": Total("max", LAST_ID)}
+"""Of a window in the table: how many rows it was made of, and where they lay in the source."""
 _MINUTES_AN_HOUR, _MINUTES_A_DAY = 60, 1440
 _IN_ORDER = ["timestamp", ROWID]
 

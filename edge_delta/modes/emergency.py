@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from edge_delta.core.plan import ROWID, Plan, TableQuery
+from edge_delta.core.questions import Question, Total, mine, named
 from edge_delta.modes import schematized
 from edge_delta.modes.base import UTC, Plain, bookkeeping, columns_of
 
@@ -176,12 +177,12 @@ class Emergency(Plain):
         """See `Memory.wanted`: the last alert of each sensor and rule."""
         if not self.cooldown:
             return None
-        node = context.node_id.replace("'", "''")
-        sql = (
-            f"SELECT sensor_id, alert_type, max(timestamp) AS timestamp FROM t WHERE node_id = '{node}' "
-            f"AND source_generation = {context.generation} GROUP BY sensor_id, alert_type"
+        question = Question(
+            mine(context.node_id, context.generation),
+            named("sensor_id", "alert_type"),
+            totals={"timestamp": Total("max", "timestamp")},
         )
-        return TableQuery(sql, {n: SCHEMA[n] for n in ("sensor_id", "alert_type", "timestamp")})
+        return TableQuery(question, {n: SCHEMA[n] for n in ("sensor_id", "alert_type", "timestamp")})
 
     def remembered(
         self, memory: pl.DataFrame, _batch: pl.DataFrame, kept: pl.DataFrame, _layout: Layout

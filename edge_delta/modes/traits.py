@@ -15,7 +15,7 @@ class Traits:
 
     Attributes:
         suffix: its table stands beside the others under ``table_path`` plus this.
-        key: the column with the source row's id; None where a row of the table comes from many source rows.
+        key: the column with the source row's id; empty where a row of the table comes from many source rows.
         key_parts: what tells apart the rows that come from one source row, besides ``key``.
         time: the column with the reading's time; None where that has the name which the source gives it.
         replayable: a row of the table stands for one source row alone, so rows can be delivered in any order.
@@ -27,7 +27,7 @@ class Traits:
     """
 
     suffix: str
-    key: str | None = "reading_id"
+    key: str = "reading_id"
     key_parts: tuple[str, ...] = ()
     time: str | None = "timestamp"
     replayable: bool = False
@@ -42,7 +42,7 @@ TRAITS: Mapping[str, Traits] = {
     "raw": Traits("_0_raw", key="source_rowid", time=None, replayable=True, fits_always=True),
     "schematized": Traits("_1_schematized", replayable=True, fits_always=True),
     "sanitized": Traits("_2_sanitized", replayable=True),
-    "aggregated": Traits("_3_aggregated", key=None, windowed=True, append_only=False),
+    "aggregated": Traits("_3_aggregated", key="", windowed=True, append_only=False),
     "emergency": Traits("_4_emergency", key_parts=("alert_type",), selective=True, urgent=True),
 }
 """All modes, by name."""

@@ -1,4 +1,4 @@
-"""Rejected rows put through their mode again, after the rules were changed or the sensor mended its rows."""
+"""Rejected rows put through their mode again, after the rules were changed or the sensor corrected its rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import polars as pl
 from edge_delta.core.cells import from_json
 from edge_delta.core.model import Batch, Cursor, Mark
 from edge_delta.core.plan import ROWID
+from edge_delta.core.questions import Condition, Question, Total, among, mine, named, rejected_by
 from edge_delta.delivery import fitting
 from edge_delta.modes.base import DTYPES
 from edge_delta.source import cells
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.model import Context
     from edge_delta.core.ports import Mode
+    from edge_delta.core.questions import Where
     from edge_delta.delivery.route import Route
 
 _ROWS_AT_ONCE = 5_000
@@ -58,19 +60,19 @@ class Replay:
 
     # -- what is to be tried
 
-    def _mine(self) -> str:
-        texts = {"node_id": self.route.device.node_id, "source_table": self.route.source.table, "mode": self.route.name}
-        return " AND ".join(f"{name} = '{text.replace(chr(39), chr(39) * 2)}'" for name, text in texts.items())
+    def _mine(self, generation: int | None = None) -> Where:
+        """The rows of the rejected table that this device's mode rejected."""
+        route = self.route
+        return (*mine(route.device.node_id, generation), *rejected_by(route.source.table, route.name))
 
     def _rejected(self) -> Iterator[tuple[int, pl.DataFrame]]:
         """Generations with their waiting rows (``reading_id``, ``row``), some thousand at a time."""
         if not self.route.tables.rejects.exists():
             return
-        waiting = self.route.tables.rejects.query(
-            "SELECT source_generation, reading_id, max(row) AS row FROM t "
-            f"WHERE {self._mine()} AND replayed_at IS NULL GROUP BY source_generation, reading_id "
-            "ORDER BY source_generation, reading_id"
-        )
+        keys = ("source_generation", "reading_id")
+        where = (*self._mine(), Condition("replayed_at", "null"))
+        question = Question(where, named(*keys), totals={"row": Total("max", "row")}, order=keys)
+        waiting = self.route.tables.rejects.ask(question)
         for (generation,), rows in waiting.group_by("source_generation", maintain_order=True):
             for chunk in rows.iter_slices(_ROWS_AT_ONCE):
                 yield int(generation), chunk.with_columns(pl.col("row").cast(pl.String))
@@ -94,10 +96,8 @@ class Replay:
         frame = pl.concat(frames, how="diagonal_relaxed")
         if frame.height:
             self.route.sink.append(frame, self._counted())
-        stamp = f"arrow_cast('{self.route.device.now().isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
-        listed = ", ".join(map(str, ids))
-        where = f"{self._mine()} AND source_generation = {generation} AND reading_id IN ({listed})"
-        self.route.tables.rejects.update({"replayed_at": stamp}, where)
+        where = (*self._mine(generation), *among("reading_id", ids))
+        self.route.tables.rejects.stamp("replayed_at", self.route.device.now(), where)
         return len(ids)
 
     def _from_source(self, generation: int, rows: pl.DataFrame) -> Batch | None:
@@ -128,12 +128,8 @@ class Replay:
         if not self.route.sink.exists():
             return []
         key = self.route.traits.key
-        node = self.route.device.node_id.replace("'", "''")
-        found = self.route.sink.query(
-            f"SELECT {key} AS id FROM t WHERE node_id = '{node}' AND source_generation = {generation} "
-            f"AND {key} IN ({', '.join(map(str, ids))})"
-        )
-        return found["id"].to_list()
+        where = (*mine(self.route.device.node_id, generation), *among(key, ids))
+        return self.route.sink.ask(Question(where, {"id": key}))["id"].to_list()
 
     def _counted(self) -> Cursor:
         stands = self.route.sink.committed() or Cursor()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Context, Mark
+from edge_delta.core.questions import COUNT, Condition, Question, between, mine, named, rejected_by, within
 from edge_delta.modes.privacy import gps
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.model import Cursor
     from edge_delta.core.ports import Mode, Sink, Source
+    from edge_delta.core.questions import Where
     from edge_delta.delivery.route import Route
     from edge_delta.modes.traits import Traits
     from edge_delta.recovery.verify.report import Verification
@@ -74,13 +76,9 @@ class Compared:
         """What the mode is."""
         return self.route.traits
 
-    @property
-    def _literal(self) -> str:
-        return "'" + self.node_id.replace("'", "''") + "'"
-
-    def mine(self, generation: int) -> str:
-        """SQL for this device's rows of a generation."""
-        return f"node_id = {self._literal} AND source_generation = {generation}"
+    def mine(self, generation: int) -> Where:
+        """This device's rows of a generation."""
+        return mine(self.node_id, generation)
 
     def context(self, generation: int, memory: pl.DataFrame | None = None) -> Context:
         """What the mode may know."""
@@ -92,22 +90,20 @@ class Compared:
 
     def generations(self) -> list[int]:
         """The generations of which the table has rows."""
-        found = self.sink.query(
-            f"SELECT DISTINCT source_generation AS g FROM t WHERE node_id = {self._literal} ORDER BY g"
-        )
-        return found["g"].to_list()
+        question = Question(mine(self.node_id), {"g": "source_generation"}, distinct=True, order=("g",))
+        return self.sink.ask(question)["g"].to_list()
 
     def rejected(self, generation: int, after: int, last: int, since: datetime) -> set[int]:
         """Source rows in the rejected table that had not passed a replay when this began."""
         if not self.rejects.exists():
             return set()
-        table, mode = (text.replace("'", "''") for text in (self.source.table, self.name))
-        found = self.rejects.query(
-            f"SELECT reading_id FROM t WHERE {self.mine(generation)} AND source_table = '{table}' AND mode = '{mode}' "
-            f"AND reading_id > {after} AND reading_id <= {last} "
-            f"AND (replayed_at IS NULL OR replayed_at >= '{since.isoformat()}')"
+        where = (
+            *self.mine(generation),
+            *rejected_by(self.source.table, self.name),
+            *between("reading_id", after, last),
+            Condition("replayed_at", "null or >=", since),
         )
-        return set(found["reading_id"].to_list())
+        return set(self.rejects.ask(Question(where, named("reading_id")))["reading_id"].to_list())
 
 
 def tells_a_place(column: str) -> bool:
@@ -139,10 +135,10 @@ def checksum(frame: pl.DataFrame) -> str:
     return f"{hashes.sum():016x}"
 
 
-def bisected(parts: Compared, condition: str, key: str, low: int, high: int) -> list[tuple[int, int, int]]:
+def bisected(parts: Compared, condition: Where, key: str, low: int, high: int) -> list[tuple[int, int, int]]:
     """Ranges of a key (first, last, rows), none with many more rows than are held at a time."""
-    where = f"{condition} AND {key} >= {low} AND {key} <= {high}"
-    rows = int(parts.sink.query(f"SELECT count(*) AS n FROM t WHERE {where}")["n"][0])
+    where = (*condition, *within(key, low, high))
+    rows = int(parts.sink.ask(Question(where, totals={"n": COUNT}))["n"][0])
     if not rows:
         return []
     if rows <= 5 * ROWS or low == high:

@@ -9,6 +9,7 @@ import polars as pl
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor
 from edge_delta.core.plan import ROWID, LastValues
+from edge_delta.core.questions import COUNT, Question, Total, between, named, within
 from edge_delta.delivery import fitting
 from edge_delta.modes.schematized import STANDARD
 from edge_delta.recovery.verify.base import ROWS, Compared, begins, bisected, checksum, same_source, tells_a_place
@@ -58,7 +59,7 @@ class RowsCheck:
     @property
     def _key(self) -> str:
         key = self.parts.traits.key
-        assert key is not None  # noqa: S101 - windows have a check of their own
+        assert key  # noqa: S101 - windows have a check of their own
         return key
 
     @property
@@ -144,8 +145,7 @@ class RowsCheck:
         expected = self._expected(batch, generation)
         # Rows behind the cursor's end belong to no range of their own, and should not be there.
         bound = last if last < end else _LAST
-        where = f"{parts.mine(generation)} AND {self._key} > {position.rowid} AND {self._key} <= {bound}"
-        table = parts.sink.query(f"SELECT * FROM t WHERE {where}")
+        table = parts.sink.ask(Question((*parts.mine(generation), *between(self._key, position.rowid, bound))))
         rejected = parts.rejected(generation, position.rowid, last, self._started)
         rows = expected.rows
         if parts.source.keyed_by_rowid:
@@ -258,11 +258,9 @@ class RowsCheck:
     def _without_source(self, generation: int, upto: int, why: str, *, after: int = BEFORE_FIRST) -> bool:
         """Duplicates and continuity of what is in the table alone; whether there was anything."""
         parts, key = self.parts, self._key
-        bounds = [f"{key} > {after}"] if after != BEFORE_FIRST else []
-        where = " AND ".join([parts.mine(generation), *bounds, f"{key} <= {upto}"])
-        [(low, high, rows)] = parts.sink.query(
-            f"SELECT min({key}) a, max({key}) b, count(*) n FROM t WHERE {where}"
-        ).rows()
+        where = (*parts.mine(generation), *between(key, after, upto))
+        question = Question(where, totals={"a": Total("min", key), "b": Total("max", key), "n": COUNT})
+        [(low, high, rows)] = parts.sink.ask(question).rows()
         if not rows:
             return False
         distinct = sum(self._duplicates(generation, *found[:2]) for found in bisected(parts, where, key, low, high))
@@ -277,11 +275,8 @@ class RowsCheck:
     def _duplicates(self, generation: int, low: int, high: int) -> int:
         """Distinct ids in a range, rejected ones included."""
         parts, key = self.parts, self._key
-        keys = ", ".join([key, *parts.traits.key_parts])
-        found = parts.sink.query(
-            f"SELECT {keys}, count(*) AS n FROM t WHERE {parts.mine(generation)} "
-            f"AND {key} >= {low} AND {key} <= {high} GROUP BY {keys}"
-        )
+        where = (*parts.mine(generation), *within(key, low, high))
+        found = parts.sink.ask(Question(where, named(key, *parts.traits.key_parts), totals={"n": COUNT}))
         if parts.source.keyed_by_rowid:
             for row in found.filter(pl.col("n") > 1).sort(key).iter_rows(named=True):
                 self.report.differs("twice", row[key], f"{row['n']} times in the table")

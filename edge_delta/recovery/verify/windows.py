@@ -9,8 +9,9 @@ import polars as pl
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.plan import ROWID
+from edge_delta.core.questions import COUNT, Question, among, named
 from edge_delta.delivery import fitting
-from edge_delta.modes.aggregated import COUNT, FIRST_ID, LAST_ID, WINDOW, Aggregated
+from edge_delta.modes.aggregated import SPAN, WINDOW, Aggregated
 from edge_delta.recovery.verify.base import ROWS, Compared, begins, checksum, same_source, tells_a_place
 from edge_delta.recovery.verify.report import Checked, Verification
 
@@ -65,12 +66,9 @@ class WindowsCheck:
         return self.report
 
     def _twice(self, generation: int) -> None:
-        keys = ", ".join(f'"{name}"' for name in self._groups)
-        found = self.parts.sink.query(
-            f"SELECT {keys}, count(*) AS n FROM t WHERE {self.parts.mine(generation)} GROUP BY {keys} "
-            "HAVING count(*) > 1"
-        )
-        for row in found.iter_rows(named=True):
+        where = self.parts.mine(generation)
+        question = Question(where, named(*self._groups), totals={"n": COUNT}, repeated=True)
+        for row in self.parts.sink.ask(question).iter_rows(named=True):
             self.report.differs("twice", row[WINDOW].isoformat(), f"{row['n']} times in the table")
 
     def _compare(self, cursor: Cursor) -> None:
@@ -90,10 +88,7 @@ class WindowsCheck:
 
     def _delivered(self, generation: int) -> pl.DataFrame:
         """The windows of the table: ``window`` (microseconds), ``first``, ``last`` and ``n``, in the order of rows."""
-        found = self.parts.sink.query(
-            f"SELECT {WINDOW}, min({FIRST_ID}) AS first, max({LAST_ID}) AS last, sum({COUNT}) AS n FROM t "
-            f"WHERE {self.parts.mine(generation)} GROUP BY {WINDOW}"
-        )
+        found = self.parts.sink.ask(Question(self.parts.mine(generation), named(WINDOW), totals=SPAN))
         return found.select(
             pl.col(WINDOW).cast(pl.Int64).alias("window"), "first", "last", pl.col("n").cast(pl.Int64)
         ).sort("first")
@@ -110,10 +105,7 @@ class WindowsCheck:
         rows = pl.concat(frames) if frames else self._no_rows(cursor)
         ours = self._mode.aggregate(rows.lazy(), context).collect()
         starts = pl.Series(windows, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
-        listed = ", ".join(f"'{start.isoformat()}'" for start in starts)
-        found = self.parts.sink.query(
-            f"SELECT * FROM t WHERE {self.parts.mine(cursor.generation)} AND {WINDOW} IN ({listed})"
-        )
+        found = self.parts.sink.ask(Question((*self.parts.mine(cursor.generation), *among(WINDOW, starts))))
         names = [n for n in ours.columns if n in found.columns and not self.parts.not_compared(n)]
         ours, theirs = ours.select(names), found.select(pl.col(n).cast(ours.schema[n]) for n in names)
         exact = self._groups + [n for n in names if not ours.schema[n].is_float() and n not in self._groups]

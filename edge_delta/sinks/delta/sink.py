@@ -34,14 +34,18 @@ from edge_delta.core.errors import CommitConflict, SchemaMismatch, TableCrowded
 from edge_delta.core.model import Commit, Cursor, Mark
 from edge_delta.core.retry import Turns
 from edge_delta.sinks import address as storage
+from edge_delta.sinks.delta import sql
 from edge_delta.sinks.delta.features import refuse_what_cannot_be_written
 from edge_delta.sinks.delta.parquet import writer_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     import polars as pl
     from deltalake import Schema
+
+    from edge_delta.core.questions import Question, Where
 
 _COMMITS_PER_CHECKPOINT = 20
 COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS)
@@ -139,18 +143,19 @@ class DeltaSink:
 
         return columns
 
-    def query(self, sql: str) -> pl.DataFrame:
-        """The result of SQL over the table, which is called ``t`` in it.
+    def ask(self, question: Question) -> pl.DataFrame:
+        """What the table answers.
 
         Raises:
             StorageUnavailable: if the table cannot be read now.
         """
-        import polars as pl  # noqa: PLC0415
+        import polars as pl  # noqa: PLC0415 - an idle run asks nothing
         from deltalake import QueryBuilder  # noqa: PLC0415
 
         table = self._open()
         with storage.errors(self.uri, "query"):
-            return pl.DataFrame(QueryBuilder().register("t", table).execute(sql).read_all())  # type: ignore[arg-type]
+            asked = QueryBuilder().register(sql.TABLE, table).execute(sql.statement(question))  # type: ignore[arg-type]
+            return pl.DataFrame(asked.read_all())
 
     def snapshot(self) -> DeltaTable | None:
         """The table for reading, also with features that cannot be written here; None if there is none.
@@ -233,13 +238,13 @@ class DeltaSink:
 
     # -- appending
 
-    def append(self, frame: pl.DataFrame, cursor: Cursor, *, replacing: str | None = None) -> Commit:
+    def append(self, frame: pl.DataFrame, cursor: Cursor, *, replacing: Where | None = None) -> Commit:
         """Append rows and cursor in one commit; creates the table, and adds columns that it does not have.
 
         Args:
             frame: the rows, columns in the table's types; may be empty.
             cursor: where the source stands after them.
-            replacing: SQL condition of rows that go in the same commit; all rows of ``frame`` must meet it.
+            replacing: which rows go in the same commit; all rows of ``frame`` must be such.
 
         Raises:
             SchemaMismatch: if a column has another type than the table's, or the table demands one that is not there.
@@ -258,14 +263,14 @@ class DeltaSink:
                 self._turns.won()
                 return commit
 
-    def _append(self, frame: pl.DataFrame, cursor: Cursor, replacing: str | None, started: float) -> Commit:
+    def _append(self, frame: pl.DataFrame, cursor: Cursor, replacing: Where | None, started: float) -> Commit:
         try:
             table = self._open() or self._create(frame)
             self._refuse_to_go_back(cursor)
             fitted, added = self._fitted(table, frame)
             how: dict[str, Any] = {"mode": "append"}
             if replacing is not None:
-                how = {"mode": "overwrite", "predicate": replacing}
+                how = {"mode": "overwrite", "predicate": sql.condition(replacing)}
             with storage.errors(self.uri, "append"):
                 write_deltalake(
                     table,
@@ -285,8 +290,8 @@ class DeltaSink:
         seconds = time.perf_counter() - started
         return Commit(self.uri, table.version(), frame.height, cursor, seconds, int(fitted.estimated_size()))
 
-    def update(self, values: Mapping[str, str], where: str) -> None:
-        """Set columns of the rows that meet a condition; values and condition are SQL.
+    def stamp(self, column: str, time: datetime, where: Where) -> None:
+        """Set a column of some rows to a time.
 
         Raises:
             CommitConflict: if another commit touched the same files.
@@ -297,7 +302,7 @@ class DeltaSink:
             return
         try:
             with storage.errors(self.uri, "update"):
-                table.update(updates=dict(values), predicate=where)
+                table.update(updates={column: sql.timestamp(time)}, predicate=sql.condition(where))
         except BaseException:
             self.forget()
             raise
