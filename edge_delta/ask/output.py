@@ -103,7 +103,7 @@ def _to_parquet(result: Result, output: str | None, limit: int | None) -> None:
     import polars as pl  # noqa: PLC0415
 
     if output is None and sys.stdout.isatty():
-        raise ConfigurationError("parquet does not belong on a terminal", "Name a file with --output")
+        raise ConfigurationError("parquet cannot be shown on a terminal", "Name a file with --output")
     # Column by column in memory is what a Parquet file's reader expects anyway; the batches come as they are read.
     frames = [pl.DataFrame(batch) for batch in result.batches()]
     frame = pl.concat(frames) if frames else pl.DataFrame(result.empty())

@@ -89,7 +89,7 @@ def answering(sql: str, settings: DatabricksSettings) -> Iterator[Answer]:
     except ImportError:
         raise ConfigurationError(
             "[databricks] sends queries to a SQL warehouse, and its connector is not installed",
-            "pip install 'edge-delta[databricks]', or take server_hostname out to ask the tables directly",
+            "pip install 'edge-delta[databricks]', or remove server_hostname to query the tables directly",
         ) from None
     _reach(settings)
     # It logs what it then raises.

@@ -81,7 +81,7 @@ def _wait_for(server: subprocess.Popen[bytes], log: Path) -> None:
         if b"running and ready" in log.read_bytes():
             return
         time.sleep(0.1)
-    raise ConfigurationError("the local S3 server does not start", f"Look into {log}")
+    raise ConfigurationError("the local S3 server does not start", f"See {log}")
 
 
 def _free_ports(count: int) -> list[int]:

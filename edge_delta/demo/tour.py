@@ -94,15 +94,15 @@ def _shown(place: Path, rows: int, store: Store | None) -> int:
     with _sensor(place, rows) as sensor:
         _title(f"A sensor writes into {_DATABASE}")
         _say(f"SQLite in WAL mode: {_count(sensor):,} readings are there, {RATE} more come every second.")
-        _title(f"edge-delta runs beside it for {SECONDS:.0f} seconds, a cycle every second")
+        _title(f"edge-delta runs next to it for {SECONDS:.0f} seconds, with a cycle every second")
         code = _run(place, store, "--interval", "1", seconds=SECONDS)
         _say(f"Stopped with SIGTERM after the batch in flight: exit code {code}.")
-        _title("The sensor stops, and edge-delta fetches the rest with --once")
+        _title("The sensor stops, and edge-delta delivers the remaining rows with --once")
         written = _stopped(sensor)
         code = code or _run(place, store, "--once")
         _say(f"Exit code {code}.")
     if code:
-        _say(f"Something went wrong; {place / _LOG} says what.")
+        _say(f"Something went wrong; see {place / _LOG}.")
         return 1
     delivered = _show_table(place, store)
     equal = delivered == (written, written)
@@ -112,7 +112,7 @@ def _shown(place: Path, rows: int, store: Store | None) -> int:
     if store is None:
         _say_what_next(place)
     else:
-        _say("The server ends here. Without --s3 the table stays, in a folder, to be looked at.")
+        _say("The server ends here. Without --s3 the table stays in a folder, where you can look at it.")
     return 0 if equal else 1
 
 
@@ -158,7 +158,7 @@ def _count(sensor: subprocess.Popen[str]) -> int:
     """The number of readings, from the sensor's next report."""
     line = _pipe(sensor.stdout).readline()
     if not line:
-        raise EdgeDeltaError("the sample database cannot be written", "Look above for the reason")
+        raise EdgeDeltaError("the sample database cannot be written", "See the output above for the reason")
     return int(json.loads(line)["rows"])
 
 
@@ -249,7 +249,7 @@ def _show_table(place: Path, store: Store | None) -> tuple[int, int]:
     _title("The table, as any Delta reader sees it (its last rows, some of its columns)")
     last = rows.select(_SHOWN_COLUMNS).sort("reading_id").tail(_SHOWN_ROWS)
     _say(as_table(_SHOWN_COLUMNS, last.with_columns(pl.col("timestamp").dt.truncate("1s")).collect().rows()).rstrip())
-    _title("Its history: each commit carries its rows and the id they end at")
+    _title("Its history: each commit has its rows and the id they end at")
     _say(as_table(("version", "time", "operation", "rows"), _history(table)).rstrip())
     total, ids = rows.select(pl.len(), pl.col("reading_id").n_unique()).collect().row(0)
     return total, ids
@@ -283,5 +283,5 @@ def _say_what_next(place: Path) -> None:
     _say("Read the table:")
     code = f"import polars as pl; print(pl.read_delta({json.dumps(str(place / _TABLE))}))"
     _say(f"  {shlex.quote(sys.executable)} -c {shlex.quote(code)}")
-    _say("Deliver a database of your own:")
+    _say("Deliver your own database:")
     _say(f"  {_program()} --sqlite /path/to/your.db --table-path /path/to/lake/readings --once")

@@ -87,7 +87,7 @@ def text(about: Mapping[str, Any], *, width: int = 10_000) -> str:
     lines = [("edge-delta", about["verdict"] + _process(about))]
     source = about["source"]
     if source["sqlite"]:
-        lines.append(("source", f"{source['sqlite']}, table {source['table'] or '(not looked at yet)'}"))
+        lines.append(("source", f"{source['sqlite']}, table {source['table'] or '(not read yet)'}"))
     if about["disk_full"]:
         lines.append(("disk", f"no room left where {about['disk_full']} is"))
     lines += [("waiting", _waiting(about)), ("newest row", _ago(about["last_upload"]) + " (its own time)")]

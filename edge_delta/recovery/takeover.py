@@ -36,7 +36,7 @@ def take_over(lane: Lane, mirror: Mapping[str, Any], file: Path, log: Log) -> No
     except ValueError:
         raise ConfigurationError(
             f"{file} says last_upload {text!r}, which is no ISO 8601 time",
-            "Correct it to go on from there, or remove the file to deliver everything",
+            "Correct it to continue from there, or remove the file to deliver everything",
         ) from None
     source = lane.route.source
     if source.timestamp is None:

@@ -131,7 +131,7 @@ class SQLiteSource:
         if stamp is None:
             raise ConfigurationError(
                 f"table {self._table.name!r} in {self._database.path} has no timestamp column",
-                "Name it with --timestamp-field, or go by ids",
+                "Name it with --timestamp-field, or use ids",
             )
         wanted, key = round(time.timestamp() * 1000), self._table.key
         with self._database.snapshot():

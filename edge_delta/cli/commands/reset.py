@@ -51,7 +51,7 @@ def main(options: argparse.Namespace) -> int:
         if options.yes or not plans:
             return bool(plans)
         if not sys.stdin.isatty():
-            raise ConfigurationError("reset asks before it acts, and there is no terminal", "Pass --yes")
+            raise ConfigurationError("reset asks for confirmation, and there is no terminal", "Pass --yes")
         return input("Deliver these rows again? [y/N] ").strip().lower() in ("y", "yes")
 
     destination = Destination(options.to_id, options.to_time)
