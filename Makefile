@@ -21,7 +21,7 @@ demo: $(VENV)/.runtime ## show the main job on sample data, in a temporary folde
 	$(BIN)/edge-delta demo
 
 test: $(VENV)/.dev ## run the tests
-	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
 
 test-spark: $(VENV)/.spark ## run the tests with Spark; needs Java 17 and Maven
 	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m pytest tests/spark -m "not slow"
@@ -33,7 +33,7 @@ spark-beside: $(VENV)/.spark ## OPTIMIZE of Spark beside live devices; writes th
 	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m tests.spark.beside
 
 coverage: $(VENV)/.dev ## run the tests, and report which lines and branches they pass through, commands included
-	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --cov --cov-report=term:skip-covered
 
 test-slow: $(VENV)/.dev ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow

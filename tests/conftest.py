@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first, so that none of them is left for one process alone at the end."""
+    items.sort(key=lambda item: "tests/tools/" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
     """An S3 server for this test worker."""

@@ -151,7 +151,7 @@ def test_a_batch_has_no_more_bytes_than_it_may_hold_by_the_first_rows_and_then_b
 
 
 def test_rows_that_may_have_any_weight_are_weighed_one_by_one(made, sensor, batch_bytes):
-    batch_bytes(250)
+    batch_bytes(200)
     table = made([], "id INTEGER PRIMARY KEY, b BLOB")
     rows = [76, 76, 76, 1_000, 1, 0, None, 300, 200]  # and 24 more each
     sensor.many("INSERT INTO t VALUES (?, zeroblob(?))", [(i, size) for i, size in enumerate(rows, 1)])
