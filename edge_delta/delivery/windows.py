@@ -61,13 +61,13 @@ def _join(spans: dict[int, Span], more: Mapping[int, Span]) -> None:
 
 def _stretches(spans: Iterable[Span], *, upto: int) -> list[tuple[int, int]]:
     """First and last ids between which the rows of the spans lie, without what lies far between two of them."""
-    found: list[tuple[int, int]] = []
+    joined: list[tuple[int, int]] = []
     for first, last in sorted((s.first, min(s.last, upto)) for s in spans if s.first <= upto):
-        if found and first <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(last, found[-1][1]))
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
         else:
-            found.append((first, last))
-    return found
+            joined.append((first, last))
+    return joined
 
 
 class Windows:
@@ -242,11 +242,6 @@ class Windows:
                 return
             yield self._rows(batch, context)[0]
             cursor = Cursor(before.generation, batch.cursor.rowid, marks=before.marks)
-
-    def _blank(self) -> pl.DataFrame:
-        from edge_delta.modes.base import DTYPES  # noqa: PLC0415
-
-        return pl.DataFrame(schema={ROWID: pl.Int64(), **{c.alias: DTYPES[c.kind] for c in self._route.source.columns}})
 
     def _restored(self, cursor: Cursor) -> dict[int, Span]:
         """The open windows, from the rows between the first that is in one and the cursor."""

@@ -209,16 +209,16 @@ class _LookedUp(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The values now."""
-        found = examine(self._state_dir)
+        health = examine(self._state_dir)
         families = [_FAMILY[METRICS[n].kind](n, METRICS[n].help, labels=METRICS[n].labels or None) for n in _LOOKED_UP]
         operations, waiting, lag, healthy, memory = families
         for labels, times in OPERATIONS.copy().items():
             operations.add_metric(labels, times)
-        for mode, behind in found.behind.items():
+        for mode, behind in health.behind.items():
             waiting.add_metric([mode], behind.rows)
-        if found.lag_seconds is not None and not found.unreadable:
-            lag.add_metric([], found.lag_seconds)
-        healthy.add_metric([], float(found.ok))
+        if health.lag_seconds is not None and not health.unreadable:
+            lag.add_metric([], health.lag_seconds)
+        healthy.add_metric([], float(health.ok))
         memory.add_metric([], _resident_bytes())
         return families
 
@@ -247,9 +247,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/metrics":
             self._answer(200, CONTENT_TYPE, self.server.text())
         elif self.path == "/health":
-            found = examine(self.server.state_dir)
-            body = {"ok": found.ok, "verdict": found.verdict, "rows_waiting": found.rows_waiting}
-            self._answer(200 if found.ok else 503, "application/json", json.dumps(body).encode())
+            health = examine(self.server.state_dir)
+            body = {"ok": health.ok, "verdict": health.verdict, "rows_waiting": health.rows_waiting}
+            self._answer(200 if health.ok else 503, "application/json", json.dumps(body).encode())
         else:
             self._answer(404, "text/plain", b"there are /metrics and /health\n")
 

@@ -6,6 +6,7 @@ inside a long call into SQLite or delta-rs.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 GRACE = 9.0
@@ -56,15 +57,21 @@ def run_until_signal(work: Callable[[threading.Event], None], *, on_signal: Call
         last_resort.start()
         on_signal(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with _handled_by(handle):
         _run_beside_signals(body)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if failure:
         raise failure[0]
     return stop.is_set()
+
+
+@contextlib.contextmanager
+def _handled_by(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run_beside_signals(body: Callable[[], None]) -> None:

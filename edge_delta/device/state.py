@@ -35,16 +35,16 @@ def kept_node_id(path: Path) -> str | None:
 def read_mirror(path: Path) -> dict[str, Any]:
     """What `last_upload.json` in this directory says, empty if there is none or it is torn."""
     try:
-        found = json.loads((path / MIRROR).read_text(encoding="utf-8"))
+        content = json.loads((path / MIRROR).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return _sound(found) if isinstance(found, dict) else {}
+    return _sound(content) if isinstance(content, dict) else {}
 
 
-def _sound(found: dict[str, Any]) -> dict[str, Any]:
+def _sound(content: dict[str, Any]) -> dict[str, Any]:
     """The mirror without what only an editor or a failing disk can have written."""
     texts = ("trying_since", "last_cycle", "source_table", "timestamp_col")
-    sound = {key: value for key, value in found.items() if key not in texts or isinstance(value, str)}
+    sound = {key: value for key, value in content.items() if key not in texts or isinstance(value, str)}
     if not isinstance(sound.get("last_error"), dict):
         sound.pop("last_error", None)
     tables = sound.get("tables")
@@ -58,11 +58,11 @@ def is_full(path: Path) -> bool:
 
     One that is mounted read-only is never full: some of them say so although they are only packed tightly.
     """
-    there = next((p for p in (path, *path.absolute().parents) if p.exists()), None)
-    if there is None:
+    existing = next((p for p in (path, *path.absolute().parents) if p.exists()), None)
+    if existing is None:
         return False
-    found = os.statvfs(there)
-    return not found.f_flag & os.ST_RDONLY and found.f_bavail * found.f_frsize < _LEAST_ROOM
+    space = os.statvfs(existing)
+    return not space.f_flag & os.ST_RDONLY and space.f_bavail * space.f_frsize < _LEAST_ROOM
 
 
 def is_held(path: Path) -> bool:

@@ -31,40 +31,40 @@ _LOOKS = 15
 
 def report(state_dir: Path) -> dict[str, Any]:
     """Everything that is known, ready for JSON. Times are ISO 8601, UTC; durations are seconds."""
-    found = examine(state_dir)
-    mirror = found.mirror
+    health = examine(state_dir)
+    mirror = health.mirror
     error = mirror.get("last_error")
     return {
-        "verdict": str(found.verdict),
-        "ok": found.ok,
-        "running": found.running,
-        "process": mirror.get("process") if found.running else None,
+        "verdict": str(health.verdict),
+        "ok": health.ok,
+        "running": health.running,
+        "process": mirror.get("process") if health.running else None,
         "node_id": mirror.get("node_id"),
         "source": {
             "sqlite": mirror.get("source"),
             "table": mirror.get("source_table"),
             "timestamp_col": mirror.get("timestamp_col"),
-            "error": found.unreadable,
+            "error": health.unreadable,
         },
-        "rows_waiting": found.rows_waiting if not found.unreadable else None,
-        "lag_seconds": found.lag_seconds if not found.unreadable else None,
-        "growth_rows_per_second": round(found.growth, 1) if found.growth is not None else None,
-        "quiet_seconds": round(found.quiet, 1) if found.quiet is not None else None,
-        "disk_full": str(found.full) if found.full is not None else None,
+        "rows_waiting": health.rows_waiting if not health.unreadable else None,
+        "lag_seconds": health.lag_seconds if not health.unreadable else None,
+        "growth_rows_per_second": round(health.growth, 1) if health.growth is not None else None,
+        "quiet_seconds": round(health.quiet, 1) if health.quiet is not None else None,
+        "disk_full": str(health.full) if health.full is not None else None,
         "last_upload": mirror.get("last_upload"),
-        "since_delivery_seconds": round(found.waited, 1),
-        "allowed_seconds": found.allowed,
+        "since_delivery_seconds": round(health.waited, 1),
+        "allowed_seconds": health.allowed,
         "last_cycle": mirror.get("last_cycle"),
-        "next_cycle": mirror.get("next_cycle") if found.running else None,
+        "next_cycle": mirror.get("next_cycle") if health.running else None,
         "interval": mirror.get("interval"),
         "last_error": error,
-        "modes": {mode: _of_mode(mode, found) for mode in mirror.get("modes", ())},
+        "modes": {mode: _of_mode(mode, health) for mode in mirror.get("modes", ())},
     }
 
 
-def _of_mode(mode: str, found: Health) -> dict[str, Any]:
-    table = found.mirror.get("tables", {}).get(mode, {})
-    behind = found.behind.get(mode)
+def _of_mode(mode: str, health: Health) -> dict[str, Any]:
+    table = health.mirror.get("tables", {}).get(mode, {})
+    behind = health.behind.get(mode)
     return {
         "table": table.get("table"),
         "cursor": table.get("last_id"),
