@@ -26,6 +26,8 @@ class Event(StrEnum):
     TAKEN_OVER = "upload taken over"
     TOO_LATE = "rows came too late"
     PURGED_EARLY = "rows purged before their window closed"
+    LOST = "rows lost"
+    AHEAD = "times ahead of the clock"
     MODE_CHANGED = "processing mode changed"
     SETTINGS_CHANGED = "settings changed"
     SETTINGS_INVALID = "settings not taken over"
@@ -51,7 +53,9 @@ EVENTS: Mapping[Event, str] = {
     Event.SOURCE_REPLACED: "The path now names another file; the old one was read to its end first.",
     Event.TAKEN_OVER: "The last_upload of an older tool is used: only rows after that time are read.",
     Event.TOO_LATE: "Rows of a written window came after its other rows were deleted; they are rejected: mode, rows.",
-    Event.PURGED_EARLY: "Windows were written without rows that the sensor had already deleted: mode, windows.",
+    Event.PURGED_EARLY: "Windows lack rows that the sensor deleted before they closed: mode, windows, rows.",
+    Event.LOST: "Rows were read, but their source is gone and their windows are not written: mode, rows, generation.",
+    Event.AHEAD: "Rows wait because their times are ahead of the clock: mode, rows, first, last.",
     Event.MODE_CHANGED: "The settings file names other modes: old, new, detail, routing.",
     Event.SETTINGS_CHANGED: "A setting was changed while running: key, old, new (secrets masked).",
     Event.SETTINGS_INVALID: "The settings file was changed and has errors; the old settings stay in force: error.",

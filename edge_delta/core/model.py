@@ -38,6 +38,12 @@ class Mark(StrEnum):
     """Counts the replays of rejected rows, none of which moves the rowid."""
     BEGINS = "begins"
     """Rows up to here came to this table in an earlier generation, or went to other modes' tables."""
+    PENDING = "pending"
+    """Rows that were read and are in no written window."""
+    AHEAD = "ahead"
+    """The earliest time of rows that are too far ahead of the clock to close a window; 0 if there are none."""
+    LOST = "lost"
+    """Rows that were read, came into no window, and can no longer be read; in all generations so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,12 @@ class Cursor:
     rowid: int = BEFORE_FIRST
     fingerprint: int | None = None
     marks: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> int:
+        """The last row that nothing depends on any more: delivered, and in no open window."""
+        first_open = self.marks.get(Mark.OPEN)
+        return self.rowid if first_open is None else min(self.rowid, first_open - 1)
 
     def next_generation(self) -> Cursor:
         """The cursor before the first row of the source that replaced this one."""

@@ -107,6 +107,7 @@ class Engine:
         while not stop.is_set():
             self._persist(self.cycle, stop, for_seconds=None)
             self._wait(stop)
+        self._persist(lambda _stop: self._finish(quick=True), stop, for_seconds=0)
         self._persist(self._settle, stop, for_seconds=0)
 
     def once(self, stop: Flag, *, flush: bool = False) -> None:
@@ -121,7 +122,7 @@ class Engine:
         """
         self._persist(self.cycle, stop, for_seconds=self._pace.retry_for)
         if flush and not stop.is_set():
-            self._persist(self._finish_source, stop, for_seconds=self._pace.retry_for)
+            self._persist(lambda _stop: self._finish(), stop, for_seconds=self._pace.retry_for)
         self._persist(self._settle, stop, for_seconds=self._pace.retry_for)
         self._cycled(None)
 
@@ -163,6 +164,8 @@ class Engine:
         changed = self._reload(self._lanes)
         if changed is None:
             return False
+        for lane in self._lanes:
+            self._tell_aside(lane)
         lanes, self._pace = changed
         self._lanes, self._behind = list(lanes), True
         return True
@@ -173,15 +176,18 @@ class Engine:
         moved = self._source.moved()
         if not (self._source.changed() or moved or self._behind):
             self._idle()
+            self._over()
             return
         self._behind = True
         self._drain_all(self._lanes, stop)
         if moved and not stop.is_set():
             # The old file was read to its end through the open connection; what has its name now comes next.
-            self._finish_source(stop)
+            self._finish()
             self._log.warning(Event.SOURCE_REPLACED)
             self._reader.reopen()
             self._drain_all(self._lanes, stop)
+        if not stop.is_set():
+            self._over()
         self._behind = stop.is_set()
 
     def _idle(self) -> None:
@@ -200,6 +206,7 @@ class Engine:
         """Deliver what one lane had waiting when this began."""
         started = time.perf_counter()
         lane.check_source()
+        self._tell_aside(lane)
         waiting = self._source.waiting(lane.cursor())
         self._log.info(
             Event.CYCLE_STARTED,
@@ -215,6 +222,7 @@ class Engine:
             if step is None:
                 break
             tally.add(step)
+            self._tell_aside(lane)
             self._settled(lane, step, waiting)
         self._finished(lane, tally, time.perf_counter() - started)
         return tally
@@ -249,9 +257,20 @@ class Engine:
             lane.look_after()
         self._observer.settled(step, Waiting(step.cursor.rowid + 1, waiting.last_rowid))
 
-    def _finish_source(self, _stop: Flag) -> None:
+    def _over(self) -> None:
+        """A cycle is over."""
         for lane in self._lanes:
-            lane.finish_source()
+            lane.cycle_over()
+            self._tell_aside(lane)
+
+    def _finish(self, *, quick: bool = False) -> None:
+        for lane in self._lanes:
+            lane.finish(quick=quick)
+            self._tell_aside(lane)
+
+    def _tell_aside(self, lane: Lane) -> None:
+        for step in lane.aside():
+            self._settled(lane, step, Waiting(None, None))
 
     def _settle(self, _stop: Flag) -> None:
         """Commit cursors that are ahead of their tables."""

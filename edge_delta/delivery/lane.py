@@ -43,11 +43,26 @@ class Writing(Protocol):
     def forget(self) -> None:
         """Drop what is kept from batch to batch; it is had again from the source and the tables."""
 
-    def source_gone(self) -> None:
-        """The source with the rows so far was replaced by another one, and can no longer be read."""
+    def source_gone(self, cursor: Cursor) -> tuple[Step | None, int]:
+        """The source was replaced by another one: write what can be written without it.
 
-    def finish(self, cursor: Cursor) -> Commit | None:
-        """Write what depends on a source that is about to go."""
+        Args:
+            cursor: where the lane stood in it.
+
+        Returns:
+            The commit, if there was one, and how many rows that were read are in no table.
+        """
+
+    def cycle_over(self, cursor: Cursor) -> Step | None:
+        """All that was there when the cycle began is delivered; write what is written at such a time."""
+
+    def finish(self, cursor: Cursor, *, quick: bool = False) -> Step | None:
+        """Write what waits for more rows, because the source is about to go, or the process.
+
+        Args:
+            cursor: where the lane stands.
+            quick: whether to leave what would take long.
+        """
 
     def adopted(self, cursor: Cursor, stands: Cursor | None) -> Cursor:
         """Another mode's cursor with the marks that matter here.
@@ -90,6 +105,7 @@ class Lane:
         self._loading = threading.Lock()
         self._start = Cursor()
         self._ahead: Cursor | None = None
+        self._aside: list[Step] = []
 
     @property
     def name(self) -> str:
@@ -147,16 +163,27 @@ class Lane:
                 reset.fact,
                 'If it is meant to be new, set on_source_reset = "new_generation"; if not, put the old one back',
             ) from None
-        fresh = self.cursor().next_generation()
+        before = self.cursor()
+        lost = before.marks.get(Mark.LOST, 0) + self._leave(before)
+        fresh = before.next_generation()
         known = self._known_until()
         if known is not None:
             fresh = self.route.source.placed(fresh, known).marked(**{Mark.BEGINS: known})
+        fresh = fresh.marked(**{Mark.LOST: lost}) if lost else fresh
         self.route.device.log.warning(
             Event.SOURCE_RESET, mode=self.name, reason=reset.fact, generation=fresh.generation, known_until=known
         )
         self._ahead = fresh
-        if self._loaded is not None:
-            self._loaded.source_gone()
+
+    def _leave(self, before: Cursor) -> int:
+        """Write what can be written of a source that is gone; how many rows are lost with it."""
+        if not self.route.traits.windowed and self._loaded is None:
+            return 0
+        step, lost = self._writing.source_gone(before)
+        self._committed_aside(step)
+        if lost:
+            self.route.device.log.warning(Event.LOST, mode=self.name, rows=lost, generation=before.generation)
+        return lost
 
     def _known_until(self) -> int | None:
         """The last row of the new source's beginning that came from the one before, such as from its backup."""
@@ -197,10 +224,38 @@ class Lane:
 
     # -- when something ends or begins
 
-    def finish_source(self) -> None:
-        """The source is about to be replaced by another one; whatever still depends on it is written now."""
-        if self.route.traits.windowed and self._writing.finish(self.cursor()) is not None:
-            self._ahead = None
+    def cycle_over(self) -> None:
+        """All that was there when the cycle began is delivered."""
+        if not self.route.traits.windowed or not (self._loaded is not None or self._due()):
+            return
+        self._committed_aside(self._writing.cycle_over(self.cursor()))
+        self.settle()  # so that the table knows how many rows wait in open windows
+
+    def _due(self) -> bool:
+        """Whether rows that were read by another process wait for the clock, and it may be there by now."""
+        ahead = self.cursor().marks.get(Mark.AHEAD, 0)
+        return 0 < ahead <= round(self.route.device.now().timestamp() * 1_000_000)
+
+    def finish(self, *, quick: bool = False) -> None:
+        """The source is about to go, or the process; what waits for more rows is written now.
+
+        Args:
+            quick: whether to leave what would take long.
+        """
+        if self.route.traits.windowed:
+            self._committed_aside(self._writing.finish(self.cursor(), quick=quick))
+
+    def aside(self) -> list[Step]:
+        """What was committed beside batches since the last call."""
+        steps, self._aside = self._aside, []
+        return steps
+
+    def _committed_aside(self, step: Step | None) -> None:
+        if step is None:
+            return
+        self._ahead = None if step.commit is not None else step.cursor
+        if step.commit is not None:
+            self._aside.append(step)
 
     def adopt(self, cursor: Cursor) -> None:
         """Go on from where another mode stands, recorded in this mode's table before any row."""

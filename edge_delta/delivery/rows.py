@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Mark, Step
+from edge_delta.core.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, Step
 from edge_delta.core.plan import LastValues, TableQuery
 from edge_delta.delivery import fitting
 from edge_delta.delivery.prepared import Prepared
@@ -34,11 +34,15 @@ class Rows:
         """The memory is had again from the source or the table."""
         self._memory = None
 
-    def source_gone(self) -> None:
+    def source_gone(self, _cursor: Cursor) -> tuple[None, int]:
         """What was before in another source is not before the rows of this one."""
         self._memory = None
+        return None, 0
 
-    def finish(self, _cursor: Cursor) -> Commit | None:
+    def cycle_over(self, _cursor: Cursor) -> None:
+        """Nothing: rows are written as they come."""
+
+    def finish(self, _cursor: Cursor, *, quick: bool = False) -> None:
         """Nothing: a row that was delivered depends on nothing."""
 
     # -- one batch

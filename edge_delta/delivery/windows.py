@@ -1,73 +1,75 @@
 """Event-time windows: what is written equals one aggregation over all rows, whatever the batches were.
 
-A window is written when it is closed: when the watermark, the largest event time so far, is past its end by more than
-the allowed lateness. Its rows are read from SQLite again and aggregated in one go, so nothing is merged from partial
-results. A row that arrives for a window already written corrects it at once: the window is computed again and replaced
-in the commit that carries the cursor.
+A window is closed when the watermark, the largest event time so far, is past its end by more than the allowed lateness,
+and then it is written; with ``emit = "early"`` also before that, at the end of every cycle. A row that arrives for a
+window in the table corrects it: the window is computed again and replaced in the commit that carries the cursor.
 
-What is kept in memory, and with the cursor in the log, is where the rows of open windows lie, not the rows.
+Of open windows only parts are kept (`edge_delta.delivery.open_windows`), which are had again from the source after a
+restart. Every row that was read is in a window of the table, or in an open window whose rows are in the source, or it
+is told as lost: the cursor has the number of rows in no window (`Mark.PENDING`), and of those that never will be
+(`Mark.LOST`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from edge_delta.core.events import Event
-from edge_delta.core.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, Rejection, Step
+from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Mark, Refused, Rejection, Step
 from edge_delta.core.plan import ROWID
-from edge_delta.core.questions import Question, among, mine, named
 from edge_delta.delivery import fitting
+from edge_delta.delivery.open_windows import OpenWindows, Window, in_windows
+from edge_delta.delivery.quantiles import HELD, QuantilesOf
 from edge_delta.delivery.rows import empty_like
-from edge_delta.modes.aggregated import SPAN, WINDOW, Aggregated
+from edge_delta.delivery.window_rows import WindowRows, stretches
+from edge_delta.modes.aggregated import WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
 
-    from edge_delta.core.model import Commit
-    from edge_delta.core.questions import Where
     from edge_delta.delivery.prepared import Prepared
     from edge_delta.delivery.route import Route
 
+_MICROSECONDS = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Where the rows of one window lie in the source.
+class Emission:
+    """When and how windows are written.
 
     Attributes:
-        first: the first row's id.
-        last: the last row's id.
-        rows: how many there are.
-        end: the window's end in microseconds.
+        early: whether open windows are written at the end of every cycle.
+        chunk: the most rows of the source to read again at a time.
+        folder: where what does not fit into memory is laid down; None for the system's place for such files.
     """
 
-    first: int
-    last: int
-    rows: int
-    end: int
-
-    def joined(self, other: Span) -> Span:
-        """Both together."""
-        return Span(min(self.first, other.first), max(self.last, other.last), self.rows + other.rows, self.end)
+    early: bool = False
+    chunk: int = 65_536
+    folder: Path | None = None
 
 
-def _join(spans: dict[int, Span], more: Mapping[int, Span]) -> None:
-    """Add what more is known to the spans."""
-    for window, span in more.items():
-        spans[window] = spans[window].joined(span) if window in spans else span
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What a writing of windows is about.
 
+    Attributes:
+        context: what the mode may know.
+        before: where the lane stands in the source: rows up to there are read again where that is needed.
+        cursor: what is committed.
+        windows: the windows that are known then, with the batch's rows.
+        rows: the batch's rows; they are not read again.
+    """
 
-def _stretches(spans: Iterable[Span], *, upto: int) -> list[tuple[int, int]]:
-    """First and last ids between which the rows of the spans lie, without what lies far between two of them."""
-    joined: list[tuple[int, int]] = []
-    for first, last in sorted((s.first, min(s.last, upto)) for s in spans if s.first <= upto):
-        if joined and first <= joined[-1][1] + 1:
-            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
-        else:
-            joined.append((first, last))
-    return joined
+    context: Context
+    before: Cursor
+    cursor: Cursor
+    windows: OpenWindows
+    rows: pl.DataFrame | None = None
 
 
 class Windows:
@@ -77,30 +79,29 @@ class Windows:
 
     Args:
         route: from where to where.
-        chunk: the most rows of the source to read again at a time.
+        emission: when and how windows are written.
     """
 
-    def __init__(self, route: Route, *, chunk: int) -> None:
+    def __init__(self, route: Route, emission: Emission) -> None:
         self._route = route
-        self._chunk = chunk
-        self._open: dict[int, Span] | None = None
+        self._emission = emission
+        self._rows = WindowRows(route, emission.chunk)
+        self._open: OpenWindows | None = None
+        self._lost = 0
+        self._told_ahead = False
 
     def forget(self) -> None:
         """The open windows are had again from the source."""
-        self._open = None
-
-    def source_gone(self) -> None:
-        """The rows of open windows went with the source."""
-        self._tell_of_gaps(list(self._open or {}))
-        self._open = None
+        self._open, self._lost = None, 0
 
     # -- positions
 
     def adopted(self, cursor: Cursor, stands: Cursor | None) -> Cursor:
         """Windows that are in the table stay known; rows that went to another mode's table open none."""
         own = stands.marks if stands is not None and stands.generation == cursor.generation else {}
-        self._open = None
-        return replace(cursor, marks={**own, Mark.BEGINS: cursor.rowid, Mark.OPEN: cursor.rowid + 1})
+        self.forget()
+        fresh: dict[str, int] = {Mark.BEGINS: cursor.rowid, Mark.OPEN: cursor.rowid + 1, Mark.PENDING: 0, Mark.AHEAD: 0}
+        return replace(cursor, marks={**own, **fresh})
 
     def rewound(self, cursor: Cursor) -> Cursor:
         """Windows open with the first row that is delivered again."""
@@ -109,24 +110,10 @@ class Windows:
 
     def no_rows(self) -> pl.DataFrame:
         """The table's columns, or those that the mode would make one with."""
-        route = self._route
-        if route.sink.exists():
-            return empty_like(route)
-        context = route.context(0)
-        return self._mode().aggregate(self._no_source_rows(context).lazy(), context).collect()
-
-    def finish(self, cursor: Cursor) -> Commit | None:
-        """Write the open windows as they are; rows that come later correct them."""
-        spans = self._restored(cursor)
-        if not spans:
-            return None
-        context = self._route.context(cursor.generation)
-        known = self._old_rows(spans, cursor, context)
-        result = self._mode().aggregate(known.lazy(), context).collect()
-        written = max(*spans, cursor.marks.get(Mark.WRITTEN, min(spans)))
-        commit = self._route.sink.append(result, cursor.marked(open=cursor.rowid + 1, written=written))
-        self._open = {}
-        return commit
+        if self._route.sink.exists():
+            return empty_like(self._route)
+        context = self._route.context(0)
+        return self._rows.mode.aggregate(self._rows.none(context).lazy(), context).collect()
 
     # -- one batch
 
@@ -134,37 +121,124 @@ class Windows:
         """Nothing: what becomes of a row depends on the windows that are open when its turn comes."""
 
     def deliver(self, batch: Batch, _prepared: Prepared | None, before: Cursor) -> Step:
-        """Close windows, correct those that are written, and keep where the others' rows lie."""
-        route, context = self._route, self._route.context(batch.cursor.generation)
-        restored = self._restored(before)
-        spans = dict(restored)
-        rows, broken = self._rows(batch, context)
-        touched = self._spans(rows)
-        written = self._written_among(touched, before, context)
-        watermark = self._watermark(rows, before, context)
-        _join(spans, {window: span for window, span in touched.items() if window not in written})
-        due = {w: s for w, s in spans.items() if self._closed(s, watermark)}
-        old = self._old_rows({**written, **due}, before, context)
-        purged = self._purged(written, old)
-        self._tell_of_gaps(self._purged({w: s for w, s in restored.items() if w in due}, old))
-        late = rows.filter(pl.col(WINDOW).cast(pl.Int64).is_in(purged))
+        """Write windows that close, correct those in the table, and keep the others' parts."""
+        context, mode = self._route.context(batch.cursor.generation), self._rows.mode
+        known = self._known(before)
+        rows, broken = self._rows.of(batch, context)
+        touched = set(rows[WINDOW].unique().cast(pl.Int64))
+        again, purged = self._from_table(touched - known.windows.keys(), before, context)
+        late = rows.filter(in_windows(purged))
         rejected = [*batch.rejected, *broken, *self._too_late(batch, late)]
-        refused = route.refuse(rejected, batch.cursor)
-        now = {w for w in (*written, *due) if w not in purged}
-        result = self._computed(now, old, rows, context)
-        remaining = {w: s for w, s in spans.items() if w not in due}
-        cursor = self._marked(batch.cursor, remaining, now, watermark)
+        refused = self._route.refuse(rejected, batch.cursor)
+        rows = rows.filter(~in_windows(purged)) if purged else rows
+        windows = known.joined(again, mode).joined(OpenWindows.of(rows, mode), mode)
+        turn = self._turn(before, batch.cursor, windows, rows)
+        # What another life of this table wrote is corrected at once, and open no longer.
+        due = windows.closed_by(turn.cursor.marks.get(Mark.WATERMARK), mode.lateness) | set(again.windows)
+        shown = {start for start in touched if start in windows.windows and windows.windows[start].written}
+        now = due | (shown if not self._emission.early else set())
+        return self._written(turn, now, due, (batch, len(rejected), refused))
+
+    def cycle_over(self, cursor: Cursor) -> Step | None:
+        """Write what the clock has closed, and with ``emit = "early"`` all windows that have new rows."""
+        return self._without_batch(cursor, everything=self._emission.early)
+
+    def finish(self, cursor: Cursor, *, quick: bool = False) -> Step | None:
+        """Write the open windows as they are; rows that come later correct them.
+
+        Args:
+            cursor: where the lane stands.
+            quick: whether to leave what would take long; its rows stay in the source.
+        """
+        if quick and self._rows.mode.quantiles:
+            known = self._known(cursor)
+            if sum(window.rows for window in known.windows.values()) > HELD:
+                return None
+        return self._without_batch(cursor, everything=True)
+
+    def source_gone(self, cursor: Cursor) -> tuple[Step | None, int]:
+        """Write the open windows out of what is in memory; the commit, and how many rows are in no window."""
+        held, self._open = self._open, None
+        if held is None or self._rows.mode.quantiles:
+            pending = cursor.marks.get(Mark.PENDING, 0) if held is None else held.pending
+            return None, pending
+        turn = self._turn(cursor, cursor, held, None)
+        step = self._written(turn, {s for s, w in held.windows.items() if w.pending}, set(), None)
+        self._open = None
+        return step, 0
+
+    def _without_batch(self, cursor: Cursor, *, everything: bool) -> Step | None:
+        known = self._known(cursor)
+        turn = self._turn(cursor, cursor, known, None)
+        due = known.closed_by(turn.cursor.marks.get(Mark.WATERMARK), self._rows.mode.lateness)
+        now = due | ({s for s, w in known.windows.items() if w.pending} if everything else set())
+        if not now:
+            self._open = known
+            return None
+        return self._written(turn, now, due, None)
+
+    # -- one writing
+
+    def _turn(self, before: Cursor, cursor: Cursor, windows: OpenWindows, rows: pl.DataFrame | None) -> _Turn:
+        """Takes note of the time: what the watermark is now, and what is ahead of the clock."""
+        context = self._route.context(cursor.generation)
+        limit = round((context.inserted_at.timestamp() + self._rows.mode.future_tolerance) * _MICROSECONDS)
+        times = [before.marks.get(Mark.WATERMARK), windows.latest_before(limit)]
+        if rows is not None:
+            times.append(_latest(rows, limit))
+        marks = dict(before.marks)
+        known = [time for time in times if time is not None]
+        if known:
+            marks[Mark.WATERMARK] = max(known)
+        ahead = windows.after(limit)
+        marks[Mark.AHEAD] = min((window.earliest for window in ahead.values()), default=0)
+        self._tell_ahead(ahead)
+        return _Turn(context, before, replace(cursor, marks={**cursor.marks, **marks}), windows, rows)
+
+    def _written(self, turn: _Turn, now: set[int], due: set[int], of_batch: tuple[Batch, int, Refused] | None) -> Step:
+        """Write some windows, and keep the others with their rows' number.
+
+        Args:
+            turn: what it is about.
+            now: the windows to write.
+            due: those that are closed by that.
+            of_batch: the batch, how many of its rows are rejected, and what went to the rejected table.
+        """
+        chosen = turn.windows.only(now)
+        result = self._computed(chosen, turn)
+        rest = turn.windows.with_written({s: w.rows for s, w in chosen.windows.items()}).without(due)
+        cursor = turn.cursor.marked(**self._marks(turn, rest, now))
         commit = None
-        if result.height:
-            replaced = [w for w in written if w not in purged]
-            commit = route.sink.append(result, cursor, replacing=self._where(now, context) if replaced else None)
-        self._open = remaining
-        last_time = rows["timestamp"].max()
+        if result is not None and result.height:
+            shown = any(window.written for window in chosen.windows.values())
+            replacing = self._rows.where(now, turn.context) if shown else None
+            commit = self._route.sink.append(result, cursor, replacing=replacing)
+        self._open, self._lost = rest, 0
+        return self._step(turn, cursor, commit, of_batch)
+
+    def _marks(self, turn: _Turn, rest: OpenWindows, now: set[int]) -> dict[str, int]:
+        before = turn.cursor.marks
+        marks: dict[str, int] = {Mark.OPEN: rest.first(turn.cursor.rowid + 1), Mark.PENDING: rest.pending}
+        if now:
+            marks[Mark.WRITTEN] = max(*now, before.get(Mark.WRITTEN, min(now)))
+        if self._lost:
+            marks[Mark.LOST] = before.get(Mark.LOST, 0) + self._lost
+        return marks
+
+    def _step(
+        self, turn: _Turn, cursor: Cursor, commit: Commit | None, of_batch: tuple[Batch, int, Refused] | None
+    ) -> Step:
+        route = self._route
+        if of_batch is None:
+            nothing = Refused()
+            return Step(route.name, route.sink.uri, 0, 0, nothing, commit, cursor.rowid, cursor, None)
+        batch, rejected, refused = of_batch
+        last_time = turn.rows["timestamp"].max() if turn.rows is not None else None
         return Step(
             mode=route.name,
             table=route.sink.uri,
             read=batch.rows,
-            rejected=len(rejected),
+            rejected=rejected,
             refused=refused,
             commit=commit,
             first_rowid=batch.first_rowid,
@@ -172,129 +246,97 @@ class Windows:
             last_time=last_time,  # type: ignore[arg-type]
         )
 
-    def _computed(self, windows: set[int], old: pl.DataFrame, rows: pl.DataFrame, context: Context) -> pl.DataFrame:
-        new = rows.filter(pl.col(WINDOW).cast(pl.Int64).is_in(windows))
-        return self._mode().aggregate(pl.concat([old, new]).lazy(), context).filter(
-            pl.col(WINDOW).cast(pl.Int64).is_in(windows)
+    def _computed(self, chosen: OpenWindows, turn: _Turn) -> pl.DataFrame | None:
+        """The table's rows of some windows."""
+        if chosen.parts is None:
+            return None
+        mode, quantiles = self._rows.mode, None
+        if mode.quantiles:
+            with QuantilesOf(mode, self._emission.folder) as values:
+                self._read_values(values, chosen, turn)
+                quantiles = values.result()
+        return mode.finished(
+            chosen.parts.lazy(), None if quantiles is None else quantiles.lazy(), turn.context
         ).collect()  # fmt: skip
 
-    def _marked(self, cursor: Cursor, spans: dict[int, Span], written: set[int], watermark: int | None) -> Cursor:
-        marks = {"open": min((s.first for s in spans.values()), default=cursor.rowid + 1)}
-        if watermark is not None:
-            marks["watermark"] = watermark
-        if written:
-            marks["written"] = max(*written, cursor.marks.get(Mark.WRITTEN, min(written)))
-        return cursor.marked(**marks)
+    def _read_values(self, values: QuantilesOf, chosen: OpenWindows, turn: _Turn) -> None:
+        """All rows of some windows: what came before the batch from the source again."""
+        read = 0
+        extents = [(window.first, window.last) for window in chosen.windows.values()]
+        frames = self._rows.read_again(stretches(extents, upto=turn.before.rowid), turn.before, turn.context)
+        for rows in (*frames, turn.rows) if turn.rows is not None else frames:
+            mine = rows.filter(in_windows(chosen.windows))
+            read += mine.height
+            values.add(mine)
+        missing = sum(window.rows for window in chosen.windows.values()) - read
+        if missing > 0:
+            self._lost += missing
+            self._warn(Event.PURGED_EARLY, rows=missing, windows=len(chosen.windows))
 
-    def _watermark(self, rows: pl.DataFrame, before: Cursor, context: Context) -> int | None:
-        """The largest event time so far; times ahead of the clock do not count, so that one cannot close everything."""
-        latest = round((context.inserted_at.timestamp() + self._mode().future_tolerance) * 1_000_000)
-        times = rows["timestamp"].cast(pl.Int64)
-        found: int | None = times.filter(times <= latest).max()  # type: ignore[assignment]
-        return max((t for t in (before.marks.get(Mark.WATERMARK), found) if t is not None), default=None)
+    # -- what is known without having read it in this process
 
-    def _closed(self, span: Span, watermark: int | None) -> bool:
-        return watermark is not None and span.end + round(self._mode().lateness * 1_000_000) <= watermark
-
-    # -- rows by window
-
-    def _mode(self) -> Aggregated:
-        mode = self._route.mode()
-        assert isinstance(mode, Aggregated)  # noqa: S101 - no other mode has windows
-        return mode
-
-    def _rows(self, batch: Batch, context: Context) -> tuple[pl.DataFrame, list[Rejection]]:
-        layout = batch.layout
-        frame = fitting.not_taken_over(batch, layout)
-        return fitting.kept_rows(self._mode().plan(frame.lazy(), layout, context), frame)
-
-    def _spans(self, rows: pl.DataFrame) -> dict[int, Span]:
-        found = rows.group_by(WINDOW).agg(
-            pl.col(ROWID).min().alias("first"), pl.col(ROWID).max().alias("last"), pl.len().alias("rows")
-        )
-        ends = found.select(
-            pl.col(WINDOW).cast(pl.Int64),
-            "first",
-            "last",
-            "rows",
-            self._mode().end_of(pl.col(WINDOW)).cast(pl.Int64).alias("end"),
-        )
-        return {window: Span(first, last, count, end) for window, first, last, count, end in ends.iter_rows()}
-
-    def _old_rows(self, spans: dict[int, Span], before: Cursor, context: Context) -> pl.DataFrame:
-        """The rows of these windows that were read before this batch, from the source."""
-        wanted = pl.col(WINDOW).cast(pl.Int64).is_in(list(spans))
-        found = [self._no_source_rows(context)]
-        for first, last in _stretches(spans.values(), upto=before.rowid):
-            found += [rows.filter(wanted) for rows in self._read_again(first, last, before, context)]
-        return pl.concat(found)
-
-    def _no_source_rows(self, context: Context) -> pl.DataFrame:
-        source = self._route.source
-        return self._rows(Batch(fitting.blank(source.columns), (), Cursor(), 0, source.layout), context)[0]
-
-    def _read_again(self, first: int, last: int, before: Cursor, context: Context) -> Iterator[pl.DataFrame]:
-        """The rows from one id to another, a chunk at a time."""
-        cursor = Cursor(before.generation, first - 1, marks=before.marks)
-        while cursor.rowid < last:
-            batch = self._route.source.read_after(cursor, limit=self._chunk, upto=last)
-            if batch is None:
-                return
-            yield self._rows(batch, context)[0]
-            cursor = Cursor(before.generation, batch.cursor.rowid, marks=before.marks)
-
-    def _restored(self, cursor: Cursor) -> dict[int, Span]:
+    def _known(self, cursor: Cursor) -> OpenWindows:
         """The open windows, from the rows between the first that is in one and the cursor."""
         if self._open is None:
-            spans: dict[int, Span] = {}
-            first = cursor.marks.get(Mark.OPEN)
-            if first is not None and cursor.rowid != BEFORE_FIRST:
-                context = self._route.context(cursor.generation)
-                for rows in self._read_again(first, cursor.rowid, cursor, context):
-                    _join(spans, self._unwritten(self._spans(rows), cursor, context))
-            self._open = spans
+            self._open = self._restored(cursor)
         return self._open
 
-    def _unwritten(self, spans: dict[int, Span], cursor: Cursor, context: Context) -> dict[int, Span]:
-        watermark = cursor.marks.get(Mark.WATERMARK)
-        still = {w: s for w, s in spans.items() if not self._closed(s, watermark)}
-        there = self._written_among(still, cursor, context)
-        return {w: s for w, s in still.items() if w not in there}
+    def _restored(self, cursor: Cursor) -> OpenWindows:
+        first, windows, mode = cursor.marks.get(Mark.OPEN), OpenWindows(), self._rows.mode
+        if first is None or cursor.rowid == BEFORE_FIRST:
+            return windows
+        context, watermark = self._route.context(cursor.generation), cursor.marks.get(Mark.WATERMARK)
+        for rows in self._rows.read_again([(first, cursor.rowid)], cursor, context):
+            some = OpenWindows.of(rows, mode)
+            windows = windows.joined(some.without(some.closed_by(watermark, mode.lateness)), mode)
+        shown = self._rows.in_table(windows.windows, cursor, context)
+        # A version that has rows which can no longer be read is better than what would be computed now.
+        stays = [start for start, version in shown.items() if windows.windows[start].rows < version.rows]
+        windows = windows.without(stays).with_written({start: version.rows for start, version in shown.items()})
+        missing = cursor.marks.get(Mark.PENDING, 0) - windows.pending
+        if missing > 0:
+            self._lost += missing
+            self._warn(Event.PURGED_EARLY, rows=missing, windows=len(windows.windows))
+        return windows
 
-    # -- what the table holds
+    def _from_table(self, starts: Collection[int], before: Cursor, context: Context) -> tuple[OpenWindows, list[int]]:
+        """Windows of the table, from their rows; and those whose rows are not all there by now."""
+        shown, windows, mode = self._rows.in_table(starts, before, context), OpenWindows(), self._rows.mode
+        extents = [(version.first, version.last) for version in shown.values()]
+        for rows in self._rows.read_again(stretches(extents, upto=before.rowid), before, context):
+            windows = windows.joined(OpenWindows.of(rows.filter(in_windows(shown)), mode), mode)
+        purged = [s for s, v in shown.items() if s not in windows.windows or windows.windows[s].rows < v.rows]
+        windows = windows.without(purged)
+        return windows.with_written({start: window.rows for start, window in windows.windows.items()}), purged
 
-    def _written_among(self, spans: dict[int, Span], cursor: Cursor, context: Context) -> dict[int, Span]:
-        """Those of the windows that are in the table, with where their rows lay when they were written."""
-        latest = cursor.marks.get(Mark.WRITTEN)
-        windows = [w for w in spans if latest is not None and w <= latest]
-        if not windows:
-            return {}
-        found = self._route.sink.ask(Question(self._where(windows, context), named(WINDOW), totals=SPAN))
-        rows = found.select(pl.col(WINDOW).cast(pl.Int64), "first", "last", pl.col("n").cast(pl.Int64)).iter_rows()
-        return {window: Span(first, last, n, spans[window].end) for window, first, last, n in rows}
-
-    def _where(self, windows: Iterable[int], context: Context) -> Where:
-        """This device's rows of these windows."""
-        starts = pl.Series(list(windows), dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
-        return (*mine(context.node_id, context.generation), *among(WINDOW, starts))
-
-    # -- rows that come too late
-
-    def _purged(self, written: dict[int, Span], old: pl.DataFrame) -> list[int]:
-        """The written windows whose rows are not all in the source any more, so that they cannot be computed again."""
-        counts: dict[Any, int] = dict(old.group_by(pl.col(WINDOW).cast(pl.Int64)).len().iter_rows())
-        return [window for window, span in written.items() if counts.get(window, 0) < span.rows]
-
-    def _tell_of_gaps(self, windows: list[int]) -> None:
-        if windows:
-            self._route.device.log.warning(Event.PURGED_EARLY, mode=self._route.name, windows=len(windows))
+    # -- what is told
 
     def _too_late(self, batch: Batch, late: pl.DataFrame) -> list[Rejection]:
         if not late.height:
             return []
-        self._route.device.log.warning(Event.TOO_LATE, mode=self._route.name, rows=late.height)
+        self._warn(Event.TOO_LATE, rows=late.height)
         stamp = self._route.source.timestamp
         column = stamp.alias if stamp is not None else "timestamp"
         reason = "its window is written, and the window's other rows are no longer in the source"
         rows = batch.frame.join(late.select(ROWID), on=ROWID, how="semi")
         return fitting.rejections(rows, lambda _row: ("purged", column, reason))
+
+    def _tell_ahead(self, ahead: Mapping[int, Window]) -> None:
+        """Say once that rows wait for the clock, and again after there were none."""
+        if ahead and not self._told_ahead:
+            first, last = min(w.earliest for w in ahead.values()), max(w.latest for w in ahead.values())
+            rows = sum(window.rows for window in ahead.values())
+            self._warn(Event.AHEAD, rows=rows, first=_iso(first), last=_iso(last))
+        self._told_ahead = bool(ahead)
+
+    def _warn(self, event: Event, **keys: object) -> None:
+        self._route.device.log.warning(event, mode=self._route.name, **keys)
+
+
+def _latest(rows: pl.DataFrame, limit: int) -> int | None:
+    times = rows["timestamp"].cast(pl.Int64)
+    return times.filter(times <= limit).max()  # type: ignore[return-value]
+
+
+def _iso(micros: int) -> str:
+    return datetime.fromtimestamp(micros / _MICROSECONDS, UTC).isoformat()

@@ -21,8 +21,10 @@ from prometheus_client.registry import Collector
 
 from edge_delta import __version__
 from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.model import Mark
 from edge_delta.core.ports import SilentObserver
 from edge_delta.device.health import examine
+from edge_delta.device.settled import settled
 from edge_delta.sinks.address import OPERATIONS
 
 if TYPE_CHECKING:
@@ -64,6 +66,9 @@ METRICS: Mapping[str, Declared] = {
     "edge_delta_commits_total": Declared("counter", "Commits that carry rows", ("mode",)),
     "edge_delta_commit_seconds": Declared("histogram", "How long a commit took, upload included", ("mode",)),
     "edge_delta_last_commit_timestamp_seconds": Declared("gauge", "When the last batch was finished", ("mode",)),
+    "edge_delta_rows_lost": Declared(
+        "gauge", "Rows that were read, are in no window, and can no longer be read", ("mode",)
+    ),
     "edge_delta_cycles_total": Declared("counter", "Cycles that finished"),
     "edge_delta_failures_total": Declared("counter", "Attempts that failed and are retried, by error", ("kind",)),
     "edge_delta_store_operations_total": Declared(
@@ -75,6 +80,7 @@ METRICS: Mapping[str, Declared] = {
     "edge_delta_rows_waiting": Declared(
         "gauge", "Rows that are waiting, at most: the width of the id range after the cursor", ("mode",)
     ),
+    "edge_delta_settled_id": Declared("gauge", "Rows of the source table up to this id may be deleted", ("table",)),
     "edge_delta_lag_seconds": Declared("gauge", "Age of the oldest waiting row in seconds; 0 if no row waits"),
     "edge_delta_healthy": Declared("gauge", "1 unless rows wait and nothing was delivered for longer than allowed"),
     "edge_delta_resident_memory_bytes": Declared("gauge", "Memory of the process that is in RAM"),
@@ -116,6 +122,7 @@ class Metrics(SilentObserver):
         rows.labels(step.mode, "rejected").inc(step.rejected)
         # Windows are written later, and in other numbers, than the rows that they are made of.
         rows.labels(step.mode, "not_selected").inc(max(0, step.read - step.written - step.rejected))
+        self._of["edge_delta_rows_lost"].labels(step.mode).set(step.cursor.marks.get(Mark.LOST, 0))
         if step.commit is not None:
             self._of["edge_delta_bytes_total"].labels(step.mode, "written").inc(step.commit.bytes)
             self._of["edge_delta_commits_total"].labels(step.mode).inc()
@@ -191,6 +198,7 @@ class Metrics(SilentObserver):
 _LOOKED_UP = (
     "edge_delta_store_operations_total",
     "edge_delta_rows_waiting",
+    "edge_delta_settled_id",
     "edge_delta_lag_seconds",
     "edge_delta_healthy",
     "edge_delta_resident_memory_bytes",
@@ -211,11 +219,14 @@ class _LookedUp(Collector):
         """The values now."""
         health = examine(self._state_dir)
         families = [_FAMILY[METRICS[n].kind](n, METRICS[n].help, labels=METRICS[n].labels or None) for n in _LOOKED_UP]
-        operations, waiting, lag, healthy, memory = families
+        operations, waiting, purgeable, lag, healthy, memory = families
         for labels, times in OPERATIONS.copy().items():
             operations.add_metric(labels, times)
         for mode, behind in health.behind.items():
             waiting.add_metric([mode], behind.rows)
+        for table, number in settled(health.mirror).items():
+            if number is not None:
+                purgeable.add_metric([table], number)
         if health.lag_seconds is not None and not health.unreadable:
             lag.add_metric([], health.lag_seconds)
         healthy.add_metric([], float(health.ok))

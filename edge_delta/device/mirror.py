@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from edge_delta import __version__
 from edge_delta.core.events import Event, Log
+from edge_delta.core.model import Mark
 from edge_delta.core.ports import SilentObserver
+from edge_delta.device.settled import settled_id
 
 if TYPE_CHECKING:
     from edge_delta.core.errors import EdgeDeltaError, TransientError
@@ -62,6 +64,7 @@ class Mirror(SilentObserver):
             "source_table": before.get("source_table"),
             "timestamp_col": before.get("timestamp_col"),
             "tables": before.get("tables", {}),
+            "settled_id": before.get("settled_id"),
             "process": None,
             "trying_since": _trying_since(before),
             "last_cycle": before.get("last_cycle"),
@@ -110,13 +113,17 @@ class Mirror(SilentObserver):
             "version": step.commit.version if step.commit is not None else before.get("version"),
             "generation": step.cursor.generation,
             "last_id": step.cursor.rowid,
-            "rows_waiting": waiting.rows,
+            "settled_id": step.cursor.settled,
+            "rows_waiting": waiting.rows if waiting.last_rowid is not None else before.get("rows_waiting", 0),
             "rows_written": before.get("rows_written", 0) + step.written,
             "rows_rejected": before.get("rows_rejected", 0) + step.rejected,
+            "rows_lost": step.cursor.marks.get(Mark.LOST, 0),
+            "rows_ahead_until": _time(step.cursor.marks.get(Mark.AHEAD, 0)),
             "rows_per_second": self._rate(step.mode, step.read),
             "committed_at": now().isoformat(),
             "backlog": begins or before.get("backlog"),
         }
+        content["settled_id"] = settled_id(content)
         # Within a round the next batch overwrites it at once, and each replacing of a file costs some milliseconds.
         if begins or not waiting.rows or time.monotonic() - self._written_at >= _ROUND_SECONDS:
             self._write(lasting=not waiting.rows)
@@ -228,3 +235,7 @@ def _trying_since(before: dict[str, Any]) -> str:
     if since and all(d is None or d < since for d in done):
         return str(since)
     return now().isoformat()
+
+
+def _time(micros: int) -> str | None:
+    return datetime.fromtimestamp(micros / 1_000_000, UTC).isoformat() if micros else None

@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from edge_delta.device.health import Health, Verdict, duration, examine, now
+from edge_delta.device.settled import settled
+from edge_delta.device.state import read_mirror
 
 if TYPE_CHECKING:
     import os
@@ -27,6 +29,11 @@ _OTHER_SCREEN, _FIRST_SCREEN = "\x1b[?1049h", "\x1b[?1049l"
 _BAR, _INDENT, _NARROWEST = 50, 13, 10
 _LOOKS = 15
 """How many of them tell how fast the backlog changes."""
+
+
+def settled_of(state_dir: Path) -> dict[str, int | None]:
+    """The id by source table up to which rows may be purged; None where that is not known."""
+    return settled(read_mirror(state_dir))
 
 
 def report(state_dir: Path) -> dict[str, Any]:
@@ -51,6 +58,7 @@ def report(state_dir: Path) -> dict[str, Any]:
         "growth_rows_per_second": round(health.growth, 1) if health.growth is not None else None,
         "quiet_seconds": round(health.quiet, 1) if health.quiet is not None else None,
         "disk_full": str(health.full) if health.full is not None else None,
+        "settled": settled(mirror),
         "last_upload": mirror.get("last_upload"),
         "since_delivery_seconds": round(health.waited, 1),
         "allowed_seconds": health.allowed,
@@ -75,6 +83,9 @@ def _of_mode(mode: str, health: Health) -> dict[str, Any]:
         "source_began_again": behind.began_again if behind is not None else None,
         "rows_written": table.get("rows_written", 0),
         "rows_rejected": table.get("rows_rejected", 0),
+        "rows_lost": table.get("rows_lost", 0),
+        "rows_ahead_until": table.get("rows_ahead_until"),
+        "settled_id": table.get("settled_id"),
         "rows_per_second": table.get("rows_per_second"),
     }
 
@@ -90,7 +101,11 @@ def text(about: Mapping[str, Any], *, width: int = 10_000) -> str:
         lines.append(("source", f"{source['sqlite']}, table {source['table'] or '(not read yet)'}"))
     if about["disk_full"]:
         lines.append(("disk", f"no room left where {about['disk_full']} is"))
-    lines += [("waiting", _waiting(about)), ("newest row", _ago(about["last_upload"]) + " (its own time)")]
+    lines += [
+        ("waiting", _waiting(about)),
+        ("settled", _settled(about)),
+        ("newest row", _ago(about["last_upload"]) + " (its own time)"),
+    ]
     lines.append(("next cycle", _until(about["next_cycle"]) if about["running"] else "no process runs now"))
     error = about["last_error"]
     if error:
@@ -127,16 +142,26 @@ def _waiting(about: Mapping[str, Any]) -> str:
     return count(rows, "row") + age + (f"; {growth:,.0f} more each second than are delivered" if growth > 0 else "")
 
 
+def _settled(about: Mapping[str, Any]) -> str:
+    ids = [number for number in about["settled"].values() if number is not None]
+    return f"rows up to id {ids[0]:,} may be purged" if ids else "no row may be purged yet"
+
+
 def _mode(one: Mapping[str, Any]) -> list[str]:
     if one["cursor"] is None:
         return ["nothing delivered yet"]
     rate = f", {one['rows_per_second']:,.0f} rows/s" if one["rows_per_second"] else ""
     rejected = f", {one['rows_rejected']:,} rejected" if one["rows_rejected"] else ""
     rows = f"{one['rows_waiting'] or 0:,} wait; {count(one['rows_written'], 'row')} written{rejected}"
-    return [
+    lines = [
         f"up to id {one['cursor']:,}, {rows}; last commit {_ago(one['committed_at'])}{rate}",
         f"{one['table']} version {one['version']}",
     ]
+    if one["rows_lost"]:
+        lines.append(f"LOST: {count(one['rows_lost'], 'row')} in no window, because the source went before it closed")
+    if one["rows_ahead_until"]:
+        lines.append(f"rows wait for the clock: their times begin at {one['rows_ahead_until']}")
+    return lines
 
 
 def count(number: int, noun: str) -> str:

@@ -88,7 +88,7 @@ def _running(settings: Settings) -> Iterator[Finding]:
         yield warning(
             "state",
             f"the disk that {found.full} is on is full: the sensor cannot write, and status may be out of date",
-            "Free some space, such as rows up to the id that edge-delta status shows for every mode",
+            "Free some space, such as rows up to the id that edge-delta status --settled prints",
         )
     if found.error is not None:
         fact = f"the last of {found.error['failures']} tries failed: {found.error['error']}"

@@ -11,10 +11,20 @@ from edge_delta.core.plan import ROWID, Plan, Rule
 from edge_delta.core.questions import Total
 from edge_delta.modes import schematized
 from edge_delta.modes.base import Plain, bookkeeping, columns_of
+from edge_delta.modes.functions import (
+    FOR_ALL_TYPES,
+    QUANTILES,
+    finished,
+    merged,
+    output,
+    part,
+    parts_of,
+    quantile,
+)
 from edge_delta.modes.schematized import STANDARD, Schematized
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from edge_delta.core.model import Context, Layout, Rejection
     from edge_delta.settings.sections import Settings
@@ -25,38 +35,6 @@ FIRST_ID, LAST_ID, COUNT = "first_reading_id", "last_reading_id", "record_count"
 SPAN = {"n": Total("sum", COUNT), "first": Total("min", FIRST_ID), "last": Total("max", LAST_ID)}
 """Of a window in the table: how many rows it was made of, and where they lay in the source."""
 _MINUTES_AN_HOUR, _MINUTES_A_DAY = 60, 1440
-_IN_ORDER = ["timestamp", ROWID]
-
-
-def _in_order(column: pl.Expr) -> pl.Expr:
-    return column.sort_by(_IN_ORDER).filter(column.sort_by(_IN_ORDER).is_not_null())
-
-
-_FUNCTIONS: dict[str, tuple[str, Callable[[pl.Expr], pl.Expr]]] = {
-    "mean": ("avg", pl.Expr.mean),
-    "min": ("min", pl.Expr.min),
-    "max": ("max", pl.Expr.max),
-    "sum": ("sum", lambda c: pl.when(c.count() > 0).then(c.sum())),
-    "count": ("count", lambda c: c.count().cast(pl.Int64)),
-    "first": ("first", lambda c: _in_order(c).first()),
-    "last": ("last", lambda c: _in_order(c).last()),
-    "median": ("median", pl.Expr.median),
-    "std": ("std", pl.Expr.std),
-    "p50": ("p50", lambda c: c.quantile(0.50, "linear")),
-    "p90": ("p90", lambda c: c.quantile(0.90, "linear")),
-    "p95": ("p95", lambda c: c.quantile(0.95, "linear")),
-    "p99": ("p99", lambda c: c.quantile(0.99, "linear")),
-}
-"""By name in the settings: the output column's prefix, and the function. As in SQL, NULL is passed over, ``sum`` of
-nothing is NULL, ``std`` is the sample's, percentiles interpolate (PERCENTILE_CONT)."""
-
-
-def _summed(name: str, dtype: pl.DataType) -> pl.Expr:
-    """A column in the type of its sum: Polars adds 32-bit integers up in 32 bits, and they wrap around."""
-    return pl.col(name).cast(pl.Int64) if dtype.is_integer() else pl.col(name)
-
-
-_FOR_ALL_TYPES = ("min", "max", "count", "first", "last")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +87,7 @@ class Aggregated(Plain):
             f"aggregate.aggregations.{name}: {function} of a column that is no number"
             for name, functions in self.aggregations.items()
             for function in functions
-            if not types[name].is_numeric() and function not in _FOR_ALL_TYPES
+            if not types[name].is_numeric() and function not in FOR_ALL_TYPES
         ]
 
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
@@ -158,25 +136,66 @@ class Aggregated(Plain):
 
         return pl.coalesce(first(wall), first(wall.dt.offset_by("-1d")).dt.offset_by("24h"))
 
-    def aggregate(self, rows: pl.LazyFrame, context: Context) -> pl.LazyFrame:
+    # -- windows out of rows, by way of parts (see `edge_delta.modes.functions`)
+
+    @property
+    def keys(self) -> list[str]:
+        """The columns that tell a row of the table from the others."""
+        return [WINDOW, *(name for name in self.group_by if name != WINDOW)]
+
+    @property
+    def quantiles(self) -> dict[str, tuple[str, ...]]:
+        """The functions by column that need all values of a window at once."""
+        needed = {name: tuple(f for f in functions if f in QUANTILES) for name, functions in self.aggregations.items()}
+        return {name: functions for name, functions in needed.items() if functions}
+
+    def parts(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """One row a window and group, of rows as `plan` makes them."""
         types = rows.collect_schema()
-        values = [
-            function(_summed(name, types[name]) if prefix == "sum" else pl.col(name)).alias(f"{prefix}_{name}")
-            for name, functions in self.aggregations.items()
-            for prefix, function in (_FUNCTIONS[f] for f in functions)
-        ]
+        parts = [part(name, kind, types[name]) for name, kind in self._parts()]
         counts = [
             pl.len().cast(pl.Int64).alias(COUNT),
             pl.col(ROWID).min().alias(FIRST_ID),
             pl.col(ROWID).max().alias(LAST_ID),
         ]
-        groups = [n for n in self.group_by if n != WINDOW]
-        result = rows.group_by(WINDOW, *groups).agg(*counts, *values).sort(WINDOW, *groups)
+        return rows.group_by(self.keys).agg(*counts, *parts)
+
+    def merged(self, parts: pl.LazyFrame) -> pl.LazyFrame:
+        """One row a window and group, of rows as `parts` makes them."""
+        counts = [pl.col(COUNT).sum(), pl.col(FIRST_ID).min(), pl.col(LAST_ID).max()]
+        return parts.group_by(self.keys).agg(*counts, *(merged(name, kind) for name, kind in self._parts()))
+
+    def finished(self, parts: pl.LazyFrame, quantiles: pl.LazyFrame | None, context: Context) -> pl.LazyFrame:
+        """The table's rows.
+
+        Args:
+            parts: one row a window and group.
+            quantiles: what `quantiles` come to, by the same keys; None if there are none.
+            context: who writes them.
+        """
+        if quantiles is not None:
+            parts = parts.join(quantiles, on=self.keys, how="left", nulls_equal=True)
+        values = [
+            pl.col(output(function, name)) if function in QUANTILES else finished(name, function)
+            for name, functions in self.aggregations.items()
+            for function in functions
+        ]
         ends = self.end_of(pl.col(WINDOW)).alias(WINDOW_END)
-        body = [v.meta.output_name() for v in values]
-        shown = [WINDOW, WINDOW_END, *groups, COUNT, *body, FIRST_ID, LAST_ID]
-        return result.with_columns(ends).select(*shown, **bookkeeping(context))
+        start, *groups = self.keys
+        shown: list[str | pl.Expr] = [start, ends, *groups, COUNT, *values, FIRST_ID, LAST_ID]
+        return parts.sort(self.keys).select(*shown, **bookkeeping(context))
+
+    def aggregate(self, rows: pl.LazyFrame, context: Context) -> pl.LazyFrame:
+        """The table's rows of all rows of some windows, as `plan` makes them."""
+        return self.finished(self.parts(rows), self.quantiles_of(rows), context)
+
+    def quantiles_of(self, rows: pl.LazyFrame) -> pl.LazyFrame | None:
+        """What `quantiles` come to; None if there are none."""
+        wanted = [quantile(name, function) for name, functions in self.quantiles.items() for function in functions]
+        return rows.group_by(self.keys).agg(wanted) if wanted else None
+
+    def _parts(self) -> list[tuple[str, str]]:
+        return [(name, kind) for name, functions in self.aggregations.items() for kind in parts_of(functions)]
 
     def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
         """See `Mode.redacted`."""

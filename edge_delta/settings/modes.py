@@ -151,6 +151,10 @@ class AggregateSettings(Section, frozen=True, kw_only=True):
     future_tolerance: Annotated[float, about("seconds ahead of the clock that times still count as time", ge=0)] = (
         3_600.0
     )
+    emit: Annotated[
+        Literal["closed", "early"],
+        about("when windows are written: once they are closed, or at every cycle, to be replaced as they fill"),
+    ] = "closed"
     time_zone: Annotated[str, about("where windows begin, for windows longer than an hour")] = "UTC"
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.events import Event, Log
 from edge_delta.core.retry import Outage, Persistence
 from edge_delta.delivery.engine import Engine
@@ -43,6 +44,8 @@ def run(
     Raises:
         EdgeDeltaError: if it cannot go on; transient errors only with ``once``, after ``retry_for`` seconds.
     """
+    if flags.get("flush") and not settings.once:
+        raise ConfigurationError("--flush writes open windows at the end of a single run", "Add --once")
     state = StateDirectory(settings.state_dir)
     with state.locked(), observed(settings, state, log) as observers:
         outage = Outage(log, observers)

@@ -63,7 +63,7 @@ def switched(running: Sequence[Lane], before: Settings, after: Settings, session
     old = {lane.name: lane for lane in running}
     for lane in running:
         if lane.name not in after.processing_mode:
-            lane.finish_source()
+            lane.finish()
         lane.settle()
     ended = [lane for lane in running if lane.name not in after.processing_mode] or list(running)
     ended = [lane for lane in ended if not TRAITS[lane.name].selective] or ended

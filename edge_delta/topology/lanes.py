@@ -103,9 +103,9 @@ def _lane(settings: Settings, mode: str, session: Session) -> Lane:
 def _writing(settings: Settings, route: Route) -> Writing:
     """What writes the batches of a route; imported when there are some."""
     if route.traits.windowed:
-        from edge_delta.delivery.windows import Windows  # noqa: PLC0415 - Polars
+        from edge_delta.delivery.windows import Emission, Windows  # noqa: PLC0415 - Polars
 
-        return Windows(route, chunk=settings.max_batch_size)
+        return Windows(route, Emission(settings.aggregate.emit == "early", settings.max_batch_size, settings.state_dir))
     from edge_delta.delivery.rows import Rows  # noqa: PLC0415 - Polars
 
     return Rows(route)

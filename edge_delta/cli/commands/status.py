@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from edge_delta.device import health, status
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from edge_delta.cli.parser import Parser
 
@@ -19,6 +21,7 @@ def arguments(parser: Parser) -> None:
     """Add the command's flags."""
     parser.add_device()
     parser.add_argument("--watch", action="store_true", help="keep showing it, with the progress")
+    parser.add_argument("--settled", action="store_true", help="print only the id up to which rows may be deleted")
     parser.add_json("the answer")
 
 
@@ -28,6 +31,18 @@ def main(options: argparse.Namespace) -> int:
     if options.watch:
         status.watch(place)
         return 0
+    if options.settled:
+        return _print_settled(status.settled_of(place))
     about = status.report(place)
     print(json.dumps(about, indent=2, ensure_ascii=False) if options.json else status.text(about))
     return 0
+
+
+def _print_settled(ids: Mapping[str, int | None]) -> int:
+    """One number a source table, with the table's name behind it where there are several; 1 if one is not known."""
+    for table, number in ids.items():
+        if number is not None:
+            print(number if len(ids) == 1 else f"{number} {table}")
+        else:
+            print(f"{table}: not known yet, so nothing may be purged", file=sys.stderr)
+    return 0 if ids and None not in ids.values() else 1

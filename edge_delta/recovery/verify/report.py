@@ -15,7 +15,7 @@ class Difference:
     """One thing that is not as it should be.
 
     Attributes:
-        kind: ``missing``, ``extra``, ``twice``, ``rejected too`` or ``cell``.
+        kind: ``missing``, ``extra``, ``twice``, ``rejected too``, ``cell`` or ``lost``.
         id: the source row's key; a window's start for windows.
         detail: in words.
     """
@@ -84,6 +84,11 @@ class Verification:
         self.counts[kind] += 1
         if len(self.differences) < FIRST:
             self.differences.append(Difference(kind, row, detail))
+
+    def lost(self, rows: int, detail: str) -> None:
+        """Count rows that are told as lost."""
+        self.counts["lost"] += rows
+        self.differences.append(Difference("lost", "(unknown)", detail))
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""

@@ -11,6 +11,8 @@ from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import COUNT, Question, among, named
 from edge_delta.delivery import fitting
+from edge_delta.delivery.open_windows import OpenWindows, in_windows
+from edge_delta.delivery.quantiles import QuantilesOf
 from edge_delta.modes.aggregated import SPAN, WINDOW, Aggregated
 from edge_delta.recovery.verify.base import ROWS, Compared, begins, checksum, same_source, tells_a_place
 from edge_delta.recovery.verify.report import Checked, Verification
@@ -61,9 +63,18 @@ class WindowsCheck:
             self._twice(generation)
             if generation != cursor.generation:
                 self.report.notes.append(f"generation {generation}: an earlier one, so only checked for duplicates")
+        self._account(cursor)
         if same_source(self.parts, cursor, self.report):
             self._compare(cursor)
         return self.report
+
+    def _account(self, cursor: Cursor) -> None:
+        """What the table says of rows that are in none of its windows."""
+        lost, pending = cursor.marks.get(Mark.LOST, 0), cursor.marks.get(Mark.PENDING, 0)
+        if lost:
+            self.report.lost(lost, f"{lost} rows were read, but their source went before their windows were written")
+        if pending:
+            self.report.notes.append(f"{pending} rows are in open windows, which are written later")
 
     def _twice(self, generation: int) -> None:
         where = self.parts.mine(generation)
@@ -77,6 +88,8 @@ class WindowsCheck:
         there = self._delivered(cursor.generation)
         purged = there.filter(pl.col("first") < (first if first is not None else BEFORE_FIRST + 1))
         whole = there if first is None else there.filter(pl.col("first") >= first)
+        if cursor.marks.get(Mark.PENDING, 0):
+            whole = whole.filter(self._closed(pl.col("window").cast(pl.Datetime("us", "UTC")), cursor))
         if first is None or purged.height:
             windows = there.height if first is None else purged.height
             self.report.notes.append(f"{windows} windows have rows that are purged: only checked for duplicates")
@@ -85,6 +98,11 @@ class WindowsCheck:
         for some in _portions(whole):
             self._portion(cursor, some)
         self._missing(cursor, start, set(there["window"]))
+
+    def _closed(self, start: pl.Expr, cursor: Cursor) -> pl.Expr:
+        """Whether the watermark has closed a window; others may have more rows by now than the table's version."""
+        end = self._mode.end_of(start).cast(pl.Int64) + round(self._mode.lateness * 1e6)
+        return end <= cursor.marks.get(Mark.WATERMARK, BEFORE_FIRST)
 
     def _delivered(self, generation: int) -> pl.DataFrame:
         """The windows of the table: ``window`` (microseconds), ``first``, ``last`` and ``n``, in the order of rows."""
@@ -97,13 +115,7 @@ class WindowsCheck:
         """Some windows, computed again from their rows."""
         first, last = (some["first"].min(), some["last"].max())
         windows = some["window"].to_list()
-        frames = [
-            rows.filter(pl.col(WINDOW).cast(pl.Int64).is_in(windows))
-            for rows in self._rows(cursor, first, last)  # type: ignore[arg-type]
-        ]
-        context = self.parts.context(cursor.generation)
-        rows = pl.concat(frames) if frames else self._no_rows(cursor)
-        ours = self._mode.aggregate(rows.lazy(), context).collect()
+        ours, read = self._computed(cursor, (first, last), windows)  # type: ignore[arg-type]
         starts = pl.Series(windows, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
         found = self.parts.sink.ask(Question((*self.parts.mine(cursor.generation), *among(WINDOW, starts))))
         names = [n for n in ours.columns if n in found.columns and not self.parts.not_compared(n)]
@@ -111,9 +123,23 @@ class WindowsCheck:
         exact = self._groups + [n for n in names if not ours.schema[n].is_float() and n not in self._groups]
         sums = checksum(ours.select(exact)), checksum(theirs.select(exact))
         self.report.ranges.append(
-            Checked(cursor.generation, first, last, rows.height, theirs.height, 0, 0, *sums)  # type: ignore[arg-type]
+            Checked(cursor.generation, first, last, read, theirs.height, 0, 0, *sums)  # type: ignore[arg-type]
         )
         self._differences(ours, theirs)
+
+    def _computed(self, cursor: Cursor, ids: tuple[int, int], windows: list[int]) -> tuple[pl.DataFrame, int]:
+        """Some windows out of the source's rows, and how many rows they have."""
+        some, context = OpenWindows(), self.parts.context(cursor.generation)
+        with QuantilesOf(self._mode) as values:
+            for rows in self._rows(cursor, *ids):
+                mine = rows.filter(in_windows(windows))
+                values.add(mine)
+                some = some.joined(OpenWindows.of(mine, self._mode), self._mode)
+            if some.parts is None:
+                return self._mode.aggregate(self._no_rows(cursor).lazy(), context).collect(), 0
+            quantiles = values.result()
+        made = self._mode.finished(some.parts.lazy(), None if quantiles is None else quantiles.lazy(), context)
+        return made.collect(), sum(window.rows for window in some.windows.values())
 
     def _no_rows(self, cursor: Cursor) -> pl.DataFrame:
         batch = self.parts.source.read_after(Cursor(cursor.generation), limit=1)
@@ -140,15 +166,10 @@ class WindowsCheck:
     # -- windows that should be there
 
     def _missing(self, cursor: Cursor, start: int, there: set[int]) -> None:
-        watermark = cursor.marks.get(Mark.WATERMARK)
-        if watermark is None:
-            return
         known: set[int] = set()
         for rows in self._rows(cursor, start + 1 if start != BEFORE_FIRST else None, cursor.rowid):
             new = rows.select(pl.col(WINDOW).unique()).filter(~pl.col(WINDOW).cast(pl.Int64).is_in(list(there | known)))
-            closed = new.filter(
-                self._mode.end_of(pl.col(WINDOW)).cast(pl.Int64) + round(self._mode.lateness * 1e6) <= watermark
-            )
+            closed = new.filter(self._closed(pl.col(WINDOW), cursor))
             for (window,) in closed.iter_rows():
                 self.report.differs("missing", window.isoformat(), "a closed window with rows, but not in the table")
             known |= set(new[WINDOW].cast(pl.Int64))

@@ -1,0 +1,153 @@
+"""What is known of the windows that are not closed yet: where their rows lie, and what they come to so far.
+
+It is kept in memory, as large as the windows' groups, and had again from the source: the cursor has the first row of an
+open window with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from edge_delta.core.plan import ROWID
+from edge_delta.modes.aggregated import WINDOW
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from edge_delta.modes.aggregated import Aggregated
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One window. Times are microseconds since 1970, UTC.
+
+    Attributes:
+        first: the first row's id.
+        last: the last row's id.
+        rows: how many rows it has.
+        end: its end.
+        earliest: the earliest of their times.
+        latest: the latest of them.
+        written: how many rows the table's version of it was made of; 0 if it is not there.
+    """
+
+    first: int
+    last: int
+    rows: int
+    end: int
+    earliest: int
+    latest: int
+    written: int = 0
+
+    @property
+    def pending(self) -> int:
+        """Rows that are not in the table's version of it."""
+        return self.rows - self.written
+
+    def joined(self, other: Window) -> Window:
+        """Both together."""
+        return Window(
+            min(self.first, other.first),
+            max(self.last, other.last),
+            self.rows + other.rows,
+            self.end,
+            min(self.earliest, other.earliest),
+            max(self.latest, other.latest),
+            self.written + other.written,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWindows:
+    """Windows by their start in microseconds, and the parts that they are made of so far.
+
+    Attributes:
+        windows: the windows.
+        parts: one row a window and group, see `edge_delta.modes.functions`; None if there are no windows.
+    """
+
+    windows: Mapping[int, Window] = field(default_factory=dict)
+    parts: pl.DataFrame | None = None
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, mode: Aggregated) -> OpenWindows:
+        """Those of some rows, which are as `Aggregated.plan` makes them."""
+        if not rows.height:
+            return cls()
+        times = pl.col("timestamp").cast(pl.Int64)
+        extents = rows.group_by(WINDOW).agg(
+            pl.col(ROWID).min().alias("first"),
+            pl.col(ROWID).max().alias("last"),
+            pl.len().alias("rows"),
+            times.min().alias("earliest"),
+            times.max().alias("latest"),
+        )
+        ends = mode.end_of(pl.col(WINDOW)).cast(pl.Int64).alias("end")
+        listed = extents.select(pl.col(WINDOW).cast(pl.Int64), "first", "last", "rows", ends, "earliest", "latest")
+        windows = {window: Window(*values) for window, *values in listed.iter_rows()}
+        return cls(windows, mode.parts(rows.lazy()).collect())
+
+    def joined(self, other: OpenWindows, mode: Aggregated) -> OpenWindows:
+        """Both together."""
+        if other.parts is None or self.parts is None:
+            return self if other.parts is None else other
+        windows = dict(self.windows)
+        for start, window in other.windows.items():
+            windows[start] = windows[start].joined(window) if start in windows else window
+        both = pl.concat([self.parts, other.parts])
+        if self.windows.keys() & other.windows.keys():
+            both = mode.merged(both.lazy()).select(both.columns).collect()
+        return OpenWindows(windows, both)
+
+    def only(self, starts: Collection[int]) -> OpenWindows:
+        """Some of the windows."""
+        windows = {start: window for start, window in self.windows.items() if start in starts}
+        if self.parts is None or not windows:
+            return OpenWindows()
+        if len(windows) == len(self.windows):
+            return self
+        return OpenWindows(windows, self.parts.filter(in_windows(windows)))
+
+    def without(self, starts: Collection[int]) -> OpenWindows:
+        """The other windows."""
+        return self.only([start for start in self.windows if start not in starts])
+
+    def with_written(self, rows: Mapping[int, int]) -> OpenWindows:
+        """The same, with how many rows the table's version of some of them was made of."""
+        written = {s: replace(self.windows[s], written=n) for s, n in rows.items() if s in self.windows}
+        return replace(self, windows={**self.windows, **written})
+
+    # -- questions
+
+    @property
+    def pending(self) -> int:
+        """Rows that are in no written window."""
+        return sum(window.pending for window in self.windows.values())
+
+    def first(self, default: int) -> int:
+        """The first row that is in one of them."""
+        return min((window.first for window in self.windows.values()), default=default)
+
+    def closed_by(self, watermark: int | None, lateness: float) -> set[int]:
+        """Those that a watermark closes; lateness is in seconds."""
+        if watermark is None:
+            return set()
+        late = round(lateness * 1_000_000)
+        return {start for start, window in self.windows.items() if window.end + late <= watermark}
+
+    def latest_before(self, limit: int) -> int | None:
+        """The largest of their times that is not after a limit, as far as it is known."""
+        bounds = (w.latest if w.latest <= limit else w.earliest for w in self.windows.values())
+        return max((time for time in bounds if time <= limit), default=None)
+
+    def after(self, limit: int) -> dict[int, Window]:
+        """Those that have no time up to a limit."""
+        return {start: window for start, window in self.windows.items() if window.earliest > limit}
+
+
+def in_windows(starts: Iterable[int]) -> pl.Expr:
+    """Whether a row is in one of these windows."""
+    return pl.col(WINDOW).cast(pl.Int64).is_in(list(starts))

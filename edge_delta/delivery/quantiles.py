@@ -1,0 +1,220 @@
+"""Exact quantiles of windows of any size: what does not fit into memory is laid down on the disk.
+
+Each quantile lies between two of the values in their order. Those are looked for by narrowing down the range that they
+lie in: the values of a range are counted in buckets, and the bucket with the wanted place is the next range, until what
+is left of all ranges together can be sorted in memory.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import polars as pl
+
+from edge_delta.modes.functions import QUANTILES, output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_delta.modes.aggregated import Aggregated
+
+HELD = 1_000_000
+"""Values that are held in memory; a double each, and some times that while they are sorted."""
+_BUCKETS = 4_096
+_KEY, _VALUE = "_key", "_value"
+_LARGEST = 1.7976931348623157e308
+
+
+class QuantilesOf:
+    """Takes rows, some at a time, and gives the quantiles that a mode wants of them.
+
+    Args:
+        mode: the mode.
+        folder: where the disk is used; None for the system's place for such files.
+        held: values that are held in memory.
+    """
+
+    def __init__(self, mode: Aggregated, folder: Path | None = None, *, held: int = HELD) -> None:
+        self._mode = mode
+        self._columns = list(mode.quantiles)
+        self._place = folder
+        self._held = held
+        self._rows: list[pl.DataFrame] = []
+        self._count = 0
+        self._keys: pl.DataFrame | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._files: list[Path] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Some more rows, as `Aggregated.plan` makes them."""
+        if not self._columns or not rows.height:
+            return
+        self._rows.append(rows.select(*self._mode.keys, *self._columns))
+        self._count += rows.height * len(self._columns)
+        if self._count > self._held:
+            self._lay_down()
+
+    def result(self) -> pl.DataFrame | None:
+        """The keys and the quantiles; None if none are wanted, or there are no rows."""
+        if not self._files:
+            found = self._mode.quantiles_of(pl.concat(self._rows).lazy()) if self._rows else None
+            return None if found is None else found.collect()
+        self._lay_down()
+        assert self._keys is not None  # noqa: S101 - there are files
+        result = self._keys
+        for column, functions in self._mode.quantiles.items():
+            result = result.join(self._of_column(column, functions), on=_KEY, how="left")
+        return result.drop(_KEY)
+
+    # -- on the disk
+
+    def _lay_down(self) -> None:
+        if not self._rows:
+            return
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix=".windows-", dir=self._place)
+        rows, keys = pl.concat(self._rows), self._mode.keys
+        known = self._keys
+        fresh = rows.select(keys).unique(maintain_order=True)
+        if known is not None:
+            fresh = fresh.join(known, on=keys, how="anti", nulls_equal=True)
+        fresh = fresh.with_row_index(_KEY, offset=0 if known is None else known.height)
+        self._keys = fresh if known is None else pl.concat([known, fresh])
+        numbered = rows.join(self._keys, on=keys, how="left", nulls_equal=True)
+        file = Path(self._folder.name) / f"{len(self._files)}.parquet"
+        numbered.select(_KEY, *self._columns).write_parquet(file, compression="zstd", compression_level=1)
+        self._files.append(file)
+        self._rows, self._count = [], 0
+
+    def _of_column(self, column: str, functions: Sequence[str]) -> pl.DataFrame:
+        """One row a key, with the functions of one column."""
+        value = pl.col(column).cast(pl.Float64).clip(-_LARGEST, _LARGEST)
+        values = pl.scan_parquet(self._files).select(_KEY, value.alias(_VALUE)).drop_nulls()
+        bounds = (
+            values.group_by(_KEY)
+            .agg(
+                pl.len().cast(pl.Int64).alias("n"),
+                pl.col(_VALUE).min().alias("low"),
+                pl.col(_VALUE).max().alias("high"),
+            )
+            .collect(engine="streaming")
+        )
+        places = [_places(bounds, function).with_columns(function=pl.lit(function)) for function in functions]
+        wanted = pl.concat(places)
+        ends = pl.concat([wanted.select(_KEY, "low", "high", at=pl.col(side)) for side in ("below", "above")]).unique()
+        found = _Selection(values, ends.with_columns(before=pl.lit(0, dtype=pl.Int64)), self._held).run()
+        for side in ("below", "above"):
+            wanted = wanted.join(found.rename({"at": side, _VALUE: f"{side}_value"}), on=[_KEY, side], how="left")
+        low, high = (_infinite(pl.col(f"{side}_value")) for side in ("below", "above"))
+        exact = pl.when(low == high).then(low).otherwise(low + (high - low) * pl.col("share"))
+        table = wanted.select(_KEY, "function", exact.alias(_VALUE)).pivot(on="function", index=_KEY, values=_VALUE)
+        return table.rename({function: output(function, column) for function in functions})
+
+
+def _infinite(value: pl.Expr) -> pl.Expr:
+    """What was clipped, so that ranges have a width, as it was."""
+    return pl.when(value.abs() >= _LARGEST).then(value.sign() * math.inf).otherwise(value)
+
+
+def _places(bounds: pl.DataFrame, function: str) -> pl.DataFrame:
+    """Between which places, from 0, a quantile lies, and how far from the lower one."""
+    place = QUANTILES[function] * (pl.col("n") - 1)
+    return bounds.select(
+        _KEY,
+        "low",
+        "high",
+        place.floor().cast(pl.Int64).alias("below"),
+        place.ceil().cast(pl.Int64).alias("above"),
+        (place - place.floor()).alias("share"),
+    )
+
+
+class _Selection:
+    """Looks for the values at some places in the order of all values of a key.
+
+    Args:
+        values: key and value.
+        wanted: ``_key``, the place ``at``, the range ``low`` to ``high`` that it is in, and how many values of the key
+            are ``before`` the range.
+        held: values that are sorted in memory.
+    """
+
+    def __init__(self, values: pl.LazyFrame, wanted: pl.DataFrame, held: int) -> None:
+        self._values = values
+        self._wanted = wanted
+        self._held = held
+
+    def run(self) -> pl.DataFrame:
+        """``_key``, ``at`` and the value."""
+        done: list[pl.DataFrame] = []
+        while True:
+            single = self._wanted.filter(pl.col("low") == pl.col("high"))
+            done.append(single.select(_KEY, "at", pl.col("low").alias(_VALUE)))
+            self._wanted = self._wanted.filter(pl.col("low") < pl.col("high"))
+            if not self._wanted.height:
+                return pl.concat(done)
+            buckets = self._counted()
+            self._narrow(buckets)
+            left = self._wanted.select(_KEY, "low", "high", "in_range").unique()
+            if int(left["in_range"].sum()) <= self._held:
+                return pl.concat([*done, self._sorted()])
+
+    def _ranges(self) -> pl.DataFrame:
+        return self._wanted.select(_KEY, "low", "high").unique()
+
+    def _within(self, ranges: pl.DataFrame) -> pl.LazyFrame:
+        joined = self._values.join(ranges.lazy(), on=_KEY, how="inner")
+        return joined.filter(pl.col(_VALUE).is_between(pl.col("low"), pl.col("high")))
+
+    def _counted(self) -> pl.DataFrame:
+        """The ranges in buckets: how many values each has, and its least and greatest."""
+        ranges = self._ranges()
+        buckets = max(2, min(_BUCKETS, self._held // ranges.height))
+        width, above = pl.col("high") - pl.col("low"), pl.col(_VALUE) - pl.col("low")
+        # The width of the widest ranges is no double; their halves' is.
+        halves = (pl.col(_VALUE) / 2 - pl.col("low") / 2) / (pl.col("high") / 2 - pl.col("low") / 2)
+        share = pl.when(width.is_finite()).then(above / width).otherwise(halves)
+        bucket = (share * buckets).floor().clip(0, buckets - 1).cast(pl.Int32)
+        return (
+            self._within(ranges)
+            .group_by(_KEY, "low", "high", bucket.alias("bucket"))
+            .agg(pl.len().cast(pl.Int64).alias("n"), least=pl.col(_VALUE).min(), greatest=pl.col(_VALUE).max())
+            .collect(engine="streaming")
+            .sort(_KEY, "low", "high", "bucket")
+            .with_columns(upto=pl.col("n").cum_sum().over(_KEY, "low", "high"))
+        )
+
+    def _narrow(self, buckets: pl.DataFrame) -> None:
+        """Each wanted place's range becomes the bucket that it is in."""
+        both = self._wanted.select(_KEY, "at", "low", "high", "before").join(buckets, on=[_KEY, "low", "high"])
+        place = pl.col("at") - pl.col("before")
+        inside = both.filter((place < pl.col("upto")) & (place >= pl.col("upto") - pl.col("n")))
+        self._wanted = inside.select(
+            _KEY,
+            "at",
+            pl.col("least").alias("low"),
+            pl.col("greatest").alias("high"),
+            (pl.col("before") + pl.col("upto") - pl.col("n")).alias("before"),
+            pl.col("n").alias("in_range"),
+        )
+
+    def _sorted(self) -> pl.DataFrame:
+        """What is left, sorted in memory."""
+        ordered = (
+            self._within(self._ranges())
+            .collect(engine="streaming")
+            .sort(_KEY, "low", "high", _VALUE)
+            .with_columns(index=pl.int_range(pl.len()).over(_KEY, "low", "high"))
+        )
+        wanted = self._wanted.with_columns(index=pl.col("at") - pl.col("before"))
+        return wanted.join(ordered, on=[_KEY, "low", "high", "index"]).select(_KEY, "at", _VALUE)

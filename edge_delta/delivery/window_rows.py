@@ -1,0 +1,102 @@
+"""The rows of windows, read from the source again, and what the table has of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+
+from edge_delta.core.model import Batch, Context, Cursor, Mark, Rejection
+from edge_delta.core.questions import Question, among, mine, named
+from edge_delta.delivery import fitting
+from edge_delta.modes.aggregated import SPAN, WINDOW, Aggregated
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from edge_delta.core.questions import Where
+    from edge_delta.delivery.route import Route
+
+
+class InTable(NamedTuple):
+    """A window as the table has it: its first and last row, and how many it was made of."""
+
+    first: int
+    last: int
+    rows: int
+
+
+class WindowRows:
+    """Reads the rows of windows.
+
+    Args:
+        route: from where to where.
+        chunk: the most rows to read at a time.
+    """
+
+    def __init__(self, route: Route, chunk: int) -> None:
+        self._route = route
+        self._chunk = chunk
+
+    @property
+    def mode(self) -> Aggregated:
+        """The mode."""
+        mode = self._route.mode()
+        assert isinstance(mode, Aggregated)  # noqa: S101 - no other mode has windows
+        return mode
+
+    def of(self, batch: Batch, context: Context) -> tuple[pl.DataFrame, list[Rejection]]:
+        """A batch's rows by window, and those that belong to none."""
+        layout = batch.layout
+        frame = fitting.not_taken_over(batch, layout)
+        return fitting.kept_rows(self.mode.plan(frame.lazy(), layout, context), frame)
+
+    def none(self, context: Context) -> pl.DataFrame:
+        """A frame of rows that has none."""
+        source = self._route.source
+        return self.of(Batch(fitting.blank(source.columns), (), Cursor(), 0, source.layout), context)[0]
+
+    def read_again(
+        self, stretches: Iterable[tuple[int, int]], before: Cursor, context: Context
+    ) -> Iterator[pl.DataFrame]:
+        """The rows from some ids to others, a chunk at a time.
+
+        Args:
+            stretches: first and last ids.
+            before: a cursor in the same source.
+            context: what the mode may know.
+        """
+        for first, last in stretches:
+            cursor = Cursor(before.generation, first - 1, marks=before.marks)
+            while cursor.rowid < last:
+                batch = self._route.source.read_after(cursor, limit=self._chunk, upto=last)
+                if batch is None:
+                    break
+                yield self.of(batch, context)[0]
+                cursor = Cursor(before.generation, batch.cursor.rowid, marks=before.marks)
+
+    def in_table(self, starts: Collection[int], cursor: Cursor, context: Context) -> dict[int, InTable]:
+        """Those of the windows that are in the table."""
+        latest = cursor.marks.get(Mark.WRITTEN)
+        candidates = [start for start in starts if latest is not None and start <= latest]
+        if not candidates:
+            return {}
+        found = self._route.sink.ask(Question(self.where(candidates, context), named(WINDOW), totals=SPAN))
+        rows = found.select(pl.col(WINDOW).cast(pl.Int64), "first", "last", pl.col("n").cast(pl.Int64)).iter_rows()
+        return {start: InTable(first, last, n) for start, first, last, n in rows}
+
+    def where(self, windows: Iterable[int], context: Context) -> Where:
+        """This device's rows of these windows."""
+        starts = pl.Series(list(windows), dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
+        return (*mine(context.node_id, context.generation), *among(WINDOW, starts))
+
+
+def stretches(extents: Iterable[tuple[int, int]], *, upto: int) -> list[tuple[int, int]]:
+    """First and last ids between which rows lie, without what lies far between two of them."""
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted((first, min(last, upto)) for first, last in extents if first <= upto):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return joined

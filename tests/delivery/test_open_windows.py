@@ -1,0 +1,251 @@
+"""Every row that was read is in a written window, or in the source, or told as lost; and who may purge what."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from edge_delta.core import events as telemetry
+from edge_delta.settings import load as config
+from edge_delta.topology import commands
+from tests.delivery.test_windows import rows_at, run, started, windows
+from tests.support import modes
+from tests.support.ask import ask, status
+
+
+@pytest.fixture
+def stations(sensor):
+    modes.create(sensor)
+    return sensor
+
+
+def state_of(sensor):
+    return sensor.path.parent / "state"
+
+
+def verified(sensor):
+    """The report of `verify` with the settings of the last run."""
+    loaded = config.load({"config": str(sensor.path.parent / "settings.toml")}, environment={})
+    [report] = commands.verify(loaded, telemetry.configure())
+    return report
+
+
+def recreate(sensor):
+    """The database is deleted and made again, as some sensor processes do at every start."""
+    path = sensor.path
+    sensor.open(path.with_name("other.db"))
+    for file in path.parent.glob(path.name + "*"):
+        file.unlink()
+    sensor.open(path)
+    modes.create(sensor)
+
+
+# -- a source that is gone
+
+
+def test_rows_of_open_windows_that_went_with_their_source_are_told_as_lost(stations, folder):
+    modes.insert(stations, *rows_at(0, 1, 2, 30, 31))
+    run(stations, folder)
+    assert windows(folder) == [(0, "a", 3, 3.0)]
+    recreate(stations)
+    modes.insert(stations, *rows_at(40, pressure=9.0))
+    done = run(stations, folder, flush=True)
+    [lost] = done.named("rows lost")
+    assert (lost["mode"], lost["rows"], lost["level"]) == ("aggregated", 2, "warning")
+    assert windows(folder) == [(0, "a", 3, 3.0), (40, "a", 1, 9.0)]
+    report = verified(stations)
+    assert not report.equal
+    assert report.counts["lost"] == 2
+    assert status(state_of(stations))["modes"]["aggregated"]["rows_lost"] == 2
+    assert "LOST: 2 rows" in ask("status", "--state-dir", state_of(stations)).stdout
+
+
+def test_what_was_lost_stays_told_in_later_generations(stations, folder):
+    for day in ("2026-01-01", "2026-01-02"):
+        modes.insert(stations, *rows_at(0, 1, day=day))
+        run(stations, folder)
+        recreate(stations)
+    modes.insert(stations, *rows_at(0, day="2026-01-03"))
+    run(stations, folder, flush=True)
+    assert verified(stations).counts["lost"] == 4
+
+
+def test_nothing_is_lost_where_open_windows_were_written_before_the_source_went(stations, folder):
+    modes.insert(stations, *rows_at(0, 1, 2, 30, 31))
+    run(stations, folder, flush=True)
+    recreate(stations)
+    modes.insert(stations, *rows_at(40))
+    done = run(stations, folder, flush=True)
+    assert not done.named("rows lost")
+    assert verified(stations).equal
+    assert windows(folder) == [(0, "a", 3, 3.0), (30, "a", 2, 2.0), (40, "a", 1, 1.0)]
+
+
+def test_a_running_process_writes_the_windows_of_a_table_that_is_emptied(tmp_path, stations, folder, command):
+    modes.insert(stations, *rows_at(0, 1))
+    running = started(tmp_path, stations, folder, command)
+    stations.run("DELETE FROM stations")
+    modes.insert(stations, *rows_at(30, pressure=7.0))
+    running.wait_until(lambda: windows(folder) == [(0, "a", 2, 2.0)], what="the windows of the rows that are gone")
+    assert running.terminate() == 0
+    assert not running.named("rows lost")
+    assert windows(folder) == [(0, "a", 2, 2.0), (30, "a", 1, 7.0)]
+
+
+def test_rows_of_open_windows_that_were_purged_while_nothing_ran_are_told_of(stations, folder):
+    modes.insert(stations, *rows_at(0, 1, 2))
+    run(stations, folder)
+    stations.run("DELETE FROM stations WHERE id = 1")
+    modes.insert(stations, *rows_at(30))
+    done = run(stations, folder)
+    assert done.named("rows purged before their window closed")[0]["rows"] == 1
+    assert windows(folder) == [(0, "a", 2, 2.0)]
+    assert verified(stations).counts["lost"] == 1
+
+
+# -- a process that ends
+
+
+def test_a_graceful_stop_writes_the_open_windows_and_the_next_run_corrects_them(tmp_path, stations, folder, command):
+    modes.insert(stations, *rows_at(0, 1))
+    running = started(tmp_path, stations, folder, command)
+    assert windows(folder) == []
+    assert running.terminate() == 0
+    assert windows(folder) == [(0, "a", 2, 2.0)]
+    modes.insert(stations, *rows_at(2, 30))
+    run(stations, folder)
+    assert windows(folder) == [(0, "a", 3, 3.0)]
+
+
+def test_the_table_knows_at_the_end_of_each_cycle_how_many_rows_wait_in_open_windows(
+    tmp_path, stations, folder, command
+):
+    modes.insert(stations, *rows_at(0, 1))
+    running = started(tmp_path, stations, folder, command)
+    running.wait_until(
+        lambda: folder.exists("_3_aggregated") and folder.table("_3_aggregated").version() > 0,
+        what="the end of the cycle",
+    )
+    running.kill()
+    recreate(stations)
+    modes.insert(stations, *rows_at(30))
+    done = run(stations, folder, flush=True)
+    assert [event["rows"] for event in done.named("rows lost")] == [2]
+
+
+def test_a_flush_is_in_the_log_and_in_the_status(stations, folder):
+    modes.insert(stations, *rows_at(0, 1), *rows_at(2, sensor="b"))
+    done = run(stations, folder, flush=True)
+    [commit] = done.named("batch committed")
+    assert commit["rows"] == 2
+    assert status(state_of(stations))["modes"]["aggregated"]["rows_written"] == 2
+
+
+def test_a_flush_without_once_is_refused(stations, folder, command):
+    done = command(stations.path, folder, processing_mode="aggregated", node_id="n1", flush=True)
+    ended = ask("run", "--sqlite", stations.path, "--table-path", folder.base, "--node-id", "n1", "--flush")
+    assert ended.returncode == 2
+    assert "--once" in ended.stderr
+    del done
+
+
+# -- early windows
+
+
+def test_early_windows_are_there_after_every_run_and_replaced_as_they_fill(stations, folder):
+    modes.insert(stations, *rows_at(0, 1))
+    run(stations, folder, emit="early")
+    assert windows(folder) == [(0, "a", 2, 2.0)]
+    modes.insert(stations, *rows_at(2, sensor="b"), *rows_at(3, 7))
+    run(stations, folder, emit="early", size=1)
+    assert windows(folder) == [(0, "a", 3, 3.0), (0, "b", 1, 1.0), (5, "a", 1, 1.0)]
+    modes.insert(stations, *rows_at(30))
+    run(stations, folder, emit="early")
+    assert windows(folder) == [(0, "a", 3, 3.0), (0, "b", 1, 1.0), (5, "a", 1, 1.0), (30, "a", 1, 1.0)]
+    assert verified(stations).equal
+
+
+def test_early_windows_lose_nothing_when_the_source_goes(stations, folder):
+    modes.insert(stations, *rows_at(0, 1, 30))
+    run(stations, folder, emit="early")
+    recreate(stations)
+    modes.insert(stations, *rows_at(60))
+    done = run(stations, folder, emit="early")
+    assert not done.named("rows lost")
+    assert windows(folder) == [(0, "a", 2, 2.0), (30, "a", 1, 1.0), (60, "a", 1, 1.0)]
+
+
+def test_a_cycle_without_rows_writes_no_early_window_again(stations, folder):
+    modes.insert(stations, *rows_at(0, 1))
+    run(stations, folder, emit="early")
+    version = folder.table("_3_aggregated").version()
+    run(stations, folder, emit="early")
+    assert folder.table("_3_aggregated").version() == version
+
+
+# -- up to where rows may be purged
+
+
+def test_rows_of_an_open_window_are_not_settled(stations, folder):
+    modes.insert(stations, *rows_at(0, 1, 30, 31))
+    run(stations, folder)
+    assert status(state_of(stations))["settled"] == {"stations": 2}
+    assert ask("status", "--state-dir", state_of(stations), "--settled").stdout == "2\n"
+    run(stations, folder, flush=True)  # it can still be corrected
+    assert status(state_of(stations))["settled"] == {"stations": 2}
+    assert json.loads((state_of(stations) / "last_upload.json").read_text(encoding="utf-8"))["settled_id"] == 2
+
+
+def test_purging_settled_rows_at_any_moment_changes_no_window(stations, folder):
+    for minute in range(40):
+        modes.insert(stations, *rows_at(minute, minute + 1 if minute % 7 else max(0, minute - 1)))
+        run(stations, folder, size=3)
+        settled = status(state_of(stations))["settled"]["stations"]
+        if settled is not None:
+            stations.run("DELETE FROM stations WHERE id <= ?", settled)
+    run(stations, folder, flush=True)
+    assert sum(rows for _, _, rows, _ in windows(folder)) == 80
+    assert not folder.exists("_rejected")
+
+
+def test_nothing_is_settled_before_every_mode_has_delivered(stations, folder):
+    modes.insert(stations, *rows_at(0, 1))
+    modes.deliver(stations.path, folder, "raw")
+    assert ask("status", "--state-dir", state_of(stations), "--settled").stdout == "2\n"
+    mirror = state_of(stations) / "last_upload.json"
+    content = json.loads(mirror.read_text(encoding="utf-8"))
+    mirror.write_text(json.dumps(content | {"modes": ["raw", "aggregated"]}), encoding="utf-8")
+    done = ask("status", "--state-dir", state_of(stations), "--settled")
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+# -- times ahead of the clock
+
+
+def ahead(minutes, *, seconds=0):
+    return (datetime.now(UTC) + timedelta(minutes=minutes, seconds=seconds)).isoformat()
+
+
+def test_rows_that_are_ahead_of_the_clock_wait_and_that_is_said(stations, folder):
+    modes.insert(stations, *rows_at(0), {"sensor_id": "a", "timestamp": ahead(200), "pressure": 1.0})
+    done = run(stations, folder)
+    [told] = done.named("times ahead of the clock")
+    assert told["rows"] == 1
+    assert status(state_of(stations))["modes"]["aggregated"]["rows_ahead_until"]
+    assert windows(folder) == []
+
+
+def test_windows_ahead_of_the_clock_close_when_it_gets_there(stations, folder):
+    """With a tolerance of minus one second a time is ahead until a second after it."""
+    early = [{"sensor_id": "a", "timestamp": ahead(0, seconds=s), "pressure": 1.0} for s in (-200, -190, 3)]
+    modes.insert(stations, *early)
+    settings = {"window_minutes": 1, "allowed_lateness": 0, "future_tolerance": 0}
+    run(stations, folder, **settings)
+    assert sum(rows for _, _, rows, _ in windows(folder)) == 0
+    import time  # noqa: PLC0415
+
+    time.sleep(4)
+    run(stations, folder, **settings)
+    assert sum(rows for _, _, rows, _ in windows(folder)) == 2
