@@ -14,6 +14,7 @@
         ├── SourceReset                    the source is not the one that the cursor belongs to
         ├── SchemaMismatch                 rows cannot be made to fit the table
         ├── ProtocolUnsupported            the table uses a feature that cannot be written here
+        ├── UnsafeStore                    the store lets one commit overwrite another
         ├── NodeUnknown                    the table exists, but not which device this is
         └── AlreadyRunning                 another process holds the state directory
 
@@ -107,6 +108,10 @@ class SchemaMismatch(DecisionNeeded):
 
 class ProtocolUnsupported(DecisionNeeded):
     """The table needs a feature that edge-delta cannot write."""
+
+
+class UnsafeStore(DecisionNeeded):
+    """The store does not keep one writer from overwriting another's commit."""
 
 
 class NodeUnknown(DecisionNeeded):

@@ -18,6 +18,7 @@ from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, NoSpace
 from edge_delta.device.state import is_full, kept_node_id
 from edge_delta.doctor.findings import Finding, failed, ok, warning
 from edge_delta.sinks import address as storage
+from edge_delta.sinks import conditional
 from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
@@ -124,10 +125,4 @@ def _conditional(client: Any, bucket: str, key: str, base: str) -> Finding:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] == 412:  # noqa: PLR2004 - Precondition Failed
             return ok("storage", "conditional puts are honoured, so no commit can overwrite another")
         raise storage.unavailable(base, error) from error
-    return failed(
-        "storage",
-        ConfigurationError(
-            f"the store of {base} ignores If-None-Match, so two writers can overwrite each other's commits",
-            "Use a store that honours conditional puts (AWS, SeaweedFS, MinIO, Ceph of a recent version)",
-        ),
-    )
+    return failed("storage", conditional.unsafe(base))

@@ -103,7 +103,7 @@ def test_a_store_that_ignores_conditions_fails(sensor, lake, check):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         code, findings = check(sensor.path, lake, AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
-    assert code == 2
+    assert code == 3
     [failure] = [f for f in of(findings, "failed") if f["area"] == "storage"]
     assert "ignores If-None-Match" in failure["fact"]
     assert "honours conditional puts" in failure["cure"]

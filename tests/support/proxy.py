@@ -1,7 +1,8 @@
 """A proxy on loopback between edge-delta and the S3 server that counts requests and breaks those that a plan names.
 
 Everything is forwarded byte for byte, the Host header included, because S3 signatures cover it. Only "Expect:
-100-continue" is answered here, and kept from the server, which would answer it as well.
+100-continue" is answered here, and kept from the server, which would answer it as well. A `careless` one takes
+If-None-Match out of requests and signs them again, so that the server behind it passes over conditions.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from tests.support.weed import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,6 +145,7 @@ class Proxy:
         self.exchanges: list[Exchange] = []
         self.bytes_per_second: float | None = None
         self.down = False
+        self.careless = False
         self.chaos: Callable[[str, str], Fault | None] = lambda _method, _path: None
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -239,7 +247,8 @@ class Proxy:
             return True
         if isinstance(fault, Hold):
             fault.until.wait(300)
-        server.sendall(request.head + request.body)
+        head = _unconditional(request.head) if self.careless else request.head
+        server.sendall(head + request.body)
         answer = self._read(server, head_only=exchange.method == "HEAD")
         if answer is None:
             return False
@@ -307,6 +316,30 @@ class Proxy:
 def _header(head: bytes, name: str) -> str:
     found = re.search(rb"\r\n" + re.escape(name.encode()) + rb":[ \t]*([^\r\n]*)", head, re.IGNORECASE)
     return found[1].decode("latin-1").strip() if found else ""
+
+
+_CONDITION = re.compile(rb"(?<=\r\n)if-none-match:[^\r\n]*\r\n", re.IGNORECASE)
+_AUTHORIZATION = re.compile(rb"(?<=\r\n)authorization:[^\r\n]*\r\n", re.IGNORECASE)
+_SIGNED = re.compile(rb"\r\n(x-amz-[a-z0-9-]+|content-type): *([^\r\n]*)", re.IGNORECASE)
+
+
+def _unconditional(head: bytes) -> bytes:
+    """The request without If-None-Match, signed again as the tests' user."""
+    bare = _CONDITION.sub(b"", head)
+    if bare == head:
+        return head
+    method, path = (word.decode("latin-1") for word in head.split(b" ", 2)[:2])
+    request = AWSRequest(method, f"http://{_header(head, 'host')}{path}")
+    for name, value in _SIGNED.findall(bare):
+        request.headers[name.decode()] = value.decode("latin-1")
+    date = _header(head, "x-amz-date")
+    request.context["timestamp"] = date
+    signer = S3SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "s3", "us-east-1")
+    signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+    signed = signer.signed_headers(signer.headers_to_sign(request))
+    line = f"AWS4-HMAC-SHA256 Credential={signer.scope(request)}, SignedHeaders={signed}, Signature={signature}"
+    first, rest = _AUTHORIZATION.sub(b"", bare).split(b"\r\n", 1)
+    return first + b"\r\nAuthorization: " + line.encode() + b"\r\n" + rest
 
 
 def _refusal(fault: Answer) -> bytes:

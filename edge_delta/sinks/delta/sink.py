@@ -34,6 +34,7 @@ from edge_delta.core.errors import CommitConflict, SchemaMismatch, TableCrowded
 from edge_delta.core.model import Commit, Cursor, Mark
 from edge_delta.core.retry import Turns
 from edge_delta.sinks import address as storage
+from edge_delta.sinks import conditional
 from edge_delta.sinks.delta import sql
 from edge_delta.sinks.delta.features import refuse_what_cannot_be_written
 from edge_delta.sinks.delta.parquet import writer_properties
@@ -249,6 +250,7 @@ class DeltaSink:
         Raises:
             SchemaMismatch: if a column has another type than the table's, or the table demands one that is not there.
             CommitConflict: if the log has moved for this source, or the answer to the commit was lost.
+            UnsafeStore: if the store lets one commit overwrite another.
             StorageUnavailable: if the store did not take it.
         """
         started = time.perf_counter()
@@ -265,6 +267,7 @@ class DeltaSink:
 
     def _append(self, frame: pl.DataFrame, cursor: Cursor, replacing: Where | None, started: float) -> Commit:
         try:
+            conditional.require(self.uri, self._options)
             table = self._open() or self._create(frame)
             self._refuse_to_go_back(cursor)
             fitted, added = self._fitted(table, frame)
@@ -301,6 +304,7 @@ class DeltaSink:
         if table is None:
             return
         try:
+            conditional.require(self.uri, self._options)
             with storage.errors(self.uri, "update"):
                 table.update(updates={column: sql.timestamp(time)}, predicate=sql.condition(where))
         except BaseException:
