@@ -88,7 +88,10 @@ def _signed(uri: str, options: Mapping[str, str]) -> urllib.request.Request:
     from botocore.auth import S3SigV4Auth  # noqa: PLC0415 - as above
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - as above
 
-    credentials = botocore.session.get_session().get_credentials()
+    session = botocore.session.get_session()
+    if "aws_access_key_id" in options:
+        session.set_credentials(options["aws_access_key_id"], options["aws_secret_access_key"])
+    credentials = session.get_credentials()
     if credentials is None:
         raise storage.no_credentials(uri)
     request = AWSRequest("PUT", _url(uri, options), {"If-None-Match": "*", "Content-Length": str(len(_BODY))}, _BODY)
