@@ -107,4 +107,4 @@ def _url(uri: str, options: Mapping[str, str]) -> str:
 
 
 def _seconds(options: Mapping[str, str]) -> float:
-    return float(options["timeout"].removesuffix("s"))
+    return float(options.get("timeout", "30s").removesuffix("s"))
