@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
@@ -12,11 +11,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import polars as pl
-
-TELLS_A_PLACE = re.compile(
-    r"(^|[_\s.-])(lat|lon|lng|long|latitude|longitude|gps|geo\w*|coord\w*|position)($|[_\s.-])", re.IGNORECASE
-)
-"""Names of columns that may hold a place."""
 
 BEFORE_FIRST = -(2**63)
 """The cursor's position before any row: rowids are signed 64-bit integers."""

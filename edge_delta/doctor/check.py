@@ -6,11 +6,11 @@ Tables and the state directory are only read; what is tried on the store is in `
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceReset
+from edge_delta.core.places import tells_by_name
 from edge_delta.device.health import Verdict, duration, examine
 from edge_delta.device.state import is_held, kept_node_id, read_mirror
 from edge_delta.doctor.findings import Finding, Level, failed, ok, warning
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _SAMPLE = 5
 _SMALL_FILES, _SMALL_BYTES = 200, 8_000_000
-_PLACE = re.compile(r"lat|lon|lng|gps|geo|coord|position|altitude", re.IGNORECASE)
 
 
 def check(load: Callable[[], Settings]) -> Iterator[Finding]:
@@ -159,7 +158,7 @@ def _table(stage: Stage, lane: Lane) -> Iterator[Finding]:
 
 def _shown(name: str, value: object) -> object:
     """A value of a sample row, but no place: what is printed here is sent around."""
-    return "…" if _PLACE.search(name) else value
+    return "…" if tells_by_name(name) else value
 
 
 def _cursor(stage: Stage, lane: Lane) -> Iterator[Finding]:

@@ -10,9 +10,12 @@ import polars as pl
 from edge_delta.core.model import Kind
 from edge_delta.core.plan import ROWID, Plan
 from edge_delta.modes.base import DTYPES, Plain, beside, bookkeeping
+from edge_delta.modes.names import pair_of
 from edge_delta.modes.privacy import gps
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_delta.core.model import Column, Context, Layout, Rejection
     from edge_delta.settings.sections import Settings
 
@@ -45,7 +48,7 @@ class Raw(Plain):
     def _fuzzed(self, plan: Plan, layout: Layout) -> Plan:
         if self.gps is None:
             return plan
-        pair = _numeric_pair(layout)
+        pair = _numeric_pair(layout, self.gps.said.rename)
         shown = {c.alias for c in pair or ()}
         hidden = [c for c in layout.columns if c.alias not in shown and self.gps.tells_a_place(c.name)]
         nothing = [pl.lit(None, dtype=DTYPES[c.kind]).alias(c.alias) for c in hidden]
@@ -61,12 +64,14 @@ class Raw(Plain):
         """See `Mode.redacted`."""
         if self.gps is None:
             return rejections
-        return self.gps.redacted(rejections, layout, _numeric_pair(layout), layout.named("sensor_id"))
+        return self.gps.redacted(
+            rejections, layout, _numeric_pair(layout, self.gps.said.rename), layout.named("sensor_id")
+        )
 
 
-def _numeric_pair(layout: Layout) -> tuple[Column, Column] | None:
+def _numeric_pair(layout: Layout, rename: Mapping[str, str]) -> tuple[Column, Column] | None:
     """The coordinates if they are declared as real numbers; in any other form they are withheld."""
-    pair = gps.pair_of(layout)
+    pair = pair_of(layout, rename)
     return pair if pair is not None and all(c.kind is Kind.REAL for c in pair) else None
 
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from edge_delta.core.model import Column, Context, Kind, Layout, Rejection
 from edge_delta.core.plan import ROWID, Plan, Rule, first_broken
-from edge_delta.modes import times
+from edge_delta.modes import names, times
 from edge_delta.modes.base import DTYPES, UTC, Plain, beside, bookkeeping, strict_cast
 from edge_delta.modes.privacy import gps
 
@@ -122,27 +122,15 @@ class Schematized(Plain):
 
     def matched(self, layout: Layout) -> dict[str, Column]:
         """The source column for each standard column that has one."""
-        renamed = {source.lower(): target for source, target in self.rename.items()}
-        found: dict[str, Column] = {}
-        if layout.timestamp is not None:
-            found["timestamp"] = layout.timestamp
-        for column in layout.columns:
-            target = renamed.get(column.name.lower(), column.name.lower())
-            if target in STANDARD and target != "reading_id":
-                found.setdefault(target, column)
-        pair = gps.pair_of(layout)
-        if pair is not None:
-            found.setdefault("latitude", pair[0])
-            found.setdefault("longitude", pair[1])
-        return found
+        return names.matched(layout, self.rename)
 
     def rest(self, layout: Layout, matched: Mapping[str, Column]) -> dict[str, pl.Expr]:
         """Whatever else the source has. A name that is taken gets the prefix ``source_``."""
         used = {c.name for c in matched.values()}
         taken = set(STANDARD) | {"databricks_inserted_at", "node_id", "source_generation"}
         others = {c.alias: c for c in layout.columns if c.name not in used and c != layout.id_column}
-        names = beside({alias: self.rename.get(c.name, alias) for alias, c in others.items()}, taken)
-        return {name: self._shown(others[alias]) for alias, name in names.items()}
+        given = beside({alias: self.rename.get(c.name, alias) for alias, c in others.items()}, taken)
+        return {name: self._shown(others[alias]) for alias, name in given.items()}
 
     def _shown(self, column: Column) -> pl.Expr:
         hidden = self.gps is not None and self.gps.tells_a_place(column.name)

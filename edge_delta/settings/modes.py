@@ -84,6 +84,9 @@ class GpsSettings(Section, frozen=True, kw_only=True):
         "emergency",
     )
     withhold: Annotated[tuple[str, ...], about("more source columns that tell a place; NULL in fuzzed tables")] = ()
+    harmless: Annotated[
+        tuple[str, ...], about("source columns that tell no place, whatever they are called or look like")
+    ] = ()
     base_lat: (
         Annotated[
             float,

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from edge_delta.core.cells import RawText
-from edge_delta.core.model import TELLS_A_PLACE, Cell, Column, Kind, Rejection
+from edge_delta.core.model import Cell, Column, Kind, Rejection
 from edge_delta.source.database import Database, quoted
 
 if TYPE_CHECKING:
@@ -25,11 +25,14 @@ _COLUMNS_PER_STATEMENT = 1_000
 _BITS = 21
 _MASK = (1 << _BITS) - 1
 _OFTEN_UPDATED = re.compile(r"sync|upload|sent|send|process|deliver|export|status|state|flag|ack|retr", re.IGNORECASE)
+_TOLD_A_PLACE = re.compile(
+    r"(^|[_\s.-])(lat|lon|lng|long|latitude|longitude|gps|geo\w*|coord\w*|position)($|[_\s.-])", re.IGNORECASE
+)  # as fingerprints in the tables were made with; what tells a place is in `edge_delta.core.places`
 
 
 def is_left_out(name: str) -> bool:
     """Whether a column has no part in fingerprints: it is updated in place, or it would let a place be guessed."""
-    return bool(_OFTEN_UPDATED.search(name) or TELLS_A_PLACE.search(name))
+    return bool(_OFTEN_UPDATED.search(name) or _TOLD_A_PLACE.search(name))
 
 
 def read_rows(database: Database, table: Table, rowids: Iterable[int]) -> list[tuple[int, dict[str, Cell]]]:

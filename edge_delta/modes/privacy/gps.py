@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from edge_delta.core.model import TELLS_A_PLACE
 from edge_delta.core.plan import Plan, Rule
+from edge_delta.modes.names import Said
 from edge_delta.modes.privacy.displacement import Fuzzing
 
 if TYPE_CHECKING:
     from edge_delta.core.model import Cell, Column, Layout, Rejection
     from edge_delta.settings.sections import Settings
-
-LATITUDE_NAMES = ("latitude", "lat", "gps_latitude", "gps_lat")
-LONGITUDE_NAMES = ("longitude", "lon", "lng", "long", "gps_longitude", "gps_lon", "gps_lng")
-_HIDDEN = "withheld"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +22,11 @@ class Gps:
 
     Args:
         fuzzing: how coordinates are displaced.
-        withhold: source columns that tell a place in another form.
+        said: what the owner said of the columns that might tell a place in another form.
     """
 
     fuzzing: Fuzzing
-    withhold: frozenset[str] = frozenset()
+    said: Said = field(default_factory=Said)
 
     def fuzzed(self, plan: Plan, *, sensor: str | None, latitude: str | None, longitude: str | None) -> Plan:
         """The plan with displaced coordinates.
@@ -56,7 +52,7 @@ class Gps:
 
     def tells_a_place(self, name: str) -> bool:
         """Whether a column may hold a place, going by its name."""
-        return name in self.withhold or bool(TELLS_A_PLACE.search(name))
+        return self.said.hides(name)
 
     def redacted(
         self, rejections: list[Rejection], layout: Layout, pair: tuple[Column, Column] | None, sensor: Column | None
@@ -90,14 +86,6 @@ def _number(cell: Cell) -> float | None:
     return float(cell) if isinstance(cell, int | float) else None
 
 
-def pair_of(layout: Layout) -> tuple[Column, Column] | None:
-    """The source's columns with latitude and longitude, by their names."""
-    by_name = {c.name.lower(): c for c in layout.columns}
-    north = next((by_name[n] for n in LATITUDE_NAMES if n in by_name), None)
-    east = next((by_name[n] for n in LONGITUDE_NAMES if n in by_name), None)
-    return (north, east) if north is not None and east is not None else None
-
-
 def of(settings: Settings, mode: str) -> Gps | None:
     """The fuzzing of a mode's table, None if its table is not fuzzed."""
     own = settings.gps_fuzzing
@@ -112,5 +100,5 @@ def of(settings: Settings, mode: str) -> Gps | None:
             cell_meters=own.cell_meters,
             secret=secret.reveal().encode() if secret is not None else b"",
         ),
-        frozenset(own.withhold),
+        Said.of(settings),
     )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Context, Mark
+from edge_delta.core.places import tells_by_name
 from edge_delta.core.questions import COUNT, Condition, Question, between, mine, named, rejected_by, within
-from edge_delta.modes.privacy import gps
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -107,9 +107,8 @@ class Compared:
 
 
 def tells_a_place(column: str) -> bool:
-    """Whether a column holds a coordinate, going by its name; aggregates have a prefix."""
-    name = column.lower()
-    return name.endswith((*gps.LATITUDE_NAMES, *gps.LONGITUDE_NAMES))
+    """Whether a column may hold a place, going by its name; aggregates have a prefix."""
+    return tells_by_name(column)
 
 
 def begins(cursor: Cursor) -> int:

@@ -1,0 +1,155 @@
+"""Which source column becomes which column of a table, told by names alone and so without Polars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edge_delta.core.places import LATITUDE_NAMES, LONGITUDE_NAMES, tells_by_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_delta.core.model import Column, Layout
+    from edge_delta.settings.sections import Settings
+
+STANDARD_NAMES = (
+    "reading_id",
+    "sensor_id",
+    "timestamp",
+    "temperature",
+    "humidity",
+    "pressure",
+    "vibration",
+    "voltage",
+    "status_code",
+    "anomaly_flag",
+    "anomaly_type",
+    "firmware_version",
+    "model",
+    "manufacturer",
+    "location",
+    "latitude",
+    "longitude",
+    "original_timezone",
+    "synced",
+)
+"""The columns of the standard schema in their order; their types are in `edge_delta.modes.schematized`."""
+ALWAYS = ("reading_id", "sensor_id", "timestamp", "databricks_inserted_at", "node_id", "source_generation")
+"""What an allow-list need not name."""
+
+
+def pair_of(layout: Layout, rename: Mapping[str, str] | None = None) -> tuple[Column, Column] | None:
+    """The source's columns with latitude and longitude.
+
+    Args:
+        layout: the source's columns.
+        rename: standard name by source name, in any case; it goes before the names that are known.
+    """
+    renamed = {source.lower(): target.lower() for source, target in (rename or {}).items()}
+    by_name: dict[str, Column] = {}
+    for column in sorted(layout.columns, key=lambda c: c.name.lower() not in renamed):
+        by_name.setdefault(renamed.get(column.name.lower(), column.name.lower()), column)
+    north = next((by_name[n] for n in LATITUDE_NAMES if n in by_name), None)
+    east = next((by_name[n] for n in LONGITUDE_NAMES if n in by_name), None)
+    return (north, east) if north is not None and east is not None else None
+
+
+def matched(layout: Layout, rename: Mapping[str, str]) -> dict[str, Column]:
+    """The source column for each standard column that has one.
+
+    Args:
+        layout: the source's columns.
+        rename: standard name by source name, in any case.
+    """
+    renamed = {source.lower(): target for source, target in rename.items()}
+    found: dict[str, Column] = {}
+    if layout.timestamp is not None:
+        found["timestamp"] = layout.timestamp
+    for column in layout.columns:
+        target = renamed.get(column.name.lower(), column.name.lower())
+        if target in STANDARD_NAMES and target != "reading_id":
+            found.setdefault(target, column)
+    pair = pair_of(layout, rename)
+    if pair is not None:
+        found.setdefault("latitude", pair[0])
+        found.setdefault("longitude", pair[1])
+    return found
+
+
+def hidden(settings: Settings, mode: str, layout: Layout) -> frozenset[str]:
+    """The source columns, by name, that do not come into a mode's table because they tell a place, or were withheld.
+
+    The columns of coordinates that are displaced are among them: their cells leave the device in no form.
+    """
+    own = settings.gps_fuzzing
+    if not own.enabled or mode not in own.modes:
+        return frozenset()
+    pair = {c.name for c in pair_of(layout, settings.schematize.rename) or ()}
+    said = Said.of(settings)
+    return frozenset(c.name for c in layout.columns if c.name in pair or said.hides(c.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the owner said of the columns that might tell a place; all names in lower case.
+
+    Attributes:
+        withhold: those that do not leave the device.
+        harmless: those that tell none, whatever they are called.
+        rename: the name that they get in the tables.
+    """
+
+    withhold: frozenset[str] = frozenset()
+    harmless: frozenset[str] = frozenset()
+    rename: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Said:
+        """As the settings say."""
+        own = settings.gps_fuzzing
+        return cls(
+            frozenset(name.lower() for name in own.withhold),
+            frozenset(name.lower() for name in own.harmless),
+            {source.lower(): target for source, target in settings.schematize.rename.items()},
+        )
+
+    def hides(self, name: str) -> bool:
+        """Whether a source column is kept back: it was withheld, or it tells a place by either of its names."""
+        lower = name.lower()
+        if lower in self.withhold:
+            return True
+        return lower not in self.harmless and (tells_by_name(name) or tells_by_name(self.rename.get(lower, "")))
+
+
+def leaving(settings: Settings, mode: str, layout: Layout) -> frozenset[str]:
+    """The source columns, by name, whose cells stand in a mode's table as they are.
+
+    What is recorded of rows anywhere else may only depend on these: after renames, by the allow-list of ``sanitized``,
+    by what the aggregates and alerts are made of, and without what tells a place or is withheld.
+
+    Args:
+        settings: the settings.
+        mode: the mode.
+        layout: the source's columns.
+    """
+    shown = {c.name for c in layout.columns} - hidden(settings, mode, layout)
+    wanted = _wanted(settings, mode)
+    if wanted is None:
+        return frozenset(shown)
+    renamed = {source.lower(): target for source, target in settings.schematize.rename.items()}
+    standard = {column.name: name for name, column in matched(layout, settings.schematize.rename).items()}
+    found = {c.name for c in layout.columns if standard.get(c.name, renamed.get(c.name.lower(), c.alias)) in wanted}
+    stamps = {c.name for c in (layout.timestamp, layout.id_column) if c is not None}
+    return frozenset(shown & (found | stamps))
+
+
+def _wanted(settings: Settings, mode: str) -> frozenset[str] | None:
+    """The table's columns that source columns may stand in, None for all."""
+    if mode == "sanitized" and settings.sanitize.columns is not None:
+        return frozenset((*ALWAYS, *settings.sanitize.columns))
+    if mode == "aggregated":
+        return frozenset((*settings.aggregate.group_by, *settings.aggregate.aggregations, "timestamp"))
+    if mode == "emergency":
+        return frozenset(("sensor_id", "timestamp", *settings.emergency.severity_thresholds))
+    return None

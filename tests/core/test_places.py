@@ -1,0 +1,115 @@
+"""What tells a place: names and values."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from edge_delta.core.places import numbers_like_coordinates, tells_by_name, told_by_values
+
+NAMES = """
+latitude Longitude lat LON lng long gps gps_lat gpsLat deviceLat device_lat lat1 lon2 latE7 lonE7 latdeg lon_deg mylat
+devicelatitude GPS_FIX x y X1 pos position posX position_y coords coordinates geo geo_point geom geometry geohash
+geohash_7 geohash12 GeoHash h3 h3_index s2_cell quadkey mgrs utm utm_x easting northing plus_code plusCode
+openLocationCode what3words maidenhead address street city town postcode postal_code zip_code zipCode location site site_name venue
+region country wkt wkb nmea nmea_sentence bssid wifi_ssid cell_id lac ip_address altitude track waypoint längengrad
+""".split()  # noqa: SIM905 - so many names read better as a text
+NO_PLACES = """
+latency latest flag temperature humidity status_code sensor_id timestamp vibration voltage anomaly_flag model
+manufacturer firmware_version synced original_timezone reading_id accel_x accel_y note co2 pressure anomaly_type
+id value relative batch
+""".split()  # noqa: SIM905
+VALUES = {
+    "pair": "52.5186263,13.3761987",
+    "pair with blank": "52.51862 13.37619",
+    "semicolon": "-33.8567; 151.2152",
+    "decimal comma": "52,518626;13,376198",
+    "sides": "52.51862 N, 13.37619 E",
+    "one side": "N52.51862",
+    "degrees": "52°31'07.1\"N",
+    "minutes": "N52 31.118 E013 22.572",
+    "iso 6709": "+52.5186+013.3762/",
+    "wkt": "POINT (13.376 52.518)",
+    "ewkt": "SRID=4326;POINT(13.376 52.518)",
+    "track": "linestring(13.1 52.1, 13.2 52.2)",
+    "wkb as hexadecimal": "0101000000713D0AD7A3702A40A4703D0AD7435A40",
+    "wkb": struct.pack("<BI2d", 1, 1, 13.37, 52.51),
+    "two doubles": struct.pack("<2d", 52.5186, 13.3762),
+    "geojson": '{"type": "Point", "coordinates": [13.376, 52.518]}',
+    "json": '{"t": 21.5, "gps": {"a": 1}}',
+    "json with lat": '{"lat": 52.5, "lon": 13.4}',
+    "json in bytes": b'{"deviceLat": 52.5}',
+    "broken json": '{"lat": 52.5, ',
+    "json array": "[13.3761, 52.5186]",
+    "json with text": '{"v": "52.5186263,13.3761987"}',
+    "nmea": "$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47",
+    "geo uri": "geo:52.51,13.37",
+    "plus code": "9F4MG9CG+F4",
+    "short plus code": "G9CG+F4 Berlin",
+    "mgrs": "33UUU8977418983",
+    "utm": "33U 389774 5818983",
+    "maidenhead": "JO62qm",
+    "h3": "8a1f1d48c667fff",
+    "geohash": "u33db2m3",
+    "quadkey": "120210233222",
+    "three words": "///filled.count.soap",
+    "map": "https://maps.app.example/?q=here",
+    "address": "10 Downing Street, London",
+    "german address": "Platz der Republik 1, Scheidemannstraße 2",
+    "access point": "00:1b:63:84:45:e6",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_tells_a_place_is_known(name):
+    assert tells_by_name(name)
+    assert tells_by_name(name.upper() if name.islower() else name)
+
+
+@pytest.mark.parametrize("name", NO_PLACES)
+def test_a_name_that_tells_none_is_left_alone(name):
+    assert not tells_by_name(name)
+
+
+def test_seventy_names_and_thirty_forms_are_tried():
+    assert len(set(NAMES)) >= 70
+    assert len(VALUES) >= 30
+
+
+@pytest.mark.parametrize("form", VALUES)
+def test_a_value_that_tells_a_place_is_known_by_its_form(form):
+    assert told_by_values([None, VALUES[form]]) is not None
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["sensor-1", "sensor-2"],
+        ["s1", "s12", "sn0012"],
+        ["2026-01-01T00:00:00.123456+00:00"],
+        ["TempSensor Pro", "2.0.0-beta", "1.2.1"],
+        ["hall", "roof", None],
+        ["an EMERGENCY, now", "all is well"],
+        [21.5, 22.0],
+        ['{"t": 21.5, "unit": "C"}'],
+        [b"\x00\x01\x02"],
+        ["3f2b8c1e-9a4d-4e57-8b55-0d9b6b0f2f11"],
+    ],
+    ids=str,
+)
+def test_ordinary_values_are_left_alone(cells):
+    assert told_by_values(cells) is None
+
+
+def test_pairs_of_numbers_are_known_by_their_digits():
+    columns = {"a": [52.51862, 52.51863], "b": [13.37619, 13.37618], "t": [21.5, 22.25], "rate": [0.125, 0.5]}
+    assert numbers_like_coordinates(columns) == ["a", "b"]
+    assert numbers_like_coordinates({"a": [525186263, 525186270], "b": [133761987, 133761990]}) == ["a", "b"]
+    assert numbers_like_coordinates({"a": ["52.5186", "52.5187"], "b": ["13,3761", "13,3762"]}) == ["a", "b"]
+    # Measurements with all of a double's digits, counters and times are none.
+    assert numbers_like_coordinates({"a": [21.123456789012, 25.9], "b": [55.123456789012, 40.1]}) == []
+    assert (
+        numbers_like_coordinates({"a": [1_700_000_000 + i for i in range(9)], "b": [100_000 + i for i in range(9)]})
+        == []
+    )
