@@ -12,8 +12,9 @@ NAMES = """
 latitude Longitude lat LON lng long gps gps_lat gpsLat deviceLat device_lat lat1 lon2 latE7 lonE7 latdeg lon_deg mylat
 devicelatitude GPS_FIX x y X1 pos position posX position_y coords coordinates geo geo_point geom geometry geohash
 geohash_7 geohash12 GeoHash h3 h3_index s2_cell quadkey mgrs utm utm_x easting northing plus_code plusCode
-openLocationCode what3words maidenhead address street city town postcode postal_code zip_code zipCode location site site_name venue
-region country wkt wkb nmea nmea_sentence bssid wifi_ssid cell_id lac ip_address altitude track waypoint längengrad
+openLocationCode what3words maidenhead address street city town postcode postal_code zip_code zipCode location site
+site_name venue region country wkt wkb nmea nmea_sentence bssid wifi_ssid cell_id lac ip_address altitude track waypoint
+längengrad
 """.split()  # noqa: SIM905 - so many names read better as a text
 NO_PLACES = """
 latency latest flag temperature humidity status_code sensor_id timestamp vibration voltage anomaly_flag model
