@@ -34,7 +34,7 @@ class Result(Protocol):
 
 
 def _rows(result: Result) -> Iterator[tuple[Any, ...]]:
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - only for a result that has rows
 
     for batch in result.batches():
         yield from pl.DataFrame(batch).iter_rows()
@@ -100,7 +100,7 @@ def _json(columns: tuple[str, ...], stream: TextIO) -> Any:
 
 
 def _to_parquet(result: Result, output: str | None, limit: int | None) -> None:
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - only for a result that has rows
 
     if output is None and sys.stdout.isatty():
         raise ConfigurationError("parquet cannot be shown on a terminal", "Name a file with --output")

@@ -205,7 +205,7 @@ class Result:
         Raises:
             QueryFailed: if it fails on the way.
         """
-        from deltalake.exceptions import DeltaError  # noqa: PLC0415
+        from deltalake.exceptions import DeltaError  # noqa: PLC0415 - with the engine, once there is a result
 
         try:
             yield from self.reader
@@ -226,7 +226,7 @@ def run(sql: str, tables: Tables) -> Result:
         QueryFailed: if the engine does not take it.
         StorageUnavailable: if a table cannot be read now.
     """
-    from deltalake import QueryBuilder  # noqa: PLC0415
+    from deltalake import QueryBuilder  # noqa: PLC0415 - the engine, once a statement is known to be one
     from deltalake.exceptions import DeltaError  # noqa: PLC0415
 
     statement = parsed(sql, tables.sinks)

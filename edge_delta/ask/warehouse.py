@@ -85,7 +85,7 @@ def answering(sql: str, settings: DatabricksSettings) -> Iterator[Answer]:
     """
     wanted = arguments(settings)
     try:
-        from databricks import sql as connector  # noqa: PLC0415
+        from databricks import sql as connector  # noqa: PLC0415 - an extra, which need not be installed
     except ImportError:
         raise ConfigurationError(
             "[databricks] sends queries to a SQL warehouse, and its connector is not installed",
@@ -123,7 +123,7 @@ def _unreachable(settings: DatabricksSettings, why: str) -> WarehouseFailed:
 
 @contextlib.contextmanager
 def _errors(settings: DatabricksSettings, token: str) -> Iterator[None]:
-    from databricks.sql.exc import Error  # noqa: PLC0415
+    from databricks.sql.exc import Error  # noqa: PLC0415 - belongs to the extra
     from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
     try:

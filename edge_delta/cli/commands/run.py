@@ -42,7 +42,7 @@ def main(options: argparse.Namespace) -> int:
         rehearsal.show(settings)
         return 0
     from edge_delta.device import signals  # noqa: PLC0415 - a dry run needs neither
-    from edge_delta.topology import build  # noqa: PLC0415
+    from edge_delta.topology import build  # noqa: PLC0415 - what it needs is loaded while the signals are already caught
 
     log = log_of(options)
     log.info(Event.STARTED, version=__version__, settings=masked(settings))

@@ -23,7 +23,7 @@ def writer_properties(columns: Mapping[str, pl.DataType]) -> WriterProperties:
     Limits of measurements are kept by row group and not by page: they take a third of the writing time, and pages of
     readings in the order of time all have about the same.
     """
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - upkeep and commits only
 
     repeated = ColumnProperties(dictionary_enabled=True)
     differences = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")
