@@ -38,6 +38,9 @@ class Event(StrEnum):
     STATE_NOT_WRITTEN = "state not written"
     UPKEEP = "table looked after"
     UPKEEP_FAILED = "upkeep failed"
+    STATEMENT = "statement"
+    BATCH_READ = "batch read"
+    COMMIT_TRIED = "commit tried"
     STOPPING = "stopping"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -66,6 +69,9 @@ EVENTS: Mapping[Event, str] = {
     Event.STATE_NOT_WRITTEN: "The state directory cannot be written; delivery continues: error.",
     Event.UPKEEP: "Small files compacted, old ones deleted: table, files_before, files_after, files_vacuumed, seconds.",
     Event.UPKEEP_FAILED: "The maintenance of a table failed this time; delivery continues: table, error.",
+    Event.STATEMENT: "Debug: a statement is about to run on the source: sql, shortened.",
+    Event.BATCH_READ: "Debug: a batch was read: mode, generation, first_id, last_id, rows, refused by their types.",
+    Event.COMMIT_TRIED: "Debug: what a commit took: table, version, tries, rows, bytes in memory, seconds.",
     Event.STOPPING: "A signal arrived; the batch in flight is finished first.",
     Event.STOPPED: "The process ends.",
     Event.FAILED: "The process ends with an error.",
@@ -86,6 +92,11 @@ class Log:
         self._render = render
         self._verbose = verbose
         self._one_line = threading.RLock()  # a signal's handler may come in between
+
+    @property
+    def verbose(self) -> bool:
+        """Whether debug events are written."""
+        return self._verbose
 
     def debug(self, event: str, **keys: Any) -> None:
         """What only somebody who looks for a fault wants to see."""

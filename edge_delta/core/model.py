@@ -199,6 +199,7 @@ class Commit:
         cursor: the cursor that it carries.
         seconds: how long it took.
         bytes: what the rows take in memory, before Parquet compresses them.
+        tries: how often it was tried, where others write the table too.
     """
 
     table: str
@@ -207,6 +208,7 @@ class Commit:
     cursor: Cursor
     seconds: float
     bytes: int = 0
+    tries: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,6 +254,15 @@ class Engine:
                 cursor=step.cursor.rowid,
                 seconds=round(commit.seconds, 3),
             )
+            self._log.debug(
+                Event.COMMIT_TRIED,
+                table=commit.table,
+                version=commit.version,
+                tries=commit.tries,
+                rows=commit.rows,
+                bytes=commit.bytes,
+                seconds=round(commit.seconds, 3),
+            )
             lane.look_after()
         self._observer.settled(step, Waiting(step.cursor.rowid + 1, waiting.last_rowid))
 

@@ -202,6 +202,16 @@ class Lane:
         found = self._next_batch(limit, upto)
         if found is None:
             return None
+        batch = found[0]
+        self.route.device.log.debug(
+            Event.BATCH_READ,
+            mode=self.name,
+            generation=batch.cursor.generation,
+            first_id=batch.first_rowid,
+            last_id=batch.cursor.rowid,
+            rows=batch.rows,
+            refused=len(batch.rejected),
+        )
         step = self._writing.deliver(*found, self.cursor())
         self._ahead = None if step.commit is not None else step.cursor
         return step

@@ -22,7 +22,7 @@ from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUna
 from edge_delta.source import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import polars as pl
 
@@ -64,6 +64,8 @@ class Database:
         self._settled: object = None
         self._seen: object = None
         self._encoding: str | None = None
+        self.traced: Callable[[str], None] = lambda _sql: None
+        """Is given each statement before it runs."""
         self._refuse_what_cannot_work()
 
     # -- opening
@@ -237,6 +239,7 @@ class Database:
     @contextlib.contextmanager
     def _statement(self, sql: str) -> Iterator[Any]:
         connection = self._connection or self._open()
+        self.traced(sql)
         with self._errors(), adbc_driver_manager.AdbcStatement(connection) as statement:
             statement.set_sql_query(sql)
             stream, _ = statement.execute_query()

@@ -20,7 +20,7 @@ from edge_delta.source.pinning import fits, not_utf8, pinned, portions
 from edge_delta.source.schema import find_table, milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -48,6 +48,10 @@ class SQLiteSource:
         self._schema_version: int | None = None
         self._extents = Extents(database)
         self._table = find_table(database, table, timestamp)
+
+    def traced(self, told: Callable[[str], None]) -> None:
+        """Let something hear of each statement before it runs."""
+        self._database.traced = told
 
     @property
     def table(self) -> str:

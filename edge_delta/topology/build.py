@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from edge_delta.device.observers import Observers
     from edge_delta.settings.sections import Settings
 
+_SHOWN = 500
+"""Characters of a statement that the log shows."""
+
 
 def run(
     settings: Settings,
@@ -66,6 +69,8 @@ def _session(
     settings: Settings, state: StateDirectory, log: Log, flags: Mapping[str, Any], wait: Callable[[float], bool]
 ) -> Session:
     source = open_source(settings)
+    if log.verbose:
+        source.traced(lambda sql: log.debug(Event.STATEMENT, sql=sql[:_SHOWN]))
     if not source.keyed_by_rowid:
         log.warning(Event.NO_ROWID, table=source.table, order_by=source.timestamp.name if source.timestamp else None)
     node_id = node_id_of(settings, state, source.table, new_node=bool(flags.get("new_node")))

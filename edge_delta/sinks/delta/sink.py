@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -253,9 +254,10 @@ class DeltaSink:
             UnsafeStore: if the store lets one commit overwrite another.
             StorageUnavailable: if the store did not take it.
         """
-        started = time.perf_counter()
+        started, tries = time.perf_counter(), 0
         self._turns.await_ours()
         while True:
+            tries += 1
             try:
                 commit = self._append(frame, cursor, replacing, started)
             except TableCrowded:
@@ -263,7 +265,7 @@ class DeltaSink:
                     raise
             else:
                 self._turns.won()
-                return commit
+                return replace(commit, tries=tries)
 
     def _append(self, frame: pl.DataFrame, cursor: Cursor, replacing: Where | None, started: float) -> Commit:
         try:
