@@ -31,7 +31,7 @@ from deltalake import (
 )
 from deltalake.exceptions import TableNotFoundError
 
-from edge_delta.core.errors import CommitConflict, SchemaMismatch, TableCrowded
+from edge_delta.core.errors import CommitConflict, TableCrowded
 from edge_delta.core.model import Commit, Cursor, Mark
 from edge_delta.core.retry import Turns
 from edge_delta.sinks import address as storage
@@ -130,7 +130,7 @@ class DeltaSink:
 
     def columns(self) -> dict[str, pl.DataType | None]:
         """The table's columns as frame types, none if there is no table."""
-        from edge_delta.sinks.delta.types import to_polars  # noqa: PLC0415
+        from edge_delta.sinks.delta.types import to_polars  # noqa: PLC0415 - Polars
 
         return to_polars(self.schema())
 
@@ -152,7 +152,7 @@ class DeltaSink:
             StorageUnavailable: if the table cannot be read now.
         """
         import polars as pl  # noqa: PLC0415 - an idle run asks nothing
-        from deltalake import QueryBuilder  # noqa: PLC0415
+        from deltalake import QueryBuilder  # noqa: PLC0415 - the same
 
         table = self._open()
         with storage.errors(self.uri, "query"):
@@ -341,7 +341,7 @@ class DeltaSink:
             raise CommitConflict(f"table {self.uri} already holds rows up to {stands.rowid}")
 
     def _create(self, frame: pl.DataFrame) -> DeltaTable:
-        from edge_delta.sinks.delta.types import to_delta  # noqa: PLC0415
+        from edge_delta.sinks.delta.types import to_delta  # noqa: PLC0415 - Polars
 
         kept = f"interval {round(self._retention / timedelta(hours=1))} hours"
         properties = {
@@ -367,32 +367,6 @@ class DeltaSink:
         return table
 
     def _fitted(self, table: DeltaTable, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-        """The frame in the table's order and spelling, and the columns that the table does not have yet."""
-        import polars as pl  # noqa: PLC0415
+        from edge_delta.sinks.delta.types import fitted  # noqa: PLC0415 - Polars, which an idle run has no use for
 
-        from edge_delta.sinks.delta.types import differing, sql_name, to_polars  # noqa: PLC0415
-
-        there, here = to_polars(table.schema()), frame.schema
-        ours = {name.lower(): name for name in here}
-        wrong = [
-            f"{name} is {sql_name(here[own])}, expected {sql_name(there[name])}" for own, name in differing(here, there)
-        ]
-        required = {f.name for f in table.schema().fields if not f.nullable}
-        wrong += [
-            f"{name} is required, but the source has no such column" for name in required if name.lower() not in ours
-        ]
-        if wrong:
-            noun = "column does" if len(wrong) == 1 else "columns do"
-            raise SchemaMismatch(
-                f"{len(wrong)} {noun} not fit table {self.uri}: " + "; ".join(wrong),
-                "Rename the column with [schematize.rename], or set another table_path",
-            )
-        if list(here) == list(there):
-            return frame, []
-        known = {name.lower() for name in there}
-        added = [name for name in here if name.lower() not in known]
-        picked = [
-            pl.col(ours[name.lower()]).alias(name) if name.lower() in ours else pl.lit(None, dtype=dtype).alias(name)
-            for name, dtype in there.items()
-        ]
-        return frame.select(*picked, *added), added
+        return fitted(frame, table.schema(), self.uri)

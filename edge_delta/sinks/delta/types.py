@@ -8,6 +8,8 @@ import polars as pl
 from deltalake import Field, Schema
 from deltalake.schema import PrimitiveType
 
+from edge_delta.core.errors import SchemaMismatch
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -52,3 +54,38 @@ def sql_name(dtype: pl.DataType | None) -> str:
     names = {"long": "BIGINT", "integer": "INT", "short": "SMALLINT", "byte": "TINYINT"}
     delta = _DELTA.get(dtype) if dtype is not None else None
     return names.get(delta, delta.upper()) if delta is not None else "a type that is not supported"
+
+
+def fitted(frame: pl.DataFrame, schema: Schema, uri: str) -> tuple[pl.DataFrame, list[str]]:
+    """The frame in a table's order and spelling, and the columns that the table does not have yet.
+
+    Args:
+        frame: the rows.
+        schema: the table's.
+        uri: the table's address, for the message.
+
+    Raises:
+        SchemaMismatch: if a column has another type than the table's, or the table demands one that is not there.
+    """
+    there, here = to_polars(schema), frame.schema
+    ours = {name.lower(): name for name in here}
+    wrong = [
+        f"{name} is {sql_name(here[own])}, expected {sql_name(there[name])}" for own, name in differing(here, there)
+    ]
+    required = {f.name for f in schema.fields if not f.nullable}
+    wrong += [f"{name} is required, but the source has no such column" for name in required if name.lower() not in ours]
+    if wrong:
+        noun = "column does" if len(wrong) == 1 else "columns do"
+        raise SchemaMismatch(
+            f"{len(wrong)} {noun} not fit table {uri}: " + "; ".join(wrong),
+            "Rename the column with [schematize.rename], or set another table_path",
+        )
+    if list(here) == list(there):
+        return frame, []
+    known = {name.lower() for name in there}
+    added = [name for name in here if name.lower() not in known]
+    picked = [
+        pl.col(ours[name.lower()]).alias(name) if name.lower() in ours else pl.lit(None, dtype=dtype).alias(name)
+        for name, dtype in there.items()
+    ]
+    return frame.select(*picked, *added), added

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import arro3.core as arrow
+import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
@@ -152,8 +154,6 @@ class Keeper:
         return report
 
     def _small_files(self, table: DeltaTable) -> int:
-        import arro3.core as arrow  # noqa: PLC0415
-
         sizes = arrow.Table.from_arrow(table.get_add_actions(flatten=True)).column("size_bytes").to_pylist()
         return sum(1 for size in sizes if size < self._plan.target_bytes // 2)
 
@@ -173,8 +173,6 @@ class Keeper:
 
     def _mark(self, table: DeltaTable, until: datetime) -> None:
         """An empty commit with the lease's end. delta-rs refuses it if another one carried the same id meanwhile."""
-        import polars as pl  # noqa: PLC0415
-
         columns = {name: dtype for name, dtype in to_polars(table.schema()).items() if dtype is not None}
         with storage.errors(self.uri, "lease"):
             write_deltalake(
