@@ -15,6 +15,8 @@
         ├── SchemaMismatch                 rows cannot be made to fit the table
         ├── ProtocolUnsupported            the table uses a feature that cannot be written here
         ├── UnsafeStore                    the store lets one commit overwrite another
+        ├── TableDamaged                   the table's files are not whole, and more than that went on after it
+        │   └── DiskFailed                 the disk did not store what it was given
         ├── NodeUnknown                    the table exists, but not which device this is
         └── AlreadyRunning                 another process holds the state directory
 
@@ -112,6 +114,14 @@ class ProtocolUnsupported(DecisionNeeded):
 
 class UnsafeStore(DecisionNeeded):
     """The store does not keep one writer from overwriting another's commit."""
+
+
+class TableDamaged(DecisionNeeded):
+    """The table's log or files are not whole, and going on by itself could lose what others wrote."""
+
+
+class DiskFailed(TableDamaged):
+    """The disk reported that it did not store what it had taken."""
 
 
 class NodeUnknown(DecisionNeeded):

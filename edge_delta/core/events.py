@@ -41,6 +41,7 @@ class Event(StrEnum):
     STATEMENT = "statement"
     BATCH_READ = "batch read"
     COMMIT_TRIED = "commit tried"
+    TABLE_HEALED = "table healed"
     STOPPING = "stopping"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -73,6 +74,11 @@ EVENTS: Mapping[Event, str] = {
     Event.BATCH_READ: "Debug: a batch was read: mode, generation, first_id, last_id, rows, refused by their types.",
     Event.COMMIT_TRIED: "Debug: what a commit took: table, version, tries, rows, bytes in memory, seconds.",
     Event.STOPPING: "A signal arrived; the batch in flight is finished first.",
+    Event.STATE_NOT_WRITTEN: "The state directory cannot be written; delivery goes on: error.",
+    Event.UPKEEP: "Small files were joined, old ones gone: table, files_before, files_after, files_vacuumed, seconds.",
+    Event.UPKEEP_FAILED: "The upkeep of a table did not work this time; delivery goes on: table, error.",
+    Event.TABLE_HEALED: "What a power cut had left of a table was set aside; delivery goes on: table, found.",
+    Event.STOPPING: "A signal came; the batch in flight is finished first.",
     Event.STOPPED: "The process ends.",
     Event.FAILED: "The process ends with an error.",
 }

@@ -136,7 +136,7 @@ class Stage:
     def lanes(self) -> list[Lane]:
         """The lanes of all modes; they append nothing."""
         log = Log(io.StringIO(), lambda _event: "", verbose=False)
-        return lanes_of(self.settings, Session(self.source, self.node_id, log, opened=Rehearsed))
+        return lanes_of(self.settings, Session(self.source, self.node_id, log, opened=Rehearsed, heals=False))
 
     def rehearse(self, lane: Lane, *, limit: int) -> Rehearsal | None:
         """One mode's next batch; None if nothing waits.

@@ -48,6 +48,10 @@ class StorageSettings(Section, frozen=True, kw_only=True):
     virtual_hosted_style: Annotated[bool, about("bucket in the host name instead of the path")] = False
     request_timeout: Annotated[float, about("seconds that one request may take", gt=0)] = 30.0
     connect_timeout: Annotated[float, about("seconds to connect", gt=0)] = 5.0
+    durability: Annotated[
+        Literal["full", "off"],
+        about("in a folder: sync each commit to the disk before it is reported (full), or leave that to the kernel"),
+    ] = "full"
 
 
 def _host(value: object) -> object:

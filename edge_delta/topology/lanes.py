@@ -36,6 +36,7 @@ class Session:
         log: where events go.
         wait: waits for so many seconds, and returns whether it was told to stop.
         opened: what is done with each sink before a lane gets it.
+        heals: whether what a power cut left of a table is set aside, which writes.
         reader: reads the source for all lanes.
     """
 
@@ -44,6 +45,7 @@ class Session:
     log: Log
     wait: Callable[[float], bool] | None = None
     opened: Callable[[Sink], Sink] = lambda sink: sink
+    heals: bool = True
     reader: ReadAhead[Prepared] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -91,7 +93,8 @@ def _problems(settings: Settings, mode: str, source: SQLiteSource) -> list[str]:
 
 
 def _lane(settings: Settings, mode: str, session: Session) -> Lane:
-    tables = DeviceTables(settings, session.node_id, session.source.table, session.wait)
+    healed = session.log if session.heals else None
+    tables = DeviceTables(settings, session.node_id, session.source.table, session.wait, healed)
     sink, rejects = tables.of_mode(mode), tables.rejected(mode)
     ends = Tables(session.opened(sink), session.opened(rejects), tables.keepers(sink, rejects, session.log))
     device = Device(session.node_id, now, session.log, settings.on_source_reset == "stop")

@@ -11,6 +11,7 @@ from edge_delta.core.model import Mark
 from edge_delta.modes import REJECTED_SUFFIX
 from edge_delta.modes.traits import TRAITS
 from edge_delta.sinks import address as storage
+from edge_delta.sinks.delta.durable import disk_of
 from edge_delta.sinks.delta.sink import COMMON_MARKS, DeltaSink, application_id
 
 if TYPE_CHECKING:
@@ -56,12 +57,14 @@ class DeviceTables:
         node_id: the device.
         source_table: the source's table.
         wait: waits between tries where others write a table too, and returns whether it was told to stop.
+        healed: where it is said what a power cut left of a table and was healed; None leaves it as it is.
     """
 
     settings: Settings
     node_id: str = UNKNOWN
     source_table: str = UNKNOWN
     wait: Callable[[float], bool] | None = None
+    healed: Log | None = None
 
     def of_mode(self, mode: str) -> DeltaSink:
         """The sink of a mode's table."""
@@ -88,6 +91,7 @@ class DeviceTables:
             marks=contents.marks,
             notes=contents.notes,
             wait=self.wait,
+            disk=disk_of(uri, sync=self.settings.storage.durability == "full", log=self.healed),
         )
 
     # -- upkeep
@@ -105,7 +109,8 @@ class DeviceTables:
 
         own = self.settings.maintenance
         plan = Plan(own.every_commits, own.hours, own.target_file_mb * 1_000_000, _retention(self.settings, sink.uri))
-        return Keeper(sink.uri, sink.options, plan, now=now, log=log)
+        disk = disk_of(sink.uri, sync=self.settings.storage.durability == "full", log=log)
+        return Keeper(sink.uri, sink.options, plan, now=now, log=log, disk=disk)
 
 
 def _retention(settings: Settings, uri: str) -> timedelta:

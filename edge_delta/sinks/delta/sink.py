@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from deltalake import Schema
 
     from edge_delta.core.questions import Question, Where
+    from edge_delta.sinks.delta.durable import Disk
 
 _COMMITS_PER_CHECKPOINT = 20
 COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS)
@@ -80,6 +81,7 @@ class DeltaSink:
         marks: the marks that go with the cursor in this table.
         notes: recorded with every commit, for people who read the table's history.
         wait: waits between tries where others write the table too, see `Turns`.
+        disk: puts what is written on the disk, for a table in a folder.
     """
 
     def __init__(  # noqa: PLR0913 - one argument a property of the table
@@ -93,6 +95,7 @@ class DeltaSink:
         marks: Sequence[Mark] = COMMON_MARKS,
         notes: Mapping[str, str] | None = None,
         wait: Callable[[float], bool] | None = None,
+        disk: Disk | None = None,
     ) -> None:
         self.uri = uri
         self._options = dict(options)
@@ -101,6 +104,7 @@ class DeltaSink:
         self._retention = retention
         self._marks = marks
         self._notes = dict(notes or {})
+        self._disk = disk
         self._turns = Turns(wait or threading.Event().wait)
         self._handle: DeltaTable | None = None
         self._known_missing = False
@@ -187,11 +191,15 @@ class DeltaSink:
             self.forget()  # a handle grows with the commits that it has made
         if self._handle is None and not self._known_missing:
             with storage.errors(self.uri, "open"):
+                if self._disk is not None:
+                    self._disk.prepare()
                 try:
                     handle = DeltaTable(self.uri, storage_options=self._options or None)
                 except TableNotFoundError:
                     self._known_missing = True
                     return None
+                if self._disk is not None:
+                    self._disk.opened(handle.version())
                 refuse_what_cannot_be_written(handle, self.uri)
                 self._cursor = self._read_cursor(handle)
                 self._handle = handle
@@ -284,9 +292,9 @@ class DeltaSink:
                     schema_mode="merge" if added else None,
                     writer_properties=writer_properties(fitted.schema),
                     commit_properties=self._commit_properties(cursor),
-                    # Cleaning up lists the whole log; upkeep does it.
-                    post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+                    post_commithook_properties=self._after_commits(),
                 )
+                self._settle(table)
         except BaseException:
             self.forget()
             raise
@@ -294,6 +302,16 @@ class DeltaSink:
         self._commits += 1
         seconds = time.perf_counter() - started
         return Commit(self.uri, table.version(), frame.height, cursor, seconds, int(fitted.estimated_size()))
+
+    def _after_commits(self) -> PostCommitHookProperties:
+        """What delta-rs does after a commit. Cleaning up lists the whole log; upkeep does it."""
+        return PostCommitHookProperties(create_checkpoint=self._disk is None, cleanup_expired_logs=False)
+
+    def _settle(self, table: DeltaTable) -> None:
+        """Put what was committed on the disk, before anybody hears of it."""
+        if self._disk is not None:
+            self._disk.committed(table.version())
+            self._disk.checkpoint(table)
 
     def stamp(self, column: str, time: datetime, where: Where) -> None:
         """Set a column of some rows to a time.
@@ -308,7 +326,12 @@ class DeltaSink:
         try:
             conditional.require(self.uri, self._options)
             with storage.errors(self.uri, "update"):
-                table.update(updates={column: sql.timestamp(time)}, predicate=sql.condition(where))
+                table.update(
+                    updates={column: sql.timestamp(time)},
+                    predicate=sql.condition(where),
+                    post_commithook_properties=self._after_commits(),
+                )
+                self._settle(table)
         except BaseException:
             self.forget()
             raise
@@ -360,6 +383,8 @@ class DeltaSink:
                 configuration=properties,
                 storage_options=self._options or None,
             )
+            if self._disk is not None:
+                self._disk.created()
         self.forget()
         table = self._open()
         if table is None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from edge_delta.sinks.delta.durable import Disk
+
 LEASE = "edge-delta/compactor"
 _LEASE_TIME = timedelta(hours=2)
 _VACUUM_EVERY = timedelta(days=1)
@@ -70,9 +72,10 @@ class Keeper:
         plan: when and how.
         now: the clock, UTC.
         log: where events go.
+        disk: puts what is written on the disk, for a table in a folder.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the table's place, and what is done there
         self,
         uri: str,
         options: Mapping[str, str],
@@ -80,12 +83,14 @@ class Keeper:
         *,
         now: Callable[[], datetime],
         log: Log,
+        disk: Disk | None = None,
     ) -> None:
         self.uri = uri
         self._options = dict(options)
         self._plan = plan
         self._now = now
         self._log = log
+        self._disk = disk
         self._commits = 0
         self._last_hour: datetime | None = None
         self._vacuumed: datetime | None = None
@@ -131,10 +136,14 @@ class Keeper:
         """
         started = time.perf_counter()
         with storage.errors(self.uri, "upkeep"):
+            if self._disk is not None:
+                self._disk.prepare()
             try:
                 table = DeltaTable(self.uri, storage_options=self._options or None)
             except TableNotFoundError:
                 return None
+            if self._disk is not None:
+                self._disk.opened(table.version())
             before = len(table.file_uris())
             worth = bool(z_order) or self._small_files(table) >= _FEWEST_FILES
             if worth and not self._claimed(table):
@@ -180,8 +189,16 @@ class Keeper:
                 pl.DataFrame(schema=columns),
                 mode="append",
                 commit_properties=CommitProperties(app_transactions=[Transaction(LEASE, _milliseconds(until))]),
-                post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+                post_commithook_properties=self._after_commits(),
             )
+            self._settle(table)
+
+    def _after_commits(self) -> PostCommitHookProperties:
+        return PostCommitHookProperties(create_checkpoint=self._disk is None, cleanup_expired_logs=False)
+
+    def _settle(self, table: DeltaTable) -> None:
+        if self._disk is not None:
+            self._disk.committed(table.version())
 
     def _rewrite(self, table: DeltaTable, z_order: Sequence[str]) -> None:
         columns = {name: dtype for name, dtype in to_polars(table.schema()).items() if dtype is not None}
@@ -194,11 +211,16 @@ class Keeper:
                     target_size=self._plan.target_bytes,
                     max_concurrent_tasks=1,
                     writer_properties=how,
+                    post_commithook_properties=self._after_commits(),
                 )
             else:
                 table.optimize.compact(
-                    target_size=self._plan.target_bytes, max_concurrent_tasks=1, writer_properties=how
+                    target_size=self._plan.target_bytes,
+                    max_concurrent_tasks=1,
+                    writer_properties=how,
+                    post_commithook_properties=self._after_commits(),
                 )
+            self._settle(table)
         finally:
             with contextlib.suppress(EdgeDeltaError):  # then it ends by itself
                 self._mark(table, self._now())
@@ -206,7 +228,10 @@ class Keeper:
     # -- what is not needed any more
 
     def _clean(self, table: DeltaTable) -> int:
-        table.create_checkpoint()
+        if self._disk is not None:
+            self._disk.write_checkpoint(table)
+        else:
+            table.create_checkpoint()
         now = self._now()
         if self._vacuumed is not None and now - self._vacuumed < _VACUUM_EVERY:
             return 0

@@ -1,0 +1,207 @@
+"""What is reported as delivered is on the disk: fsync for tables in folders.
+
+delta-rs writes files and never asks the disk to keep them. A kernel writes them out after some thirty seconds, so a
+pulled plug would take back commits that were reported. Here each commit's data files, the commit itself and the
+directories that name them are synced before `DeltaSink.append` returns. One more rule makes healing exact: a commit
+that is synced has only synced ones before it, also those of other writers, so that whatever comes after a torn commit
+was reported by nobody (see `edge_delta.sinks.delta.heal`).
+
+Checkpoints are written here too, after the sync, and not by delta-rs within its commit: a checkpoint may only name
+what is on the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from edge_delta.core.errors import DiskFailed
+from edge_delta.core.events import Event
+from edge_delta.sinks.address import is_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from deltalake import DeltaTable
+
+    from edge_delta.core.events import Log
+
+_YOUNG_SECONDS = 600.0
+"""Files older than this were written out by the kernel long ago (Linux: ``dirty_expire_centisecs``, 30 s)."""
+
+_SECONDS_PER_CHECKPOINT = 60.0
+_MOST_COMMITS_PER_CHECKPOINT = 200
+"""A checkpoint has every live file; with commits each second, one each 20 commits would be most of what is written."""
+
+
+class Disk:
+    """Puts one table's files on the disk.
+
+    Args:
+        root: the table's folder.
+        sync: whether files are synced; without it a power cut may take back what was reported.
+        log: where it is said what a power cut left; None leaves everything as it is.
+    """
+
+    def __init__(self, root: Path, *, sync: bool = True, log: Log | None = None) -> None:
+        self._root = root
+        self._log_folder = root / "_delta_log"
+        self._sync = sync
+        self._events = log
+        self._healed = log is None
+        self._synced: int | None = None
+        self._directories: set[Path] = set()
+        self._interval: int | None = None
+
+    def prepare(self) -> None:
+        """Before the table is opened: heal what a power cut left, once a process.
+
+        Raises:
+            TableDamaged: if that cannot be done without losing what others wrote.
+        """
+        if self._healed:
+            return
+        from edge_delta.sinks.delta.heal import heal  # noqa: PLC0415 - once a process
+
+        for fact in heal(self._root):
+            if self._events is not None:
+                self._events.warning(Event.TABLE_HEALED, table=str(self._root), found=fact)
+        self._healed = True
+
+    def opened(self, version: int) -> None:
+        """After the table was opened: a process that was killed may have committed what it did not sync."""
+        if not self._sync:
+            return
+        if self._synced is None:
+            self._synced = version
+            while self._synced >= 0 and _young(self._commit(self._synced)):
+                self._synced -= 1
+        self.committed(version)
+
+    def created(self) -> None:
+        """After the table was made: the folders above it name it."""
+        if not self._sync:
+            return
+        for folder in (self._root, *self._root.parents):
+            with contextlib.suppress(PermissionError):  # then it was there before
+                _sync(folder)
+            if not _young(folder):
+                break
+
+    def committed(self, version: int) -> None:
+        """Put everything up to a version on the disk.
+
+        Raises:
+            DiskFailed: if the disk did not take it.
+            OSError: if it is full, or not there any more.
+        """
+        if not self._sync:
+            return
+        first = version if self._synced is None else self._synced + 1
+        if first > version:
+            return
+        folders = {self._log_folder}
+        for number in range(first, version + 1):
+            commit = self._commit(number)
+            for path in written(commit):
+                with contextlib.suppress(FileNotFoundError):  # joined and vacuumed since
+                    _sync(self._root / path)
+                folders.update(self._between((self._root / path).parent))
+            with contextlib.suppress(FileNotFoundError):  # cleaned up since, behind a checkpoint
+                _sync(commit)
+        for folder in folders:
+            _sync(folder)
+        self._synced = version
+
+    def _between(self, folder: Path) -> Iterator[Path]:
+        """A data file's folder, and those between it and the table's that this process has not synced yet."""
+        yield folder
+        while folder != self._root and self._root in folder.parents and folder not in self._directories:
+            self._directories.add(folder)
+            folder = folder.parent
+            yield folder
+
+    def checkpoint(self, table: DeltaTable) -> None:
+        """Write a checkpoint if one is due. A failure leaves it to the next commit: the commits stand without it."""
+        if self._interval is None:
+            self._interval = int(table.metadata().configuration.get("delta.checkpointInterval") or 100)
+        version = table.version()
+        if version % self._interval or not self._checkpoint_due(version):
+            return
+        with contextlib.suppress(Exception):
+            self.write_checkpoint(table)
+
+    def _checkpoint_due(self, version: int) -> bool:
+        hint = self._log_folder / "_last_checkpoint"
+        try:
+            age, last = time.time() - hint.stat().st_mtime, int(json.loads(hint.read_bytes())["version"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return True
+        return not 0 <= age < _SECONDS_PER_CHECKPOINT or version - last >= _MOST_COMMITS_PER_CHECKPOINT
+
+    def write_checkpoint(self, table: DeltaTable) -> None:
+        """Write a checkpoint now, and put it on the disk."""
+        table.create_checkpoint()
+        if self._sync:
+            for path in self._log_folder.glob(f"{table.version():020}.checkpoint*.parquet"):
+                _sync(path)
+            _sync(self._log_folder / "_last_checkpoint")
+            _sync(self._log_folder)
+
+    def _commit(self, version: int) -> Path:
+        return self._log_folder / f"{version:020}.json"
+
+
+def disk_of(uri: str, *, sync: bool = True, log: Log | None = None) -> Disk | None:
+    """The disk of a table in a folder, None for one in a store; see `Disk`."""
+    return Disk(folder_of(uri), sync=sync, log=log) if is_folder(uri) else None
+
+
+def folder_of(uri: str) -> Path:
+    """The path of a table in a folder."""
+    return Path(unquote(uri.removeprefix("file://"))) if uri.startswith("file://") else Path(uri)
+
+
+def written(commit: Path) -> list[str]:
+    """The data files that a commit added, relative to the table (Delta protocol, "Add File"); none if it is gone."""
+    try:
+        lines = commit.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    added = [json.loads(line)["add"] for line in lines if line.startswith(b'{"add"')]
+    return [path for add in added if "://" not in (path := unquote(add["path"]))]
+
+
+def sync_all(paths: Iterable[Path]) -> None:
+    """Put files or directories on the disk, see `Disk.committed`."""
+    for path in paths:
+        _sync(path)
+
+
+def _young(path: Path) -> bool:
+    """Whether the kernel may not have written it out yet; also where the clock says nonsense."""
+    try:
+        return time.time() - path.stat().st_mtime < _YOUNG_SECONDS
+    except OSError:
+        return False
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno == errno.EIO:  # asked again, the kernel would say that all is well
+            raise DiskFailed(
+                f"the disk did not store {path}: {error.strerror}", "Look for disk errors in dmesg, then start again"
+            ) from error
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # some file systems have no fsync of folders
+            raise
+    finally:
+        os.close(descriptor)
