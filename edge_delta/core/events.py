@@ -73,12 +73,8 @@ EVENTS: Mapping[Event, str] = {
     Event.STATEMENT: "Debug: a statement is about to run on the source: sql, shortened.",
     Event.BATCH_READ: "Debug: a batch was read: mode, generation, first_id, last_id, rows, refused by their types.",
     Event.COMMIT_TRIED: "Debug: what a commit took: table, version, tries, rows, bytes in memory, seconds.",
+    Event.TABLE_HEALED: "What a power cut left of a table was set aside; delivery continues: table, found.",
     Event.STOPPING: "A signal arrived; the batch in flight is finished first.",
-    Event.STATE_NOT_WRITTEN: "The state directory cannot be written; delivery goes on: error.",
-    Event.UPKEEP: "Small files were joined, old ones gone: table, files_before, files_after, files_vacuumed, seconds.",
-    Event.UPKEEP_FAILED: "The upkeep of a table did not work this time; delivery goes on: table, error.",
-    Event.TABLE_HEALED: "What a power cut had left of a table was set aside; delivery goes on: table, found.",
-    Event.STOPPING: "A signal came; the batch in flight is finished first.",
     Event.STOPPED: "The process ends.",
     Event.FAILED: "The process ends with an error.",
 }
