@@ -33,6 +33,8 @@ class Event(StrEnum):
     SETTINGS_INVALID = "settings not taken over"
     NEEDS_RESTART = "settings need a restart"
     NO_ROWID = "table has no rowid"
+    TIME_COLUMN = "time column"
+    PASSED_BY = "rows came with a time that is passed"
     UNAVAILABLE = "unavailable"
     RECOVERED = "recovered"
     STATE_NOT_WRITTEN = "state not written"
@@ -64,7 +66,9 @@ EVENTS: Mapping[Event, str] = {
     Event.SETTINGS_CHANGED: "A setting was changed while running: key, old, new (secrets masked).",
     Event.SETTINGS_INVALID: "The settings file was changed and has errors; the old settings stay in force: error.",
     Event.NEEDS_RESTART: "Settings that cannot change while running were changed: keys.",
-    Event.NO_ROWID: "Rows are read in the order of their time; rows that arrive late are missed.",
+    Event.NO_ROWID: "Rows are read in the order of their time, the latest some seconds later: order_by, ahead (rows).",
+    Event.TIME_COLUMN: "The column with the readings' times: table, column, reason, format, zone, first and last time.",
+    Event.PASSED_BY: "Without a rowid, rows that come with a time before the last one's are not delivered: mode, rows.",
     Event.UNAVAILABLE: "Source or storage cannot be used now; edge-delta retries: error, failures, pause.",
     Event.RECOVERED: "It works again: after_seconds, failures.",
     Event.STATE_NOT_WRITTEN: "The state directory cannot be written; delivery continues: error.",

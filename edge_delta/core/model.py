@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
+from edge_delta.core.moments import TimeForm
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -38,6 +40,8 @@ class Mark(StrEnum):
     """The earliest time of rows that are too far ahead of the clock to close a window; 0 if there are none."""
     LOST = "lost"
     """Rows that were read, came into no window, and can no longer be read; in all generations so far."""
+    COUNTED = "counted"
+    """Rows that were not behind the cursor, in a table that is read in the order of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ class Kind(Enum):
     TEXT = "STRING"
     BLOB = "BINARY"
     BOOLEAN = "BOOLEAN"
+    TIMESTAMP = "TIMESTAMP"
+    """Only where the settings say so: declarations of times say nothing of their form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,8 @@ class Column:
         declared: the declared type, possibly empty.
         kind: what its cells must be.
         affinity: SQLite's type affinity, which tells what may be stored (https://sqlite.org/datatype3.html, 3.1).
+        read_as: what the settings say that it is, None where they leave it to the declaration.
+        time: how its times are written, if it holds times.
     """
 
     name: str
@@ -106,6 +114,8 @@ class Column:
     declared: str
     kind: Kind
     affinity: str
+    read_as: str | None = None
+    time: TimeForm = field(default_factory=TimeForm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +131,11 @@ class Layout:
     columns: tuple[Column, ...]
     timestamp: Column | None
     id_column: Column | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns' names in their order; two readers of one table may take different kinds for their cells."""
+        return tuple(c.name for c in self.columns)
 
     def named(self, name: str) -> Column | None:
         """A column by its name, in any case."""
@@ -186,6 +201,19 @@ class Waiting:
         if self.first_rowid is None or self.last_rowid is None:
             return 0
         return self.last_rowid - self.first_rowid + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What a table that is read in the order of time has besides the rows that wait.
+
+    Attributes:
+        late: rows that came with a time that was passed, or with none; they are not delivered.
+        ahead: rows whose time is still to come, or so new that others of the same time may follow; they wait for it.
+    """
+
+    late: int
+    ahead: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from edge_delta.core.errors import TransientError
-    from edge_delta.core.model import Batch, Column, Commit, Context, Cursor, Layout, Rejection, Step, Waiting
+    from edge_delta.core.model import Batch, Column, Commit, Context, Cursor, Layout, Passed, Rejection, Step, Waiting
     from edge_delta.core.plan import LastValues, Plan, TableQuery
     from edge_delta.core.questions import Question, Where
 
@@ -54,6 +54,9 @@ class Source(Protocol):
 
     def waiting(self, cursor: Cursor) -> Waiting:
         """What lies behind the cursor."""
+
+    def passed(self, cursor: Cursor) -> Passed:
+        """What a table in the order of time has besides the rows that wait; nothing where there are ids."""
 
     def verify(self, cursor: Cursor) -> None:
         """Check that the source is still the one that the cursor belongs to.

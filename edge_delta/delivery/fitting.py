@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from edge_delta.core import times
 from edge_delta.core.model import Mark, Rejection
 from edge_delta.core.plan import ROWID, RULE, Plan, Rule
-from edge_delta.modes import times
 from edge_delta.modes.base import DTYPES, UTC, strict_cast
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def not_taken_over(batch: Batch, layout: Layout) -> pl.DataFrame:
     marks, stamp = batch.cursor.marks, layout.timestamp
     if Mark.SINCE not in marks or stamp is None or batch.first_rowid > marks[Mark.SINCE_ROWID]:
         return batch.frame
-    later = times.parsed(pl.col(stamp.alias)).cast(pl.Int64) > marks[Mark.SINCE]
+    later = times.parsed(pl.col(stamp.alias), stamp.time).cast(pl.Int64) > marks[Mark.SINCE]
     return batch.frame.filter((pl.col(ROWID) > marks[Mark.SINCE_ROWID]) | later.fill_null(True))  # noqa: FBT003
 
 
@@ -149,4 +149,4 @@ def last_time(kept: pl.DataFrame, source: pl.DataFrame, layout: Layout) -> datet
         return kept["timestamp"].max()  # type: ignore[return-value]
     if layout.timestamp is None:
         return None
-    return source.select(times.parsed(pl.col(layout.timestamp.alias)).max()).item()  # type: ignore[no-any-return]
+    return source.select(times.parsed(pl.col(layout.timestamp.alias), layout.timestamp.time).max()).item()  # type: ignore[no-any-return]

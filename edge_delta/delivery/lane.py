@@ -106,6 +106,7 @@ class Lane:
         self._start = Cursor()
         self._ahead: Cursor | None = None
         self._aside: list[Step] = []
+        self._passed_by = 0
 
     @property
     def name(self) -> str:
@@ -156,6 +157,17 @@ class Lane:
             self.route.source.verify(self.cursor())
         except SourceReset as reset:
             self._new_generation(reset)
+        self._say_what_is_passed_by()
+
+    def _say_what_is_passed_by(self) -> None:
+        """Rows that came with a time before the cursor's, in a table that has no ids: they are not delivered."""
+        source = self.route.source
+        if source.keyed_by_rowid:
+            return
+        late = source.passed(self.cursor()).late
+        if late > self._passed_by:
+            self.route.device.log.warning(Event.PASSED_BY, mode=self.name, rows=late - self._passed_by)
+        self._passed_by = late
 
     def _new_generation(self, reset: SourceReset) -> None:
         if self.route.device.stop_on_reset:

@@ -130,7 +130,7 @@ class ReadAhead(Generic[W]):
         source = self.source
         if not reader.same_file(source):
             raise SourceUnavailable(f"{source.path} was replaced while it was read")
-        if batch is not None and batch.layout != source.layout:
+        if batch is not None and batch.layout.names != source.layout.names:
             raise SourceUnavailable(f"table {source.table!r} in {source.path} was altered while it was read")
         return None if batch is None else (batch, work(batch))
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.model import BEFORE_FIRST
+from edge_delta.core.moments import AUTO, TimeForm
 from edge_delta.device.state import is_full, is_held, read_mirror
 
 if TYPE_CHECKING:
@@ -197,9 +198,10 @@ def _behind(mirror: Mapping[str, Any]) -> dict[str, Behind]:
     tables = mirror.get("tables", {})
     modes = mirror.get("modes") or list(tables)
     cursors = {mode: int(tables.get(mode, {}).get("last_id", BEFORE_FIRST)) for mode in modes}
-    found = glance(
-        Path(mirror["source"]), mirror.get("source_table"), mirror.get("timestamp_col"), set(cursors.values())
-    )
+    form = mirror.get("times") or {}
+    times = TimeForm(str(form.get("format", AUTO)), str(form.get("zone", "UTC")))
+    place = (Path(mirror["source"]), mirror.get("source_table"), mirror.get("timestamp_col"))
+    found = glance(*place, set(cursors.values()), times)
     return {mode: found[cursor] for mode, cursor in cursors.items()}
 
 

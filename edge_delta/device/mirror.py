@@ -95,8 +95,10 @@ class Mirror(SilentObserver):
 
     def opened(self, source: Source, node_id: str) -> None:
         """What is known once the source is open."""
-        stamp = source.timestamp.name if source.timestamp is not None else None
-        self._content |= {"node_id": node_id, "source_table": source.table, "timestamp_col": stamp}
+        stamp = source.timestamp
+        form = {"format": stamp.time.format, "zone": stamp.time.zone} if stamp is not None else None
+        name = stamp.name if stamp is not None else None
+        self._content |= {"node_id": node_id, "source_table": source.table, "timestamp_col": name, "times": form}
 
     def settled(self, step: Step, waiting: Waiting) -> None:
         """One batch was settled."""

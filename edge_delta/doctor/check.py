@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceReset
+from edge_delta.core.model import Cursor
+from edge_delta.core.moments import ODD_CURE, doubtful
 from edge_delta.core.places import tells_by_name
-from edge_delta.device.health import Verdict, duration, examine
+from edge_delta.device.health import Verdict, duration, examine, now
 from edge_delta.device.state import is_held, kept_node_id, read_mirror
 from edge_delta.doctor.findings import Finding, Level, failed, ok, warning
 from edge_delta.doctor.probe import probed
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from edge_delta.delivery.lane import Lane
     from edge_delta.settings.sections import Settings
+    from edge_delta.source import SQLiteSource
 
 _SAMPLE = 5
 _SMALL_FILES, _SMALL_BYTES = 200, 8_000_000
@@ -117,15 +120,33 @@ def _database(stage: Stage) -> Iterator[Finding]:
     wal = settings.sqlite.with_name(settings.sqlite.name + "-wal")
     log = "its -wal file is visible" if wal.exists() else "no -wal file: no writer has it open in WAL mode now"
     yield ok("database", f"{settings.sqlite} is readable; {log}")
-    stamp = source.timestamp
     names = ", ".join(c.name for c in source.columns)
-    yield ok("database", f"table {source.table}, time in {stamp.name if stamp else '(none)'}, columns {names}")
+    yield ok("database", f"table {source.table}, columns {names}")
+    yield from _times(source)
     if not source.keyed_by_rowid:
+        ahead = source.passed(Cursor(rowid=0)).ahead
         yield warning(
             "database",
-            f"table {source.table} has no rowid, so rows that arrive late cannot be seen",
+            f"table {source.table} has no rowid: it is read in the order of time, {ahead:,} rows wait for their time, "
+            "and rows that come with a time that is passed are counted, but not delivered",
             "Make it without WITHOUT ROWID, or name a table instead of a view with --table",
         )
+
+
+def _times(source: SQLiteSource) -> Iterator[Finding]:
+    """Which column holds the time, why, and what its first and last time are understood as."""
+    stamp, (first, last) = source.timestamp, source.span()
+    if stamp is None:
+        yield ok("database", f"no column holds the reading's time: {source.timestamp_reason}")
+        return
+    shown = [time.isoformat() if time is not None else "(no time)" for time in (first, last)]
+    how = f"read as {stamp.time.format}, zone {stamp.time.zone}; the first is {shown[0]}, the last {shown[1]}"
+    yield ok("database", f"time in {stamp.name} ({source.timestamp_reason}), {how}")
+    for time in (first, last):
+        word = doubtful(time, now()) if time is not None else None
+        if time is not None and word is not None:
+            yield warning("database", f"time {time.isoformat()} in {stamp.name} is {word}", ODD_CURE)
+            return
 
 
 # -- tables

@@ -10,6 +10,7 @@ import polars as pl
 
 from edge_delta.core.model import Context, Kind, Layout
 from edge_delta.core.plan import ROWID
+from edge_delta.core.times import UTC as UTC  # noqa: PLC0414 - the frames' type, for all modes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from edge_delta.core.model import Rejection
     from edge_delta.core.plan import LastValues, Plan, TableQuery
 
-UTC = pl.Datetime("us", "UTC")
 _EXACT_IN_DOUBLE = 2**53
 
 DTYPES = {
@@ -26,6 +26,7 @@ DTYPES = {
     Kind.TEXT: pl.String(),
     Kind.BLOB: pl.Binary(),
     Kind.BOOLEAN: pl.Boolean(),
+    Kind.TIMESTAMP: UTC,
 }
 """The frame's type of each kind of column."""
 

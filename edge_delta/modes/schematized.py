@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from edge_delta.core import times
 from edge_delta.core.model import Column, Context, Kind, Layout, Rejection
 from edge_delta.core.plan import ROWID, Plan, Rule, first_broken
-from edge_delta.modes import names, times
+from edge_delta.modes import names
 from edge_delta.modes.base import DTYPES, UTC, Plain, beside, bookkeeping, strict_cast
 from edge_delta.modes.privacy import gps
 
@@ -87,7 +88,7 @@ class Schematized(Plain):
         """See `Mode.plan`. Rows whose cells have no exact counterpart in the standard type break the rule ``type``."""
         matched = self.matched(layout)
         if layout.timestamp is not None:  # once: a value and a rule are made of it
-            frame = frame.with_columns(times.parsed(pl.col(layout.timestamp.alias)).alias(_TIME))
+            frame = frame.with_columns(times.parsed(pl.col(layout.timestamp.alias), layout.timestamp.time).alias(_TIME))
         targets: dict[str, pl.Expr] = {"reading_id": pl.col(ROWID)}
         rules: list[Rule] = []
         for name, dtype in STANDARD.items():

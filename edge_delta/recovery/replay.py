@@ -14,6 +14,7 @@ from edge_delta.core.questions import Condition, Question, Total, among, mine, n
 from edge_delta.delivery import fitting
 from edge_delta.modes.base import DTYPES
 from edge_delta.source import cells
+from edge_delta.source.values import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,7 +112,7 @@ class Replay:
         columns = self.route.source.columns
         found = [(rowid, from_json(row)) for rowid, row in rows.select("reading_id", "row").iter_rows()]
         fitting_rows = [
-            {ROWID: rowid, **{c.alias: cells_.get(c.alias) for c in columns}}
+            {ROWID: rowid, **{c.alias: value_of(c, cells_.get(c.alias)) for c in columns}}
             for rowid, cells_ in found
             if cells.misfit(columns, {c.name: cells_.get(c.alias) for c in columns}) is None
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from edge_delta.settings.fields import Secret, Section, about
@@ -16,6 +17,7 @@ from edge_delta.settings.modes import (
     SanitizeSettings,
     SchematizeSettings,
 )
+from edge_delta.settings.reading import ReadAs, TimeSettings, refuse
 
 
 class MaintenanceSettings(Section, frozen=True, kw_only=True):
@@ -145,6 +147,39 @@ class Settings(Section, frozen=True, kw_only=True):
             example='"timestamp"',
         ),
     ] = None
+    source_time_zone: Annotated[
+        str,
+        about(
+            "where times without an offset were written, such as Europe/Helsinki",
+            env="SOURCE_TIME_ZONE",
+            fixed=True,
+            example='"UTC"',
+        ),
+    ] = "UTC"
+    timestamp_format: Annotated[
+        str,
+        about(
+            "what times are: auto, s, ms, us, ns, days, julian, dotnet, apple or a strptime pattern",
+            env="TIMESTAMP_FORMAT",
+            fixed=True,
+            example='"auto"',
+        ),
+    ] = "auto"
+    times: Annotated[
+        dict[str, TimeSettings],
+        about("format and zone of single columns", fixed=True, example='{ made = { format = "ms" } }'),
+    ] = msgspec.field(default_factory=dict)
+    columns: Annotated[
+        dict[str, ReadAs],
+        about(
+            "what columns hold, against their declaration: text, integer, real, boolean, blob, timestamp, json",
+            fixed=True,
+            example='{ payload = "json" }',
+        ),
+    ] = msgspec.field(default_factory=dict)
+    max_row_bytes: Annotated[
+        int, about("a larger row is rejected unread", env="MAX_ROW_BYTES", fixed=True, ge=1024, le=1_000_000_000)
+    ] = 8_388_608
     table_path: Annotated[
         str,
         about(
@@ -289,6 +324,8 @@ class Settings(Section, frozen=True, kw_only=True):
     databricks: DatabricksSettings = DatabricksSettings()
 
     def __post_init__(self) -> None:
+        if (self.timestamp_format, self.source_time_zone) != ("auto", "UTC"):
+            refuse(self.timestamp_format, self.source_time_zone)
         gps = self.gps_fuzzing
         if not gps.enabled:
             return

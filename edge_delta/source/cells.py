@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edge_delta.core.cells import RawText
 from edge_delta.core.model import Cell, Column, Kind, Rejection
 from edge_delta.source.database import Database, quoted
+from edge_delta.source.values import Misfit, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from edge_delta.source.schema import Table
 
 
-_STORAGE_NAMES = {int: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB", RawText: "TEXT that is not UTF-8"}
 _ROWS_PER_STATEMENT = 500
 _COLUMNS_PER_STATEMENT = 1_000
 _BITS = 21
@@ -33,6 +33,12 @@ _TOLD_A_PLACE = re.compile(
 def is_left_out(name: str) -> bool:
     """Whether a column has no part in fingerprints: it is updated in place, or it would let a place be guessed."""
     return bool(_OFTEN_UPDATED.search(name) or _TOLD_A_PLACE.search(name))
+
+
+def read_cell(database: Database, column: Column, source: str) -> Cell:
+    """A column's cell in the first row of FROM and what follows, exactly as it is stored; None if there is no row."""
+    tagged = database.scalar(f"SELECT {_tagged(quoted(column.name))} FROM {source} LIMIT 1")
+    return None if tagged is None else _cell(tagged, database.encoding)
 
 
 def read_rows(database: Database, table: Table, rowids: Iterable[int]) -> list[tuple[int, dict[str, Cell]]]:
@@ -91,27 +97,11 @@ def _cell(tagged: str, encoding: str) -> Cell:
 def misfit(columns: Iterable[Column], cells: dict[str, Cell]) -> tuple[Column, str] | None:
     """The first cell that its column cannot hold, with the reason; None if all fit."""
     for column in columns:
-        reason = _reason(column, cells[column.name])
-        if reason is not None:
-            return column, reason
+        try:
+            value_of(column, cells[column.name])
+        except Misfit as error:
+            return column, str(error)
     return None
-
-
-def _reason(column: Column, cell: Cell) -> str | None:  # noqa: PLR0911 - one line a case
-    if cell is None:
-        return None
-    declared = column.declared or "no type"
-    if column.kind is Kind.TEXT:
-        if isinstance(cell, bytes):
-            return f"bytes that are not UTF-8 text in a column declared {declared}"
-        return None
-    if column.kind is Kind.BOOLEAN and isinstance(cell, int):
-        return None if cell in (0, 1) else f"{cell} in a column declared {declared}, expected 0 or 1"
-    if column.kind is Kind.REAL and isinstance(cell, int):
-        return None if int(float(cell)) == cell else f"an integer that DOUBLE cannot hold exactly, declared {declared}"
-    if type(cell) is {Kind.INTEGER: int, Kind.REAL: float, Kind.BLOB: bytes}.get(column.kind):
-        return None
-    return f"{_STORAGE_NAMES[type(cell)]} in a column declared {declared}"
 
 
 def rejection(table: Table, rowid: int, cells: dict[str, Cell]) -> Rejection:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from adbc_driver_manager import AdbcConnection
 
 LIBRARY = Path(__file__).with_name("libcolumns.so")
-KINDS = {Kind.INTEGER: "l", Kind.REAL: "g", Kind.TEXT: "u", Kind.BLOB: "z", Kind.BOOLEAN: "b"}
-"""What `columns.c` calls them, see its `Kind`."""
+KINDS = {Kind.INTEGER: "l", Kind.REAL: "g", Kind.TEXT: "u", Kind.BLOB: "z", Kind.BOOLEAN: "b", Kind.TIMESTAMP: "u"}
+"""What `columns.c` calls them, see its `Kind`; times come as they are written."""
 TEXT_AS_BYTES = "t"
 _AT_ONCE = 500
 """Cells that one call is given; SQLite allows it 1,000 arguments."""

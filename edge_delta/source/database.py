@@ -20,6 +20,7 @@ from arro3.core import Table as ArrowTable
 
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
 from edge_delta.source import columns
+from edge_delta.source.files import cannot_be_read, is_mount_point, other_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -104,7 +105,9 @@ class Database:
         return len(header) > _WAL_VERSION_OFFSET and header[_WAL_VERSION_OFFSET] == 2  # noqa: PLR2004
 
     def _beside(self, suffix: str) -> Path:
-        return self.path.with_name(self.path.name + suffix)
+        """A file beside the database: beside what a symbolic link leads to, as SQLite has it."""
+        real = self.path.resolve()
+        return real.with_name(real.name + suffix)
 
     def _open(self) -> adbc_driver_manager.AdbcConnection:
         """Open as SQLite can without writing a file beside the database.
@@ -114,10 +117,12 @@ class Database:
         """
         stat = self._stat()
         self._immutable = self._in_wal_mode(self._header()) and not self._beside("-wal").exists()
+        if self._immutable and stat.st_nlink > 1:
+            raise other_name(self.path, stat)
         # What is written within one tick of the file system's clock cannot be told by a time.
         at_rest = self._immutable and time.time() - stat.st_mtime > _AT_REST_SECONDS
         self._settled = self._signature() if at_rest else None
-        uri = f"file:{quote(str(self.path))}?mode=ro" + ("&immutable=1" if self._immutable else "")
+        uri = f"file:{quote(str(self.path.resolve()))}?mode=ro" + ("&immutable=1" if self._immutable else "")
         with self._errors():
             database = adbc_driver_manager.AdbcDatabase(driver=_driver(), uri=uri)
             connection = adbc_driver_manager.AdbcConnection(database)
@@ -266,28 +271,13 @@ class Database:
                     f"{self.path} is damaged: {message}",
                     "Run PRAGMA integrity_check on it; a copy made with sqlite3 .recover can be put in its place",
                 ) from error
-            raise SourceUnavailable(f"{self.path} cannot be read: {message}") from error
+            raise cannot_be_read(self.path, self._beside, message) from error
 
 
 def _driver() -> str:
     """The driver's library; found beside its package, because asking the package costs an idle run 10 ms of imports."""
     beside = Path(adbc_driver_sqlite.__file__).with_name("libadbc_driver_sqlite.so")
     return str(beside) if beside.exists() else adbc_driver_sqlite._driver_path()  # noqa: SLF001
-
-
-def is_mount_point(path: Path) -> bool:
-    """Whether this very file is a mount of its own, as the kernel lists them in /proc/self/mountinfo."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return False
-    wanted = str(path.resolve())
-    return any(_unescaped(line.split(" ")[4]) == wanted for line in lines)
-
-
-def _unescaped(mount: str) -> str:
-    """Mount points with their octal escapes undone (proc(5): space, tab, newline and backslash)."""
-    return mount.encode("latin-1", "backslashreplace").decode("unicode_escape") if "\\" in mount else mount
 
 
 def _first_line(error: Exception) -> str:

@@ -52,9 +52,9 @@ class _Behind:
 
     def source(self, last: int | None = None) -> str:
         """FROM and WHERE that give them, or those of them up to a key."""
-        key, end = self.table.key, self.upto if last is None else last
-        bounds = [f"{key} > {self.after}"] if self.after != BEFORE_FIRST else []
-        bounds += [f"{key} <= {end}"] if end is not None else []
+        end = self.upto if last is None else last
+        bounds = [self.table.behind(self.after)] if self.after != BEFORE_FIRST else []
+        bounds += [f"{self.table.key} <= {end}"] if end is not None else []
         return quoted(self.table.name) + (f" WHERE {' AND '.join(bounds)}" if bounds else "")
 
 
@@ -85,7 +85,7 @@ class Extents:
             limit: the most rows.
             upto: the last key that counts, None for all there are.
         """
-        behind = _Behind(table, after, upto)
+        behind = _Behind(table, after, table.end(upto))
         if self._bytes_per_row is None:
             self._bytes_per_row = self._weight(table, f"{behind.source()} ORDER BY {table.key} LIMIT {_PROBED_ROWS}")
         if not self._may_vary(table):

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from edge_delta.core.model import BEFORE_FIRST
+from edge_delta.core.moments import TimeForm, moment
+from edge_delta.source import cells
 from edge_delta.source.database import Database, quoted
+from edge_delta.source.options import Options
 from edge_delta.source.schema import find_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
     from pathlib import Path
 
     from edge_delta.source.schema import Table
 
 _BUSY_MS = 1_000
-_MICROSECONDS_A_UNIT = ((1e17, 1e-3), (1e14, 1.0), (1e11, 1e3))
-"""From this size on, a number of a time counts units of that many microseconds; smaller ones count seconds."""
+_AUTO = TimeForm()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +39,17 @@ class Behind:
     began_again: bool = False
 
 
-def glance(path: Path, table: str | None, timestamp: str | None, cursors: Iterable[int]) -> dict[int, Behind]:
-    """What waits behind each of these rowids.
+def glance(
+    path: Path, table: str | None, timestamp: str | None, cursors: Iterable[int], form: TimeForm = _AUTO
+) -> dict[int, Behind]:
+    """What waits behind each of these rowids, with times in the given form.
 
     Raises:
         EdgeDeltaError: if the database cannot be read.
     """
     database = Database(path, busy_timeout_ms=_BUSY_MS)
     with contextlib.closing(database):
-        found = find_table(database, table, timestamp)
+        found = find_table(database, table, timestamp, Options(form))
         with database.snapshot():
             return {cursor: _behind(database, found, cursor) for cursor in cursors}
 
@@ -57,26 +61,12 @@ def _behind(database: Database, table: Table, cursor: int) -> Behind:
         return Behind(0, None)
     began_again = last < cursor
     after = BEFORE_FIRST if began_again else cursor
-    where = "" if after == BEFORE_FIRST else f" WHERE {key} > {after}"
+    where = "" if after == BEFORE_FIRST else f" WHERE {table.behind(after)}"
     first = database.scalar(f"SELECT min({key}) FROM {name}{where}")
     if first is None:
         return Behind(0, None)
     oldest = None
     if table.timestamp is not None:
-        stamp = quoted(table.timestamp.name)
-        oldest = as_time(database.scalar(f"SELECT {stamp} FROM {name} WHERE {key} = {first} LIMIT 1"))
+        cell = cells.read_cell(database, table.timestamp, f"{name} WHERE {key} = {first}")
+        oldest = moment(cell, table.timestamp.time)
     return Behind(last - first + 1, oldest, began_again)
-
-
-def as_time(value: object) -> datetime | None:
-    """A time as sensors store it: ISO 8601 (UTC where it does not say), or a number since 1970."""
-    try:
-        if isinstance(value, str):
-            time = datetime.fromisoformat(value)
-            return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-        if isinstance(value, int | float):
-            unit = next((unit for least, unit in _MICROSECONDS_A_UNIT if abs(value) >= least), 1e6)
-            return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=value * unit)
-    except (ValueError, OverflowError):
-        pass
-    return None

@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from edge_delta.core.model import Column, Kind
 from edge_delta.source.database import quoted
+from edge_delta.source.kinds import is_uuid
+from edge_delta.source.values import LARGEST_WHOLE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import polars as pl
 
 _CHECKS_PER_STATEMENT = 200
+_PARTS_OF_A_UUID = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
 
 
 def portions(columns: tuple[Column, ...]) -> list[tuple[Column, ...]]:
@@ -22,31 +27,99 @@ def portions(columns: tuple[Column, ...]) -> list[tuple[Column, ...]]:
 def pinned(column: Column) -> str:
     """SQL for a cell in its column's type, or in another type where it does not fit."""
     name = quoted(column.name)
-    if column.kind is Kind.TEXT and column.affinity != "TEXT":
-        # A number in an untyped column: the shortest text that reads back as the same number.
-        short = f"CAST({name} AS TEXT)"
-        real = f"CASE WHEN CAST({short} AS REAL) = {name} THEN {short} ELSE printf('%!.17g', {name}) END"
-        return f"CASE typeof({name}) WHEN 'integer' THEN CAST({name} AS TEXT) WHEN 'real' THEN {real} ELSE {name} END"
+    if column.read_as is not None:
+        return _READ_AS[column.read_as](name)
+    if column.kind is Kind.TEXT:
+        if is_uuid(column):
+            return _uuid(name)
+        return name if column.affinity == "TEXT" else _text(name)
     if column.kind is Kind.REAL and column.affinity != "REAL":
-        exact = f"CASE WHEN CAST(CAST({name} AS REAL) AS INTEGER) = {name} THEN CAST({name} AS REAL) ELSE 'inexact' END"
-        return f"CASE typeof({name}) WHEN 'integer' THEN {exact} ELSE {name} END"
+        return f"CASE typeof({name}) WHEN 'integer' THEN {_exact(name)} ELSE {name} END"
+    if column.kind is Kind.BOOLEAN:
+        return _flag(name, ("t", "true"), ("f", "false"))
     return name
 
 
 def fits(column: Column) -> str:
     """SQL that is true where a cell is of its column's kind. Text is checked for UTF-8 elsewhere."""
-    name = quoted(column.name)
-    if column.kind is Kind.TEXT:
-        return f"typeof({name}) <> 'blob'"
+    cell = pinned(column)
+    if column.kind in (Kind.TEXT, Kind.TIMESTAMP):
+        return f"typeof({cell}) <> 'blob'"
     if column.kind is Kind.BOOLEAN:
-        return f"({name} IS NULL OR (typeof({name}) = 'integer' AND {name} IN (0, 1)))"
-    if column.kind is Kind.REAL:
-        return (
-            f"(typeof({name}) IN ('real', 'null') OR "
-            f"(typeof({name}) = 'integer' AND CAST(CAST({name} AS REAL) AS INTEGER) = {name}))"
-        )
-    storage = "integer" if column.kind is Kind.INTEGER else "blob"
-    return f"typeof({name}) IN ('{storage}', 'null')"
+        return f"(typeof({cell}) = 'null' OR (typeof({cell}) = 'integer' AND {cell} IN (0, 1)))"
+    return f"typeof({cell}) IN ('{_STORED[column.kind]}', 'null')"
+
+
+# -- cells as SQL. `edge_delta.source.values` does the same to single cells.
+
+
+def _text(name: str) -> str:
+    """Numbers as text: the shortest that reads back as the same number."""
+    short = f"CAST({name} AS TEXT)"
+    real = f"CASE WHEN CAST({short} AS REAL) = ({name}) COLLATE BINARY THEN {short} ELSE printf('%!.17g', {name}) END"
+    return f"CASE typeof({name}) WHEN 'integer' THEN {short} WHEN 'real' THEN {real} ELSE {name} END"
+
+
+def _uuid(name: str) -> str:
+    digits = f"lower(hex({name}))"
+    parts = " || '-' || ".join(f"substr({digits}, {start}, {size})" for start, size in _PARTS_OF_A_UUID)
+    return (
+        f"CASE WHEN typeof({name}) = 'blob' THEN CASE WHEN octet_length({name}) = 16 THEN {parts} ELSE {name} END "
+        f"ELSE {_text(name)} END"
+    )
+
+
+def _exact(name: str) -> str:
+    """An integer as a real number, a text if that would change it."""
+    return f"CASE WHEN CAST(CAST({name} AS REAL) AS INTEGER) = {name} THEN CAST({name} AS REAL) ELSE 'inexact' END"
+
+
+def _flag(name: str, true: tuple[str, ...], false: tuple[str, ...]) -> str:
+    words = {**dict.fromkeys(true, 1), **dict.fromkeys(false, 0)}
+    cases = " ".join(f"WHEN '{word}' THEN {value}" for word, value in words.items())
+    text = f"CASE lower(trim({name})) {cases} ELSE {name} END"
+    return f"CASE typeof({name}) WHEN 'text' THEN {text} ELSE {name} END"
+
+
+def _real(name: str) -> str:
+    plain = f"trim({name})"
+    number = f"json_valid({plain}) AND json_type({plain}) IN ('integer', 'real')"
+    text = f"CASE WHEN {number} THEN CAST({plain} AS REAL) ELSE {name} END"
+    return f"CASE typeof({name}) WHEN 'integer' THEN {_exact(name)} WHEN 'text' THEN {text} ELSE {name} END"
+
+
+def _integer(name: str) -> str:
+    plain = f"trim({name})"
+    text = f"CASE WHEN CAST(CAST({plain} AS INTEGER) AS TEXT) = {plain} THEN CAST({plain} AS INTEGER) ELSE {name} END"
+    within = f"{name} BETWEEN -{LARGEST_WHOLE!r} AND {LARGEST_WHOLE!r}"
+    same = f"{within} AND CAST(CAST({name} AS INTEGER) AS REAL) = {name}"
+    real = f"CASE WHEN {same} THEN CAST({name} AS INTEGER) ELSE {name} END"
+    return f"CASE typeof({name}) WHEN 'text' THEN {text} WHEN 'real' THEN {real} ELSE {name} END"
+
+
+def _boolean(name: str) -> str:
+    words = _flag(name, ("t", "true", "y", "yes", "on", "1"), ("f", "false", "n", "no", "off", "0"))
+    return f"CASE WHEN typeof({name}) = 'real' AND {name} IN (0, 1) THEN CAST({name} AS INTEGER) ELSE {words} END"
+
+
+def _json(name: str) -> str:
+    return f"CASE WHEN typeof({name}) <> 'blob' AND json_valid({name}) THEN {_text(name)} ELSE CAST({name} AS BLOB) END"
+
+
+def _blob(name: str) -> str:
+    return f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
+
+
+_READ_AS: Mapping[str, Callable[[str], str]] = {
+    "text": _text,
+    "integer": _integer,
+    "real": _real,
+    "boolean": _boolean,
+    "blob": _blob,
+    "timestamp": _text,
+    "json": _json,
+}
+_STORED = {Kind.INTEGER: "integer", Kind.REAL: "real", Kind.BLOB: "blob"}
 
 
 def not_utf8(frame: pl.DataFrame, columns: tuple[Column, ...], key: str) -> set[int]:
@@ -63,7 +136,7 @@ def not_utf8(frame: pl.DataFrame, columns: tuple[Column, ...], key: str) -> set[
 
     bad: set[int] = set()
     for column in columns:
-        if column.kind is not Kind.TEXT:
+        if column.kind not in (Kind.TEXT, Kind.TIMESTAMP):
             continue
         raw = frame[column.alias]
         try:
@@ -78,3 +151,26 @@ def _is_utf8(cell: Any) -> bool:
         return cell is None or bool(cell.decode() is not None)
     except UnicodeDecodeError:
         return False
+
+
+def times_read(frame: pl.DataFrame, columns: tuple[Column, ...], key: str) -> tuple[pl.DataFrame, set[int]]:
+    """The frame with the texts of times as times, and the keys of rows with a text that is none.
+
+    Args:
+        frame: the rows.
+        columns: the source's columns.
+        key: the name of the key.
+    """
+    named = [c for c in columns if c.kind is Kind.TIMESTAMP]
+    if not named:
+        return frame, set()
+    from edge_delta.core import times  # noqa: PLC0415 - it imports Polars
+
+    bad: set[int] = set()
+    for column in named:
+        texts = frame[column.alias]
+        if texts.dtype != times.UTC:
+            read = times.parse(texts, column.time)
+            bad.update(frame[key].filter(texts.is_not_null() & read.is_null()))
+            frame = frame.with_columns(read.alias(column.alias))
+    return frame, bad

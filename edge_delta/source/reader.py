@@ -1,23 +1,20 @@
-"""Batches out of SQLite, as fast as it visits its rows, with every cell accounted for.
-
-Each column's kind is pinned by its declaration. When a cell is of another one, the rows are read again with the misfits
-told apart by ``typeof()``, in the same transaction.
-"""
+"""Batches out of SQLite: which rows are next, that the source is still the same, and where a batch ends."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError, SourceReset, SourceUnavailable
-from edge_delta.core.model import BEFORE_FIRST, Batch, Column, Cursor, Kind, Layout, Rejection, Waiting
-from edge_delta.source import cells
-from edge_delta.source.columns import KINDS, TEXT_AS_BYTES
+from edge_delta.core.model import BEFORE_FIRST, Batch, Column, Cursor, Layout, Mark, Passed, Waiting
+from edge_delta.core.moments import moment
+from edge_delta.source import cells, lasts, rows
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import Extent, Extents
-from edge_delta.source.pinning import fits, not_utf8, pinned, portions
-from edge_delta.source.schema import find_table, milliseconds
+from edge_delta.source.options import Options
+from edge_delta.source.rows import ROWID
+from edge_delta.source.schema import find_table
+from edge_delta.source.shape import kinds_of_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,11 +23,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-ROWID = "_rowid"
-"""The name of the key in the frames."""
-_LARGEST = sys.float_info.max
-_SENSORS = 1_024
-"""How many are expected."""
+_PLAIN = Options()
 
 
 class SQLiteSource:
@@ -39,15 +32,35 @@ class SQLiteSource:
     Args:
         database: the opened file.
         table: the table's name, None for the only one.
-        timestamp: the timestamp column's name, None to detect it.
+        timestamp: the timestamp column's name, None to find it.
+        options: what else the settings say about reading it.
     """
 
-    def __init__(self, database: Database, table: str | None = None, timestamp: str | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        table: str | None = None,
+        timestamp: str | None = None,
+        options: Options = _PLAIN,
+    ) -> None:
         self._database = database
         self._timestamp_name = timestamp
+        self._options = options
         self._schema_version: int | None = None
         self._extents = Extents(database)
-        self._table = find_table(database, table, timestamp)
+        self._table = find_table(database, table, timestamp, options)
+        self._refuse_unknown_columns()
+
+    def _refuse_unknown_columns(self) -> None:
+        named = {"columns": self._options.kinds, "times": self._options.forms}
+        for key, names in named.items():
+            for name in names:
+                if self._table.column(name) is None:
+                    there = ", ".join(c.name for c in self._table.columns)
+                    raise ConfigurationError(
+                        f"{key} names {name!r}, which is no column of table {self._table.name!r}; it has: {there}",
+                        f"Check [{key}]",
+                    )
 
     def traced(self, told: Callable[[str], None]) -> None:
         """Let something hear of each statement before it runs."""
@@ -83,6 +96,11 @@ class SQLiteSource:
         """False where rows can only be read in the order of their time."""
         return self._table.key_is_rowid
 
+    @property
+    def timestamp_reason(self) -> str:
+        """Why the time column is that one, or why there is none."""
+        return self._table.timestamp_reason
+
     def changed(self) -> bool:
         """Whether another process wrote since the last call."""
         return self._database.changed()
@@ -109,11 +127,40 @@ class SQLiteSource:
             return self._waiting(cursor)
 
     def _waiting(self, cursor: Cursor) -> Waiting:
-        key, table = self._table.key, quoted(self._table.name)
-        where = "" if cursor.rowid == BEFORE_FIRST else f" WHERE {key} > {cursor.rowid}"
-        first = self._database.scalar(f"SELECT min({key}) FROM {table}{where}")
-        last = self._database.scalar(f"SELECT max({key}) FROM {table}{where}")
+        table = self._table
+        bounds = [table.behind(cursor.rowid)] if cursor.rowid != BEFORE_FIRST else []
+        end = table.end(None)
+        bounds += [f"{table.key} <= {end}"] if end is not None else []
+        source = quoted(table.name) + (f" WHERE {' AND '.join(bounds)}" if bounds else "")
+        first = self._database.scalar(f"SELECT min({table.key}) FROM {source}")
+        last = self._database.scalar(f"SELECT max({table.key}) FROM {source}") if first is not None else None
         return Waiting(first, last)
+
+    def passed(self, cursor: Cursor) -> Passed:
+        """What a table that is read in the order of time has besides the rows that wait; visits all rows."""
+        with self._looking():
+            if self._table.key_is_rowid or self._table.timestamp is None or cursor.rowid == BEFORE_FIRST:
+                return Passed(0, 0)
+            count = self._not_behind(cursor.rowid)
+            end, name = self._table.end(None), quoted(self._table.name)
+            ahead = self._database.scalar(f"SELECT count(*) FROM {name} WHERE {self._table.key} > {end}")
+        return Passed(max(0, count - cursor.marks.get(Mark.COUNTED, count)), int(ahead))
+
+    def _not_behind(self, key: int) -> int:
+        """How many rows are not behind a key; of a table in the order of time, whose keys are no ids."""
+        name = quoted(self._table.name)
+        every = self._database.scalar(f"SELECT count(*) FROM {name}")
+        return int(every - self._database.scalar(f"SELECT count(*) FROM {name} WHERE {self._table.behind(key)}"))
+
+    def span(self) -> tuple[datetime | None, datetime | None]:
+        """The times of the first and the last row, as they are understood; None where they are none."""
+        with self._looking():
+            stamp, table = self._table.timestamp, self._table
+            if stamp is None:
+                return None, None
+            rows_of = f"{quoted(table.name)} ORDER BY {table.key}"
+            ends = [cells.read_cell(self._database, stamp, f"{rows_of} {way}") for way in ("ASC", "DESC")]
+        return moment(ends[0], stamp.time), moment(ends[1], stamp.time)
 
     def between(self, after: int, upto: int) -> tuple[int | None, int | None, int]:
         """The first and the last key behind one and up to another, and how many rows have one of those."""
@@ -137,13 +184,9 @@ class SQLiteSource:
                 f"table {self._table.name!r} in {self._database.path} has no timestamp column",
                 "Name it with --timestamp-field, or use ids",
             )
-        wanted, key = round(time.timestamp() * 1000), self._table.key
-        with self._database.snapshot():
-            found = self._database.scalar(
-                f"SELECT min({key}) FROM {quoted(self._table.name)} "
-                f"WHERE {milliseconds(quoted(stamp.name))} >= {wanted} AND {key} <= {upto}"
-            )
-        return None if found is None else int(found)
+        wanted = round(time.timestamp() * 1_000_000)
+        with self._looking():
+            return lasts.first_since(self._database, self._table, stamp, wanted, upto=upto)
 
     def placed(self, cursor: Cursor, rowid: int) -> Cursor:
         """The cursor at a row, with that row's fingerprint if it is there."""
@@ -191,41 +234,9 @@ class SQLiteSource:
         *,
         upto: int,
     ) -> pl.DataFrame:
-        """Each sensor's last value in a row whose cells all fit. Visits all rows: for the start, not for each batch.
-
-        Args:
-            sensor: the column with the sensor's name, None for one sensor.
-            columns: by name in the result, the column and the limits within which a value counts.
-            upto: the last rowid that counts.
-
-        Returns:
-            ``sensor_id`` and the named columns, one row a sensor and column.
-        """
-        import polars as pl  # noqa: PLC0415
-
-        who = f"CAST({quoted(sensor.name)} AS TEXT)" if sensor is not None else "NULL"
-        frames = []
+        """Each sensor's last value in a row whose cells all fit, see `edge_delta.source.lasts`."""
         with self._looking():
-            whole = ["(" + " AND ".join(fits(c) for c in part) + ")" for part in portions(self.columns)]
-            for name, (column, low, high) in columns.items():
-                value = quoted(column.name)
-                bounds = [f"CAST({value} AS REAL) >= {low!r}"] if low is not None else []
-                bounds += [f"CAST({value} AS REAL) <= {high!r}"] if high is not None else []
-                bounds += [f"abs(CAST({value} AS REAL)) <= {_LARGEST!r}"] if column.kind is Kind.REAL else []
-                where = " AND ".join([f"{self._table.key} <= {upto}", f"{value} IS NOT NULL", *bounds, *whole])
-                # With max(), SQLite takes the other columns from the row that has the maximum.
-                last = (
-                    f"(SELECT {who} AS who, {pinned(column)} AS value, max({self._table.key}) "
-                    f"FROM {quoted(self.table)} WHERE {where} GROUP BY 1)"
-                )
-                typed = {"sensor_id": ("u", "who"), name: (KINDS[column.kind], "value")}
-                found = self._database.frame(typed, last, rows=_SENSORS)
-                if found is not None:  # a name that is no UTF-8 has nothing to be filled with
-                    frames.append(found)
-        if not frames:
-            return pl.DataFrame(schema={"sensor_id": pl.String, **dict.fromkeys(columns, pl.Float64)})
-        merged = pl.concat(frames, how="diagonal_relaxed")
-        return merged.group_by("sensor_id", maintain_order=True).agg(pl.col(n).drop_nulls().last() for n in columns)
+            return lasts.values(self._database, self._table, sensor, columns, upto=upto)
 
     def read_after(
         self,
@@ -265,7 +276,7 @@ class SQLiteSource:
 
     def twin(self) -> SQLiteSource:
         """The same table, over a connection of its own."""
-        return SQLiteSource(Database(self._database.path), self._table.name, self._timestamp_name)
+        return SQLiteSource(Database(self._database.path), self._table.name, self._timestamp_name, self._options)
 
     def extent_after(self, after: int, *, limit: int, upto: int | None) -> Extent | None:
         """The rows of the batch behind a key, without reading them; None if there are none."""
@@ -292,11 +303,13 @@ class SQLiteSource:
         return self._database.opened_as == other._database.opened_as
 
     def _read_extent(self, extent: Extent, cursor: Cursor) -> Batch | None:
-        frame, rejected = self._read(extent)
+        self._table, frame, rejected = rows.read(self._database, self._table, extent)
         ids = [*frame[ROWID].head(1), *frame[ROWID].tail(1), *(r.rowid for r in rejected)]
         if not ids:
             return None
         fingerprint = self._fingerprint(max(ids)) if self._table.key_is_rowid else None
+        if not self._table.key_is_rowid:
+            cursor = cursor.marked(**{Mark.COUNTED: self._not_behind(max(ids))})
         batch = Batch(frame, rejected, cursor.moved_to(max(ids), fingerprint), min(ids), self.layout)
         self._extents.learn(batch)
         return batch
@@ -309,62 +322,16 @@ class SQLiteSource:
         """
         with self._looking():
             ids = ", ".join(map(str, rowids))
-            rows = f"{quoted(self._table.name)} WHERE {self._table.key} IN ({ids}) ORDER BY {self._table.key}"
-            return self._read_extent(Extent(rows, max(rowids), len(rowids)), Cursor())
+            source = f"{quoted(self._table.name)} WHERE {self._table.key} IN ({ids}) ORDER BY {self._table.key}"
+            return self._read_extent(Extent(source, max(rowids), len(rowids)), Cursor())
 
     def _notice_schema_change(self) -> None:
         version = self._database.scalar("PRAGMA schema_version")
         if version != self._schema_version:
-            self._table = find_table(self._database, self._table.name, self._timestamp_name)
+            if self._table.name not in kinds_of_tables(self._database):
+                raise SourceUnavailable(
+                    f"table {self._table.name!r} is not in {self._database.path} now",
+                    "Nothing to do if the application makes it again; otherwise check --table",
+                )
+            self._table = find_table(self._database, self._table.name, self._timestamp_name, self._options)
         self._schema_version = version
-
-    # -- the fast way, and the careful one
-
-    def _read(self, extent: Extent) -> tuple[pl.DataFrame, tuple[Rejection, ...]]:
-        frame = self._select(extent, {c: (KINDS[c.kind], pinned(c)) for c in self.columns})
-        if frame is not None:
-            return frame, ()
-        whole = {
-            c: (
-                TEXT_AS_BYTES if c.kind is Kind.TEXT else KINDS[c.kind],
-                f"CASE WHEN {fits(c)} THEN {pinned(c)} END",
-            )
-            for c in self.columns
-        }
-        frame = self._select(extent, whole)
-        if frame is None:
-            raise SourceUnavailable(f"{self._database.path}: table {self.table!r} cannot be read as it is declared")
-        bad = self._misfits(extent) | not_utf8(frame, self.columns, ROWID)
-        return self._without(frame, bad), self._rejections(sorted(bad))
-
-    def _select(self, extent: Extent, asked: Mapping[Column, tuple[str, str]]) -> pl.DataFrame | None:
-        """The rows in their order, None if a cell is not of its column's kind."""
-        own = self._table.id_column  # the key under another name comes once
-        columns = {ROWID: (KINDS[Kind.INTEGER], self._table.key)}
-        columns |= {column.alias: cell for column, cell in asked.items() if column != own}
-        frame = self._database.frame(columns, extent.source, rows=extent.rows)
-        if frame is None:
-            return None
-        if not frame[ROWID].is_sorted():
-            frame = frame.sort(ROWID, maintain_order=True)
-        return frame if own is None else frame.with_columns(frame[ROWID].alias(own.alias))
-
-    def _without(self, frame: pl.DataFrame, bad: set[int]) -> pl.DataFrame:
-        """The other rows, and texts as such again."""
-        import polars as pl  # noqa: PLC0415
-
-        texts = [pl.col(c.alias).cast(pl.String) for c in self.columns if c.kind is Kind.TEXT]
-        return frame.filter(~pl.col(ROWID).is_in(list(bad))).with_columns(texts)
-
-    def _misfits(self, extent: Extent) -> set[int]:
-        """The keys of the batch's rows that have a cell which does not fit."""
-        bad: set[int] = set()
-        for part in portions(self.columns):
-            all_fit = " AND ".join(fits(c) for c in part)
-            inner = f"SELECT {self._table.key} AS k, ({all_fit}) AS ok FROM {extent.source}"
-            bad.update(k for (k,) in self._database.rows(f"SELECT k FROM ({inner}) WHERE NOT ok"))
-        return bad
-
-    def _rejections(self, rowids: list[int]) -> tuple[Rejection, ...]:
-        rows = cells.read_rows(self._database, self._table, rowids)
-        return tuple(cells.rejection(self._table, rowid, row) for rowid, row in rows)

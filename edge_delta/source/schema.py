@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError
-from edge_delta.core.model import Column, Kind
-from edge_delta.source import stamps
+from edge_delta.core.model import Column
+from edge_delta.source import kinds, stamps, timekeys
 from edge_delta.source.database import Database, quoted
+from edge_delta.source.options import Options
 from edge_delta.source.shape import Described, Shape, kinds_of_tables, shape_of
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PLAIN = Options()
 _OURS = frozenset({"_rowid", "_suspect", "_rule"})  # what the frames hold beside the source's columns
 _REFUSED_BY_SPARK = re.compile(r"[ ,;{}()\n\t=]")
 _PATTERN = re.compile(r"^\*$|^\^(?=.*\$$)")  # what Polars takes for all columns, or for a pattern of their names
@@ -43,26 +49,42 @@ class Table:
     timestamp: Column | None
     timestamp_reason: str = ""
 
+    def behind(self, after: int) -> str:
+        """SQL that is true for the rows behind a key."""
+        if self.key_is_rowid or self.timestamp is None:
+            return f"{self.key} > {after}"
+        return f"{timekeys.behind(self.timestamp, after)} AND {self.key} > {after}"
+
+    def end(self, upto: int | None) -> int | None:
+        """The last key to read, up to another one: of a table in the order of time only what is settled."""
+        if self.key_is_rowid or self.timestamp is None:
+            return upto
+        settled = timekeys.settled(self.timestamp)
+        return settled if upto is None else min(upto, settled)
+
     def column(self, name: str) -> Column | None:
         """A column by its SQLite name, in any case."""
         return next((c for c in self.columns if c.name.lower() == name.lower()), None)
 
 
-def find_table(database: Database, name: str | None = None, timestamp: str | None = None) -> Table:
+def find_table(
+    database: Database, name: str | None = None, timestamp: str | None = None, options: Options = _PLAIN
+) -> Table:
     """The table to read, its columns and its timestamp column.
 
     Args:
         database: the source.
         name: the table or view; None takes the only table there is.
         timestamp: the timestamp column; None finds it, see `edge_delta.source.stamps`.
+        options: what else the settings say.
 
     Raises:
         ConfigurationError: if the table or column does not exist, or several could be meant.
     """
-    kinds = kinds_of_tables(database)
-    name = _chosen_table(database, name, kinds)
-    shape = shape_of(database, name, kinds[name])
-    columns = _columns(shape.columns)
+    there = kinds_of_tables(database)
+    name = _chosen_table(database, name, there)
+    shape = shape_of(database, name, there[name])
+    columns = _by_cells(database, shape, _columns(shape.columns, options))
     stamp, reason = stamps.chosen(database.path, name, columns, timestamp)
     key, key_is_rowid, id_column = _key(database, shape, {c.name: c for c in columns}, stamp)
     return Table(
@@ -78,13 +100,13 @@ def find_table(database: Database, name: str | None = None, timestamp: str | Non
     )
 
 
-def _chosen_table(database: Database, name: str | None, kinds: dict[str, str]) -> str:
-    tables = [n for n, kind in kinds.items() if kind == "table"]
+def _chosen_table(database: Database, name: str | None, listed: dict[str, str]) -> str:
+    tables = [n for n, kind in listed.items() if kind == "table"]
     if name is not None:
-        match = sorted((n for n in kinds if n.lower() == name.lower()), key=lambda n: n != name)
+        match = sorted((n for n in listed if n.lower() == name.lower()), key=lambda n: n != name)
         if match:
             return match[0]
-        there = ", ".join(n for n, kind in kinds.items() if kind != "shadow") or "none"
+        there = ", ".join(n for n, kind in listed.items() if kind != "shadow") or "none"
         raise ConfigurationError(f"{database.path} has no table {name!r}; its tables are: {there}", "Check --table")
     if len(tables) == 1:
         return tables[0]
@@ -110,23 +132,28 @@ def _key(
             "to read it in order of",
             "Name the column that holds the time with --timestamp-field",
         )
-    return milliseconds(quoted(timestamp.name)), False, None
+    refusal = timekeys.refusal(timestamp)
+    if refusal is not None:
+        raise ConfigurationError(
+            f"{shape.name!r} in {database.path} has no rowid, and {refusal}", "Name another column"
+        )
+    return timekeys.milliseconds(timestamp), False, None
 
 
-def milliseconds(column: str) -> str:
-    """SQL for a time of any of the usual forms as milliseconds since 1970; no time at all sorts first."""
-    julian = f"CAST(round((julianday({column}) - 2440587.5) * 86400000.0) AS INTEGER)"
-    size = f"abs(CAST({column} AS REAL))"  # of the smallest integer, abs() is an error
-    number = (
-        f"CASE WHEN {column} BETWEEN 2000000 AND 3000000 THEN {julian} "
-        f"WHEN {size} < 100000000000 THEN CAST({column} * 1000 AS INTEGER) "
-        f"WHEN {size} < 100000000000000 THEN CAST({column} AS INTEGER) "
-        f"ELSE CAST({column} / 1000 AS INTEGER) END"
-    )
-    return f"coalesce(CASE typeof({column}) WHEN 'text' THEN {julian} ELSE {number} END, 0)"
+def _by_cells(database: Database, shape: Shape, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The columns, the ambiguous ones as their cells are."""
+    ambiguous = [c for c in columns if kinds.is_open(c) and c.name != shape.alias]
+    if not ambiguous:
+        return columns
+    return decided(columns, kinds.seen(database, ambiguous, kinds.ends_of(shape.name, shape.rowid)))
 
 
-def _columns(described: tuple[Described, ...]) -> tuple[Column, ...]:
+def decided(columns: tuple[Column, ...], cells: Mapping[str, Mapping[str, int]]) -> tuple[Column, ...]:
+    """The columns, those whose cells were looked at as these are."""
+    return tuple(replace(c, kind=kinds.by_evidence(c, cells[c.name])) if c.name in cells else c for c in columns)
+
+
+def _columns(described: tuple[Described, ...], options: Options) -> tuple[Column, ...]:
     taken = set(_OURS)
     columns = []
     for one in described:
@@ -136,37 +163,7 @@ def _columns(described: tuple[Described, ...]) -> tuple[Column, ...]:
         while alias.lower() in taken:
             alias, number = f"{base}_{number}", number + 1
         taken.add(alias.lower())
-        affinity = affinity_of(declared)
-        columns.append(Column(name, alias, declared, kind_of(declared, affinity), affinity))
+        affinity, read_as = kinds.affinity_of(declared), options.kind_of(name)
+        kind = kinds.READ_AS[read_as] if read_as is not None else kinds.kind_of(declared, affinity)
+        columns.append(Column(name, alias, declared, kind, affinity, read_as, options.form_of(name)))
     return tuple(columns)
-
-
-def affinity_of(declared: str) -> str:
-    """SQLite's type affinity for a declared type (https://sqlite.org/datatype3.html, 3.1)."""
-    upper = declared.upper()
-    if "INT" in upper:
-        return "INTEGER"
-    if any(word in upper for word in ("CHAR", "CLOB", "TEXT")):
-        return "TEXT"
-    if "BLOB" in upper or not upper:
-        return "BLOB"
-    if any(word in upper for word in ("REAL", "FLOA", "DOUB")):
-        return "REAL"
-    return "NUMERIC"
-
-
-def kind_of(declared: str, affinity: str) -> Kind:
-    """What a column's cells must be. Where the declaration leaves it open, text: it can hold any of the others."""
-    upper = declared.upper()
-    if affinity == "INTEGER":
-        return Kind.INTEGER
-    if affinity == "REAL":
-        return Kind.REAL
-    if affinity == "BLOB":
-        return Kind.BLOB if upper else Kind.TEXT
-    if affinity == "NUMERIC":
-        if "BOOL" in upper:
-            return Kind.BOOLEAN
-        if any(word in upper for word in ("NUM", "DEC", "MONEY")):
-            return Kind.REAL
-    return Kind.TEXT

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.events import Event, Log
+from edge_delta.core.model import Cursor
 from edge_delta.core.retry import Outage, Persistence
 from edge_delta.delivery.engine import Engine
 from edge_delta.device.observers import observed
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from edge_delta.device.observers import Observers
     from edge_delta.settings.sections import Settings
+    from edge_delta.source import SQLiteSource
 
 _SHOWN = 500
 """Characters of a statement that the log shows."""
@@ -71,10 +73,28 @@ def _session(
     source = open_source(settings)
     if log.verbose:
         source.traced(lambda sql: log.debug(Event.STATEMENT, sql=sql[:_SHOWN]))
-    if not source.keyed_by_rowid:
-        log.warning(Event.NO_ROWID, table=source.table, order_by=source.timestamp.name if source.timestamp else None)
+    _say_how_it_is_read(source, log)
     node_id = node_id_of(settings, state, source.table, new_node=bool(flags.get("new_node")))
     return Session(source, node_id, log, wait)
+
+
+def _say_how_it_is_read(source: SQLiteSource, log: Log) -> None:
+    """Which column holds the time, and what its first and last time mean: a wrong guess is seen at once."""
+    stamp = source.timestamp
+    if not source.keyed_by_rowid:
+        ahead = source.passed(Cursor(rowid=0)).ahead
+        log.warning(Event.NO_ROWID, table=source.table, order_by=stamp.name if stamp else None, ahead=ahead)
+    first, last = source.span()
+    log.info(
+        Event.TIME_COLUMN,
+        table=source.table,
+        column=stamp.name if stamp else None,
+        reason=source.timestamp_reason,
+        format=stamp.time.format if stamp else None,
+        zone=stamp.time.zone if stamp else None,
+        first=first.isoformat() if first else None,
+        last=last.isoformat() if last else None,
+    )
 
 
 def build(

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from edge_delta import modes
 from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.moments import TimeForm
 from edge_delta.delivery.lane import Lane
 from edge_delta.delivery.prefetch import ReadAhead
 from edge_delta.delivery.route import Device, Route, Tables
 from edge_delta.modes.traits import TRAITS
 from edge_delta.source import Database, SQLiteSource
+from edge_delta.source.options import Options
 from edge_delta.topology.tables import DeviceTables, now
 
 if TYPE_CHECKING:
@@ -54,7 +56,15 @@ class Session:
 
 def open_source(settings: Settings) -> SQLiteSource:
     """The source of these settings."""
-    return SQLiteSource(Database(settings.sqlite), settings.sqlite_table_name, settings.timestamp_col)
+    database = Database(settings.sqlite)
+    return SQLiteSource(database, settings.sqlite_table_name, settings.timestamp_col, reading(settings))
+
+
+def reading(settings: Settings) -> Options:
+    """How the settings say that a table is read."""
+    form = TimeForm(settings.timestamp_format, settings.source_time_zone)
+    forms = {name: TimeForm(own.format or form.format, own.zone or form.zone) for name, own in settings.times.items()}
+    return Options(form, forms, settings.columns, settings.max_row_bytes)
 
 
 def node_id_of(settings: Settings, state: StateDirectory, source_table: str, *, new_node: bool = False) -> str:

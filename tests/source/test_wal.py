@@ -209,3 +209,96 @@ def test_a_file_opened_as_unchanging_that_is_written_while_it_is_read_is_read_ag
                 read_beside_a_writer()
             with database.snapshot():
                 assert database.scalar("SELECT count(*) FROM readings") == 150
+
+
+# -- other names of the file
+
+
+def test_rows_in_the_log_are_read_through_a_symbolic_link(sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.add(50)
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "data.db"
+    link.symlink_to(sensor.path)
+    running = command(link, folder, node_id="n1").start()
+    for start in (50, 100, 150):
+        running.wait_until(lambda at=start: folder.exists("_1_schematized") and folder.read().height == at, what="rows")
+        sensor.add(50, start=start)
+    running.wait_until(lambda: folder.read().height == 200, what="the last rows")
+    assert running.terminate() == 0
+
+
+def test_a_symbolic_link_that_leads_elsewhere_is_another_file(sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.add(50)
+    link = tmp_path / "data.db"
+    link.symlink_to(sensor.path)
+    edge = command(link, folder, node_id="n1")
+    edge.once().succeeded()
+    sensor.open(sensor.path.with_name("second.db"))
+    sensor.create()
+    sensor.add(30, start=500)
+    link.unlink()
+    link.symlink_to(sensor.path)
+    edge.once().succeeded()
+    assert folder.read().height == 80
+
+
+def test_a_hard_link_beside_the_name_that_is_written_is_refused_with_that_name(sensor, folder, command):
+    sensor.create()
+    sensor.add(50)
+    link = sensor.path.with_name("other.db")
+    link.hardlink_to(sensor.path)
+    done = command(link, folder, node_id="n1").once()
+    assert done.code == 2
+    assert "hard links" in done.error
+    assert f"Set --sqlite to {sensor.path}" in done.error
+    assert not folder.exists("_1_schematized")
+
+
+def test_a_hard_link_elsewhere_is_not_read_while_its_log_is_not_seen(sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.add(50)
+    link = tmp_path / "other.db"
+    link.hardlink_to(sensor.path)
+    done = command(link, folder, node_id="n1", retry_for=0).once()
+    assert done.code == 1
+    assert "would stay invisible" in done.error
+    command(sensor.path, folder, node_id="n1").once().succeeded()
+    assert ids(folder) == list(range(1, 51))
+
+
+# -- what cannot be read without writing
+
+
+@needs_mounts
+def test_a_hot_journal_on_a_read_only_mount_is_said_with_what_to_do(sensor, folder, command, tmp_path):
+    sensor.open(sensor.path.with_name("plain.db"), wal=False)
+    sensor.create()
+    sensor.run("PRAGMA cache_size = 1")
+    sensor.add(500)
+    sensor.run("BEGIN")
+    sensor.run("UPDATE readings SET sensor_id = hex(randomblob(200))")
+    sensor.kill()
+    assert sensor.path.with_name("plain.db-journal").stat().st_size
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    edge = command(mounted / "plain.db", folder, node_id="n1", retry_for=0)
+    done = run_in_mount(f"mount --bind {sensor.path.parent} {mounted}; mount -o remount,ro,bind {mounted}", edge)
+    assert done.returncode == 1
+    assert "plain.db-journal has to be rolled back" in done.stderr
+    assert "Start the application" in done.stderr
+
+
+@needs_mounts
+def test_a_log_without_its_index_on_a_read_only_mount_is_said_with_what_to_do(sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.add(50)
+    sensor.kill()
+    sensor.path.with_name("sensor.db-shm").unlink()
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    edge = command(mounted / "sensor.db", folder, node_id="n1", retry_for=0)
+    done = run_in_mount(f"mount --bind {sensor.path.parent} {mounted}; mount -o remount,ro,bind {mounted}", edge)
+    assert done.returncode == 1
+    assert "there is sensor.db-wal without sensor.db-shm" in done.stderr

@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 from hypothesis import Phase, given, settings
 
 from edge_delta.core.cells import RawText, from_json
-from edge_delta.source.schema import affinity_of, kind_of
+from edge_delta.source.kinds import affinity_of, kind_of
 from tests.source.test_reader import DECLARED, ascii_lower, cells, names, numbers, quick, quoted, same
 from tests.support import modes
 from tests.support.tables import Place

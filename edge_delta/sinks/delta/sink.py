@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from edge_delta.sinks.delta.durable import Disk
 
 _COMMITS_PER_CHECKPOINT = 20
-COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS)
+COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS, Mark.COUNTED)
 """The marks that any mode's table may have."""
 
 _COMMITS_PER_HANDLE = 100

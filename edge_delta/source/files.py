@@ -1,0 +1,78 @@
+"""What the file system says about a database: mounts, other names of the file, and the files that lie beside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def is_mount_point(path: Path) -> bool:
+    """Whether this very file is a mount of its own, as the kernel lists them in /proc/self/mountinfo."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    wanted = str(path.resolve())
+    return any(_unescaped(line.split(" ")[4]) == wanted for line in lines)
+
+
+def _unescaped(mount: str) -> str:
+    """Mount points with their octal escapes undone (proc(5): space, tab, newline and backslash)."""
+    return mount.encode("latin-1", "backslashreplace").decode("unicode_escape") if "\\" in mount else mount
+
+
+def other_name(path: Path, stat: os.stat_result) -> EdgeDeltaError:
+    """Why a WAL database with several names and no -wal file beside this one is not read.
+
+    SQLite finds the log by the name under which a file was opened. Who writes through another name has it there, and
+    neither its rows nor its checkpoints would be seen here (https://sqlite.org/howtocorrupt.html, 2.5).
+    """
+    fact = f"{path} is in WAL mode and has {stat.st_nlink} names (hard links), but no -wal file beside this one"
+    for sibling in path.resolve().parent.iterdir():
+        if sibling.name.endswith("-wal"):
+            owner = sibling.with_name(sibling.name.removesuffix("-wal"))
+            if owner.exists() and os.path.samestat(owner.stat(), stat):
+                return ConfigurationError(f"{fact}: it is written as {owner}", f"Set --sqlite to {owner}")
+    return SourceUnavailable(
+        f"{fact}: rows that are written through another name would stay invisible",
+        "Set --sqlite to the name that the application uses; if this is it, it is read once the application opens it",
+    )
+
+
+def cannot_be_read(path: Path, beside: Callable[[str], Path], message: str) -> SourceUnavailable:
+    """SQLite's refusal to read, with what the files beside the database say about it.
+
+    Args:
+        path: the database.
+        beside: the file beside it with a suffix.
+        message: SQLite's own words.
+    """
+    folder = beside("").parent
+    read_only = not os.access(folder, os.W_OK) or "readonly" in message
+    journal, log = beside("-journal"), beside("-wal")
+    if read_only and _size(journal):
+        return SourceUnavailable(
+            f"{path} cannot be read: its application stopped in the middle of a change, and {journal.name} has to be "
+            f"rolled back first, which cannot be done where {folder} is read-only",
+            "Start the application, or open the database once with sqlite3 as a user who may write",
+        )
+    if log.exists() and not beside("-shm").exists():
+        return SourceUnavailable(
+            f"{path} cannot be read: there is {log.name} without {beside('-shm').name}, and that cannot be made where "
+            f"{folder} is read-only",
+            f"Start the application, or let edge-delta write in {folder}; do not copy or delete {log.name} by itself",
+        )
+    return SourceUnavailable(f"{path} cannot be read: {message}")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

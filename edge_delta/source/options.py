@@ -1,0 +1,45 @@
+"""What the settings say about reading one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from edge_delta.core.moments import TimeForm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+MAX_ROW_BYTES = 8 * 2**20
+"""A process with 256 MiB holds a row of that size, which takes some twelve times as much until it is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a table is read, besides which one.
+
+    Attributes:
+        form: how times are written.
+        forms: how those of single columns are, by the column's name.
+        kinds: what single columns hold (`edge_delta.source.kinds.READ_AS`), by the column's name.
+        max_row_bytes: the most bytes of a row that is delivered; a larger one is rejected unread.
+    """
+
+    form: TimeForm = field(default_factory=TimeForm)
+    forms: Mapping[str, TimeForm] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    max_row_bytes: int = MAX_ROW_BYTES
+
+    def form_of(self, column: str) -> TimeForm:
+        """How a column's times are written; names count in any case."""
+        return _of(self.forms, column) or self.form
+
+    def kind_of(self, column: str) -> str | None:
+        """What a column holds by the settings, None if they do not say."""
+        return _of(self.kinds, column)
+
+
+def _of(named: Mapping[str, T], column: str) -> T | None:
+    return next((value for name, value in named.items() if name.lower() == column.lower()), None)

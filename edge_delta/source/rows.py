@@ -1,0 +1,116 @@
+"""The rows of an extent as a frame, as fast as SQLite visits them, with every cell accounted for.
+
+Each column's kind is pinned by its declaration. When a cell is of another one, the rows are read again with the misfits
+told apart by ``typeof()``, in the same transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edge_delta.core.errors import SourceUnavailable
+from edge_delta.core.model import Column, Kind, Rejection
+from edge_delta.source import cells
+from edge_delta.source.columns import KINDS, TEXT_AS_BYTES
+from edge_delta.source.kinds import is_open, seen
+from edge_delta.source.pinning import fits, not_utf8, pinned, portions, times_read
+from edge_delta.source.schema import decided
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
+    from edge_delta.source.database import Database
+    from edge_delta.source.extents import Extent
+    from edge_delta.source.schema import Table
+
+ROWID = "_rowid"
+"""The name of the key in the frames; `edge_delta.core.plan` has it too, but imports Polars."""
+
+
+def read(database: Database, table: Table, extent: Extent) -> tuple[Table, pl.DataFrame, tuple[Rejection, ...]]:
+    """All rows of an extent, in the transaction that is open.
+
+    Returns:
+        The table with its columns as their cells are, the rows that fit, and the others.
+
+    Raises:
+        SourceUnavailable: if it cannot be read now.
+    """
+    frame = _fast(database, table, extent)
+    if frame is None:
+        learned = _learned(database, table, extent)
+        if learned != table:
+            table, frame = learned, _fast(database, learned, extent)
+    if frame is not None:
+        return table, frame, ()
+    whole = {
+        c: (
+            TEXT_AS_BYTES if c.kind in (Kind.TEXT, Kind.TIMESTAMP) else KINDS[c.kind],
+            f"CASE WHEN {fits(c)} THEN {pinned(c)} END",
+        )
+        for c in table.columns
+    }
+    frame = _select(database, table, extent, whole)
+    if frame is None:
+        raise SourceUnavailable(f"{database.path}: table {table.name!r} cannot be read as it is declared")
+    bad = _misfits(database, table, extent) | not_utf8(frame, table.columns, ROWID)
+    frame, timeless = times_read(_without(table, frame, bad), table.columns, ROWID)
+    found = cells.read_rows(database, table, sorted(bad | timeless))
+    rejected = tuple(cells.rejection(table, rowid, row) for rowid, row in found)
+    return table, _without(table, frame, timeless), rejected
+
+
+def _fast(database: Database, table: Table, extent: Extent) -> pl.DataFrame | None:
+    """The rows of an extent, None if not every cell of theirs fits."""
+    frame = _select(database, table, extent, {c: (KINDS[c.kind], pinned(c)) for c in table.columns})
+    if frame is None:
+        return None
+    frame, timeless = times_read(frame, table.columns, ROWID)
+    return None if timeless else frame
+
+
+def _learned(database: Database, table: Table, extent: Extent) -> Table:
+    """The table, with ambiguous columns as the cells of this extent are."""
+    ambiguous = [c for c in table.columns if is_open(c) and c != table.id_column]
+    if not ambiguous:
+        return table
+    columns = decided(table.columns, seen(database, ambiguous, [extent.source]))
+    stamp = table.timestamp and next(c for c in columns if c.name == table.timestamp.name)
+    return replace(table, columns=columns, timestamp=stamp)
+
+
+def _select(
+    database: Database, table: Table, extent: Extent, asked: Mapping[Column, tuple[str, str]]
+) -> pl.DataFrame | None:
+    """The rows in their order, None if a cell is not of its column's kind."""
+    own = table.id_column  # the key under another name comes once
+    columns = {ROWID: (KINDS[Kind.INTEGER], table.key)}
+    columns |= {column.alias: cell for column, cell in asked.items() if column != own}
+    frame = database.frame(columns, extent.source, rows=extent.rows)
+    if frame is None:
+        return None
+    if not frame[ROWID].is_sorted():
+        frame = frame.sort(ROWID, maintain_order=True)
+    return frame if own is None else frame.with_columns(frame[ROWID].alias(own.alias))
+
+
+def _without(table: Table, frame: pl.DataFrame, bad: set[int]) -> pl.DataFrame:
+    """The other rows, and texts as such again."""
+    import polars as pl  # noqa: PLC0415
+
+    raw = [c.alias for c in table.columns if c.kind in (Kind.TEXT, Kind.TIMESTAMP)]
+    texts = [pl.col(name).cast(pl.String) for name in raw if frame.schema[name] == pl.Binary]
+    return frame.filter(~pl.col(ROWID).is_in(list(bad))).with_columns(texts)
+
+
+def _misfits(database: Database, table: Table, extent: Extent) -> set[int]:
+    """The keys of the batch's rows that have a cell which does not fit."""
+    bad: set[int] = set()
+    for part in portions(table.columns):
+        all_fit = " AND ".join(fits(c) for c in part)
+        inner = f"SELECT {table.key} AS k, ({all_fit}) AS ok FROM {extent.source}"
+        bad.update(k for (k,) in database.rows(f"SELECT k FROM ({inner}) WHERE NOT ok"))
+    return bad
