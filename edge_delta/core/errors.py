@@ -9,7 +9,8 @@
     │   ├── StorageUnavailable             the object store or disk does not answer or refuses
     │   │   └── NoSpace                    it is full
     │   └── CommitConflict                 another commit came first, or ours was stored unheard
-    │       └── TableCrowded               other writers came first at every try
+    │       ├── TableCrowded               other writers came first at every try
+    │       └── CompactorAtWork            another process looks after the table
     └── DecisionNeeded            exit 3   a person has to decide
         ├── SourceReset                    the source is not the one that the cursor belongs to
         ├── SchemaMismatch                 rows cannot be made to fit the table
@@ -92,6 +93,10 @@ class CommitConflict(TransientError):
 
 class TableCrowded(CommitConflict):
     """Other writers of the table committed first at every attempt."""
+
+
+class CompactorAtWork(CommitConflict):
+    """Another process holds the lease of the table's upkeep."""
 
 
 class DecisionNeeded(EdgeDeltaError):

@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 
 from edge_delta.core import events as telemetry
-from edge_delta.core.errors import EdgeDeltaError
+from edge_delta.core.errors import CompactorAtWork, EdgeDeltaError
 from edge_delta.sinks.delta.upkeep import Keeper, Plan
 
 
@@ -22,7 +22,9 @@ def main() -> None:
     for line in sys.stdin:
         time.sleep(max(0.0, float(line) - time.time()))
         try:
-            outcome = "ran" if keeper.run() is not None else "held"
+            outcome = "ran" if keeper.run() is not None else "no table"
+        except CompactorAtWork:
+            outcome = "held"
         except EdgeDeltaError as error:
             outcome = type(error).__name__
         print(outcome, flush=True)  # noqa: T201

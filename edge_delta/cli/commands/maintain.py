@@ -33,7 +33,7 @@ def main(options: argparse.Namespace) -> int:
         print(json.dumps({table: asdict(report) if report else None for table, report in reports.items()}))
     for table, report in reports.items() if not options.json else ():
         if report is None:
-            print(f"{table}: not there, or another compactor is at work")
+            print(f"{table}: not there")
         else:
             print(f"{table}: {report.files_before} files, now {report.files_after}; {report.files_vacuumed} removed")
     return 0

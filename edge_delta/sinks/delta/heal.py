@@ -15,6 +15,7 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -23,7 +24,7 @@ from edge_delta.sinks.delta.durable import sync_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
+    from datetime import timedelta
 
 TORN = "_torn"
 _COMMIT = re.compile(r"(\d{20})\.json")
@@ -229,6 +230,19 @@ def _temporary(folder: Path, names: Iterable[str]) -> list[str]:
     for path in old:
         path.unlink(missing_ok=True)
     return [f"{len(old)} temporary files were left in the log"] if old else []
+
+
+def temporary_files(root: Path, age: timedelta) -> list[Path]:
+    """What of a table in a folder was never renamed, or was set aside by `heal`, and is older than an age.
+
+    delta-rs's own listing leaves files called ``…#1`` out.
+    """
+    return [
+        path
+        for folder, _, names in os.walk(root)
+        for name in names
+        if (is_temporary(name) or Path(folder).name == TORN) and _age(path := Path(folder) / name) > age.total_seconds()
+    ]
 
 
 def is_temporary(name: str) -> bool:

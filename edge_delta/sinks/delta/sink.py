@@ -38,7 +38,7 @@ from edge_delta.sinks import address as storage
 from edge_delta.sinks import conditional
 from edge_delta.sinks.delta import sql
 from edge_delta.sinks.delta.features import refuse_what_cannot_be_written
-from edge_delta.sinks.delta.parquet import writer_properties
+from edge_delta.sinks.delta.parquet import plain_arrow, writer_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -223,21 +223,28 @@ class DeltaSink:
         )
 
     def _transactions(self, cursor: Cursor) -> list[Transaction]:
-        own = f"{self._app}/{cursor.generation}"
-        found = [Transaction(own, cursor.rowid)]
+        """The cursor as ``txn`` actions that are not yet there.
+
+        They have the time, by which Spark drops old ones from checkpoints where a table has
+        ``delta.setTransactionRetentionDuration``. So those that seldom change are written again with each new handle.
+        """
+        own, stands = f"{self._app}/{cursor.generation}", self._cursor
+        same = stands is not None and stands.generation == cursor.generation
+        before = stands.marks if stands is not None and same else {}
+        said = before if self._commits else {}
+        versions = {own: cursor.rowid}
         if cursor.fingerprint is not None:
-            found.append(Transaction(f"{own}/row", cursor.fingerprint))
-        if self._cursor is None or self._cursor.generation != cursor.generation:
-            found.append(Transaction(f"{self._app}/generation", cursor.generation))
-            if self._cursor is not None:  # so that a rival who still writes the old generation is refused
-                found.append(Transaction(f"{self._app}/{self._cursor.generation}", self._cursor.rowid))
-        same = self._cursor is not None and self._cursor.generation == cursor.generation
-        before = self._cursor.marks if self._cursor is not None and same else {}
-        found += [Transaction(f"{own}/{name}", n) for name, n in cursor.marks.items() if before.get(name) != n]
-        if not same or cursor.marks.keys() - before.keys():
-            there = {*before, *cursor.marks}
-            found.append(Transaction(f"{own}/marks", sum(_bit(Mark(name)) for name in there)))
-        return found
+            versions[f"{own}/row"] = cursor.fingerprint
+        if not same or not self._commits:
+            versions[f"{self._app}/generation"] = cursor.generation
+        if stands is not None and not same:  # so that a rival who still writes the old generation is refused
+            versions[f"{self._app}/{stands.generation}"] = stands.rowid
+        marks = {**before, **cursor.marks}
+        versions |= {f"{own}/{name}": n for name, n in marks.items() if said.get(name) != n}
+        if not same or marks.keys() - said.keys():
+            versions[f"{own}/marks"] = sum(_bit(Mark(name)) for name in marks)
+        now = round(time.time() * 1000)
+        return [Transaction(app, version, now) for app, version in versions.items()]
 
     def _commit_properties(self, cursor: Cursor) -> CommitProperties:
         return CommitProperties(
@@ -287,7 +294,7 @@ class DeltaSink:
             with storage.errors(self.uri, "append"):
                 write_deltalake(
                     table,
-                    fitted,
+                    plain_arrow(fitted),
                     **how,
                     schema_mode="merge" if added else None,
                     writer_properties=writer_properties(fitted.schema),

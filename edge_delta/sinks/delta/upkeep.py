@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import arro3.core as arrow
@@ -18,15 +18,16 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
-from edge_delta.core.errors import CommitConflict, EdgeDeltaError
+from edge_delta.core.errors import CommitConflict, CompactorAtWork, EdgeDeltaError
 from edge_delta.core.events import Event, Log
 from edge_delta.sinks import address as storage
+from edge_delta.sinks.delta.durable import folder_of
+from edge_delta.sinks.delta.heal import temporary_files
 from edge_delta.sinks.delta.parquet import writer_properties
 from edge_delta.sinks.delta.types import to_polars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
 
     from edge_delta.sinks.delta.durable import Disk
 
@@ -107,6 +108,8 @@ class Keeper:
         self._commits = 0
         try:
             report = self.run()
+        except CompactorAtWork:
+            return False
         except EdgeDeltaError as error:
             self._log.warning(Event.UPKEEP_FAILED, table=self.uri, error=str(error))
             return False
@@ -128,9 +131,10 @@ class Keeper:
             z_order: columns to order all rows by, instead of only joining small files.
 
         Returns:
-            What was done; None if there is no table, or another compactor is at work.
+            What was done; None if there is no table.
 
         Raises:
+            CompactorAtWork: if another compactor is at work; nothing was changed.
             CommitConflict: if another commit got in the way of this one; nothing was changed.
             StorageUnavailable: if the store does not answer.
         """
@@ -146,9 +150,8 @@ class Keeper:
                 self._disk.opened(table.version())
             before = len(table.file_uris())
             worth = bool(z_order) or self._small_files(table) >= _FEWEST_FILES
-            if worth and not self._claimed(table):
-                return None
             if worth:
+                self._claim(table)
                 self._rewrite(table, z_order)
             vacuumed = self._clean(table)
             report = Report(self.uri, before, len(table.file_uris()), vacuumed)
@@ -168,17 +171,23 @@ class Keeper:
 
     # -- one compactor at a time
 
-    def _claimed(self, table: DeltaTable) -> bool:
-        """Whether the lease is ours now: nobody holds one, and nobody claimed it since this view of the table."""
+    def _claim(self, table: DeltaTable) -> None:
+        """Make the lease ours: nobody holds one, and nobody claimed it since this view of the table.
+
+        A lease that ends later than one that begins now would is none: its clock was wrong.
+        """
         now = self._now()
         held = table.transaction_version(LEASE)
-        if held is not None and held > _milliseconds(now):
-            return False
+        if held is not None and _milliseconds(now) < held <= _milliseconds(now + _LEASE_TIME):
+            until = datetime.fromtimestamp(held / 1000, UTC)
+            raise CompactorAtWork(
+                f"another compactor is at work on {self.uri}, until {until:%Y-%m-%d %H:%M} UTC at the latest",
+                "Wait for it to end",
+            )
         try:
             self._mark(table, now + _LEASE_TIME)
-        except CommitConflict:
-            return False
-        return True
+        except CommitConflict as error:
+            raise CompactorAtWork(f"another compactor has begun to work on {self.uri}", "Wait for it to end") from error
 
     def _mark(self, table: DeltaTable, until: datetime) -> None:
         """An empty commit with the lease's end. delta-rs refuses it if another one carried the same id meanwhile."""
@@ -238,7 +247,13 @@ class Keeper:
         self._vacuumed = now
         table.cleanup_metadata()
         hours = max(1, round(self._plan.retention / timedelta(hours=1)))
-        return len(table.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False))
+        # The whole listing: checkpoints drop the tombstones past their time, and what failed commits left has none.
+        gone = table.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False, full=True)
+        self._settle(table)
+        left = temporary_files(folder_of(self.uri), self._plan.retention) if storage.is_folder(self.uri) else []
+        for path in left:
+            path.unlink(missing_ok=True)
+        return len(gone) + len(left)
 
 
 def _milliseconds(time: datetime) -> int:

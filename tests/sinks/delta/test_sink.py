@@ -6,12 +6,14 @@ import itertools
 import json
 import re
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, write_deltalake
+from pyarrow import parquet
 
 from edge_delta.core.errors import CommitConflict, ProtocolUnsupported, SchemaMismatch, StorageUnavailable, TableCrowded
 from edge_delta.core.model import Cursor
@@ -391,3 +393,39 @@ def test_the_table_is_opened_anew_after_a_hundred_commits_and_not_before(proxy, 
         sink.append(frame(rowid), at(rowid))
     assert opened == [101]
     assert ids(wired_lake) == list(range(1, 103))
+
+
+def test_long_texts_are_cut_in_the_statistics_so_that_the_log_stays_small(sink, place):
+    long = "x" * 100_000
+    for rowid in range(1, 6):
+        sink.append(frame(rowid, text=[long]), at(rowid))
+    [added, *_] = pl.DataFrame(place.table(SUFFIX).get_add_actions(flatten=True)).rows(named=True)
+    assert len(added["min.text"]) <= 65
+    assert len(added["max.text"] or "") <= 65
+    if place.url is None:
+        log = Path(place.uri(SUFFIX)) / "_delta_log"
+        assert sum(path.stat().st_size for path in log.iterdir()) < 30_000
+
+
+def test_files_have_plain_texts_in_their_arrow_schema_so_that_older_readers_open_them(folder):
+    here = make(folder)
+    here.append(frame(1, name=["a"], raw=pl.Series([b"x"], dtype=pl.Binary)), at(1))
+    here.append(frame(2, 3, name=["b", None], raw=pl.Series([None, b""], dtype=pl.Binary)), at(3))
+    here.append(frame(name=pl.Series([], dtype=pl.String), raw=pl.Series([], dtype=pl.Binary)), at(4))
+    for uri in folder.table(SUFFIX).file_uris():
+        names = {str(field.type) for field in parquet.read_schema(uri)}
+        assert not names & {"string_view", "binary_view"}
+        assert "large_string" in names
+    assert folder.read(SUFFIX).sort("id")["name"].to_list() == ["a", "b", None]
+
+
+def test_the_cursor_s_transactions_say_when_so_that_spark_keeps_them(folder):
+    """With `delta.setTransactionRetentionDuration`, Spark's checkpoint drops those that are older or do not say it."""
+    began = int(time.time() * 1000)
+    for rowid in (1, 2):  # a device that was started twice, so the second commit has all of them again
+        make(folder).append(frame(rowid), at(rowid, fingerprint=7).marked(since=5))
+    log = Path(folder.uri(SUFFIX)) / "_delta_log"
+    lines = [json.loads(line) for line in (log / f"{2:020}.json").read_text().splitlines()]
+    said = {line["txn"]["appId"]: line["txn"]["lastUpdated"] for line in lines if "txn" in line}
+    assert set(said) == {f"{APP}/{part}" for part in ("generation", "0", "0/row", "0/since", "0/marks")}
+    assert all(began <= moment <= time.time() * 1000 for moment in said.values())

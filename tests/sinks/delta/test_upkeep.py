@@ -17,6 +17,7 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from edge_delta.core import events as telemetry
+from edge_delta.core.errors import CompactorAtWork
 from edge_delta.core.model import Cursor
 from edge_delta.sinks.delta.sink import DeltaSink, application_id
 from edge_delta.sinks.delta.upkeep import LEASE, Keeper, Plan
@@ -95,8 +96,90 @@ def test_who_finds_a_lease_leaves_the_table_alone(place):
     until = round((datetime.now(UTC) + timedelta(minutes=5)).timestamp() * 1000)
     lease = CommitProperties(app_transactions=[Transaction(LEASE, until)])
     write_deltalake(place.table(SUFFIX), rows(0, 0), mode="append", commit_properties=lease)
-    assert keeper(place).run() is None
+    with pytest.raises(CompactorAtWork, match="another compactor is at work"):
+        keeper(place).run()
+    assert not keeper(place, every_commits=1).committed()
     assert files(place) == 5
+
+
+def test_maintain_does_not_end_well_where_another_compactor_is_at_work(sensor, folder, command):
+    sensor.create()
+    sensor.add(20)
+    device = command(sensor.path, folder, max_batch_size=5)
+    device.once().succeeded()
+    until = round((datetime.now(UTC) + timedelta(minutes=5)).timestamp() * 1000)
+    lease = CommitProperties(app_transactions=[Transaction(LEASE, until)])
+    table = folder.table()
+    write_deltalake(table, table.schema().to_arrow().empty_table(), mode="append", commit_properties=lease)
+    finished = device.run("maintain", max_batch_size=None)
+    assert finished.code == 1
+    assert "another compactor is at work" in finished.error
+
+
+def test_a_lease_from_a_clock_that_was_wrong_is_taken_over(folder):
+    fill(folder)
+    keeper(folder, now=lambda: datetime.now(UTC) + timedelta(days=3650)).run()
+    sink = DeltaSink(folder.uri(SUFFIX), folder.options, APP)
+    for k in (5, 6):
+        sink.append(rows(k * 10), Cursor(rowid=k * 10 + 9))
+    crashed = round((datetime.now(UTC) + timedelta(days=3650)).timestamp() * 1000)
+    lease = CommitProperties(app_transactions=[Transaction(LEASE, crashed)])
+    write_deltalake(folder.table(SUFFIX), rows(0, 0), mode="append", commit_properties=lease)
+    assert keeper(folder).run().files_after == 1
+
+
+def aged(folder, days):
+    then = time.time() - timedelta(days=days).total_seconds()
+    for path in Path(folder.uri(SUFFIX)).rglob("*"):
+        if path.is_file() and "_delta_log" not in path.parts:
+            os.utime(path, (then, then))
+
+
+def on_disk(folder):
+    return {path.name for path in Path(folder.uri(SUFFIX)).iterdir() if path.is_file()}
+
+
+def test_files_whose_tombstones_a_checkpoint_dropped_are_found_and_go(folder):
+    """A day of it: joined files stay for the retention, and each checkpoint drops the tombstones that are past it."""
+    fill(folder)
+    keeper(folder).run()
+    joined = on_disk(folder) - {Path(uri).name for uri in folder.table(SUFFIX).file_uris()}
+    assert len(joined) == 5
+    aged(folder, 8)
+    without_tombstones = folder.table(SUFFIX)
+    log = Path(folder.uri(SUFFIX)) / "_delta_log"
+    for commit in log.glob("*.json"):
+        kept = [line for line in commit.read_text().splitlines() if not line.startswith('{"remove"')]
+        commit.write_text("\n".join(kept))
+    for checkpoint in (*log.glob("*.checkpoint.parquet"), log / "_last_checkpoint"):
+        checkpoint.unlink()
+    live = {Path(uri).name for uri in without_tombstones.file_uris()}
+    for path in joined:  # without tombstones the log has them as live: they are no more in any commit
+        for commit in log.glob("*.json"):
+            kept = [line for line in commit.read_text().splitlines() if path not in line]
+            commit.write_text("\n".join(kept))
+    assert keeper(folder).run().files_vacuumed == 5
+    assert on_disk(folder) == live
+
+
+def test_what_failed_commits_left_goes_when_it_is_older_than_the_retention(folder):
+    fill(folder)
+    place = Path(folder.uri(SUFFIX))
+    left = ("part-00000-orphan-c000.zstd.parquet", "part-00000-torn-c000.zstd.parquet#1", "x.tmp")
+    for name in left:
+        (place / name).write_bytes(b"PAR1")
+    (place / "_torn").mkdir()
+    (place / "_torn" / "0.json").write_bytes(b"")
+    keeper(folder).run()
+    assert set(left) <= on_disk(folder)
+    aged(folder, 8)
+    fresh = "part-00000-in-flight-c000.zstd.parquet"
+    (place / fresh).write_bytes(b"PAR1")
+    keeper(folder).run()
+    assert not set(left) & on_disk(folder)
+    assert {Path(uri).name for uri in folder.table(SUFFIX).file_uris()} | {fresh} <= on_disk(folder)
+    assert list((place / "_torn").iterdir()) == []
+    assert sorted(folder.read(SUFFIX)["id"]) == list(range(50))
 
 
 def test_a_lease_that_ran_out_binds_nobody(folder):
