@@ -210,3 +210,38 @@ def test_texts_that_are_heavy_already_are_weighed(made, sensor, batch_bytes):
     heavy_texts(sensor, table, 76, 1, 60)
     table.learn(1, 1, 1, bytes_each=1_032)
     assert table.bounds(1) == (20, 19, 19)  # twice as many as weigh 10,000 by what was learnt, at 100 each
+
+
+def turned(made, sensor, sizes, *, learned, last):
+    """Whether rows with texts of these sizes behind 200 light ones are noticed as heavy, and the bounds of the next."""
+    table = made([], "id INTEGER PRIMARY KEY, s TEXT")
+    heavy_texts(sensor, table, 10, 1, 200)
+    sensor.many("INSERT INTO t VALUES (?, ?)", [(i, "x" * size) for i, size in enumerate(sizes, 201)])
+    table.learn(1, 10, 10, bytes_each=learned)
+    extent = table.next(last, limit=200, upto=200 + len(sizes))
+    return table.extents._bytes_per_row != learned, extent.rows
+
+
+@pytest.mark.parametrize(
+    ("sizes", "learned", "heavy"),
+    [
+        pytest.param([4_976] * 100 + [10] * 100, 32, True, id="only the first half"),
+        pytest.param([10, 9_000, 10], 32, True, id="one of a few"),
+        pytest.param([976] * 100, 32, False, id="thirty times as heavy, and still light"),
+        pytest.param([1_976] * 100, 904, True, id="more than twice as heavy"),
+        pytest.param([1_676] * 100, 904, False, id="less than twice as heavy"),
+    ],
+)
+def test_texts_count_as_turned_heavy_when_they_are_and_are_so_by_more_than_twice(sizes, learned, heavy, made, sensor):
+    assert turned(made, sensor, sizes, learned=learned, last=200)[0] is heavy
+
+
+def test_the_row_before_the_next_ones_is_not_taken_for_one_of_them(made, sensor):
+    assert turned(made, sensor, [900_000] + [10] * 10, learned=32, last=201) == (False, 10)
+
+
+def test_numbers_are_never_weighed(made, batch_bytes):
+    batch_bytes(10_320)
+    table = made()
+    table.learn(1, 10, 10, bytes_each=1_032)
+    assert table.bounds(10) == (20, 10, 10)
