@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from edge_delta.core.model import Batch, Column, Cursor, Kind, Layout
+from edge_delta import modes
+from edge_delta.core.model import Batch, Column, Context, Cursor, Kind, Layout
 from edge_delta.core.plan import ROWID, Plan, Rule
 from edge_delta.delivery import fitting
+from edge_delta.settings import load as config
 
 STAMP = Column("at", "at", "TEXT", Kind.TEXT, "TEXT")
 FLAG = Column("ok", "ok", "BOOLEAN", Kind.BOOLEAN, "NUMERIC")
@@ -185,3 +187,14 @@ def test_where_the_kept_rows_have_none_it_is_that_of_the_source():
 
 def test_a_frame_without_rows_has_the_batchs_columns_in_their_kinds():
     assert fitting.blank([STAMP, FLAG]).schema == {ROWID: pl.Int64, "at": pl.String, "ok": pl.Boolean}
+
+
+def test_a_batch_comes_out_of_a_mode_as_rows_for_its_table_and_rejected_ones(tmp_path):
+    settings = config.load({"sqlite": str(tmp_path / "a.db"), "table_path": str(tmp_path / "lake")}, environment={})
+    mode, context = modes.load("schematized", settings), Context("n1", 0, at(0))
+    rows = batch([text(3), "soon", text(1)], layout=Layout((STAMP,), STAMP, None))
+    done = fitting.process(rows, mode, {}, context)
+    assert done.frame[ROWID].to_list() == [1, 2, 3]
+    assert done.kept["timestamp"].to_list() == [at(3), at(1)]
+    assert [(r.rowid, r.column) for r in done.rejected] == [(2, "timestamp")]
+    assert done.last_time == at(3)
