@@ -9,7 +9,6 @@ import pytest
 
 from edge_delta.core.model import (
     BEFORE_FIRST,
-    TELLS_A_PLACE,
     Batch,
     Column,
     Commit,
@@ -76,13 +75,3 @@ def test_nothing_is_refused_and_nothing_remembered_unless_it_is_said():
     refused = Refused()
     assert (refused.rows, refused.bytes, refused.by_rule) == (0, 0, {})
     assert Context("n1", 0, datetime(2026, 1, 1, tzinfo=UTC)).memory is None
-
-
-@pytest.mark.parametrize("name", ["lat", "Longitude", "gps_fix", "my_lat", "geo-hash", "position", "coordinates"])
-def test_names_that_tell_a_place(name):
-    assert TELLS_A_PLACE.search(name)
-
-
-@pytest.mark.parametrize("name", ["temperature", "flat", "latency", "belonging", "translation"])
-def test_names_that_tell_none(name):
-    assert not TELLS_A_PLACE.search(name)

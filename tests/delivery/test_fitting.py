@@ -196,5 +196,5 @@ def test_a_batch_comes_out_of_a_mode_as_rows_for_its_table_and_rejected_ones(tmp
     done = fitting.process(rows, mode, {}, context)
     assert done.frame[ROWID].to_list() == [1, 2, 3]
     assert done.kept["timestamp"].to_list() == [at(3), at(1)]
-    assert [(r.rowid, r.column) for r in done.rejected] == [(2, "timestamp")]
+    assert [(r.rowid, r.column) for r in done.rejected] == [(2, "at")]
     assert done.last_time == at(3)
