@@ -13,8 +13,6 @@ so are Azure's and a folder's file system.
 from __future__ import annotations
 
 import threading
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -22,6 +20,7 @@ from edge_delta.core.errors import UnsafeStore
 from edge_delta.sinks import address as storage
 
 if TYPE_CHECKING:
+    import urllib.request
     from collections.abc import Mapping
 
 NAME = "_edge_delta_check"
@@ -68,6 +67,9 @@ def unsafe(uri: str) -> UnsafeStore:
 
 def _refused(uri: str, options: Mapping[str, str]) -> bool:
     """Whether the object was there and stayed as it was; without it, it is made."""
+    import urllib.error  # noqa: PLC0415 - with HTTP and TLS a sixth of an idle run, and only where a store is tried
+    import urllib.request  # noqa: PLC0415 - as above
+
     try:
         # S310: the address has the endpoint's scheme, which is HTTP or HTTPS.
         with urllib.request.urlopen(_signed(uri, options), timeout=_seconds(options)):  # noqa: S310
@@ -84,6 +86,8 @@ def _refused(uri: str, options: Mapping[str, str]) -> bool:
 
 def _signed(uri: str, options: Mapping[str, str]) -> urllib.request.Request:
     """The request, signed (AWS Signature Version 4) by whatever tells who this device is."""
+    import urllib.request  # noqa: PLC0415 - as above
+
     import botocore.session  # noqa: PLC0415 - 0.1 s of CPU, and only where there is something to write to such a store
     from botocore.auth import S3SigV4Auth  # noqa: PLC0415 - as above
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - as above
