@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -17,12 +18,12 @@ import polars as pl
 from edge_delta.modes.functions import QUANTILES, output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge_delta.modes.aggregated import Aggregated
 
-HELD = 1_000_000
-"""Values that are held in memory; a double each, and some times that while they are sorted."""
+HELD = 250_000
+"""Values that are held in memory; some 100 bytes each, with their keys and while they are sorted."""
 _BUCKETS = 4_096
 _KEY, _VALUE = "_key", "_value"
 _LARGEST = 1.7976931348623157e308
@@ -92,23 +93,18 @@ class QuantilesOf:
         self._keys = fresh if known is None else pl.concat([known, fresh])
         numbered = rows.join(self._keys, on=keys, how="left", nulls_equal=True)
         file = Path(self._folder.name) / f"{len(self._files)}.parquet"
-        numbered.select(_KEY, *self._columns).write_parquet(file, compression="zstd", compression_level=1)
+        numbered.select(_KEY, *self._columns).write_parquet(
+            file, compression="zstd", compression_level=1, statistics=False
+        )
         self._files.append(file)
         self._rows, self._count = [], 0
 
     def _of_column(self, column: str, functions: Sequence[str]) -> pl.DataFrame:
         """One row a key, with the functions of one column."""
-        value = pl.col(column).cast(pl.Float64).clip(-_LARGEST, _LARGEST)
-        values = pl.scan_parquet(self._files).select(_KEY, value.alias(_VALUE)).drop_nulls()
-        bounds = (
-            values.group_by(_KEY)
-            .agg(
-                pl.len().cast(pl.Int64).alias("n"),
-                pl.col(_VALUE).min().alias("low"),
-                pl.col(_VALUE).max().alias("high"),
-            )
-            .collect(engine="streaming")
-        )
+        values = partial(self._values, column)
+        low, high = pl.col(_VALUE).min().alias("low"), pl.col(_VALUE).max().alias("high")
+        each = [chunk.group_by(_KEY).agg(pl.len().cast(pl.Int64).alias("n"), low, high) for chunk in values()]
+        bounds = pl.concat(each).group_by(_KEY).agg(pl.col("n").sum(), pl.col("low").min(), pl.col("high").max())
         places = [_places(bounds, function).with_columns(function=pl.lit(function)) for function in functions]
         wanted = pl.concat(places)
         ends = pl.concat([wanted.select(_KEY, "low", "high", at=pl.col(side)) for side in ("below", "above")]).unique()
@@ -119,6 +115,12 @@ class QuantilesOf:
         exact = pl.when(low == high).then(low).otherwise(low + (high - low) * pl.col("share"))
         table = wanted.select(_KEY, "function", exact.alias(_VALUE)).pivot(on="function", index=_KEY, values=_VALUE)
         return table.rename({function: output(function, column) for function in functions})
+
+    def _values(self, column: str) -> Iterator[pl.DataFrame]:
+        """Key and value, a file at a time."""
+        value = pl.col(column).cast(pl.Float64).clip(-_LARGEST, _LARGEST).alias(_VALUE)
+        for file in self._files:
+            yield pl.read_parquet(file, columns=[_KEY, column]).select(_KEY, value).drop_nulls()
 
 
 def _infinite(value: pl.Expr) -> pl.Expr:
@@ -143,13 +145,13 @@ class _Selection:
     """Looks for the values at some places in the order of all values of a key.
 
     Args:
-        values: key and value.
+        values: gives key and value, some at a time.
         wanted: ``_key``, the place ``at``, the range ``low`` to ``high`` that it is in, and how many values of the key
             are ``before`` the range.
         held: values that are sorted in memory.
     """
 
-    def __init__(self, values: pl.LazyFrame, wanted: pl.DataFrame, held: int) -> None:
+    def __init__(self, values: Callable[[], Iterator[pl.DataFrame]], wanted: pl.DataFrame, held: int) -> None:
         self._values = values
         self._wanted = wanted
         self._held = held
@@ -172,9 +174,14 @@ class _Selection:
     def _ranges(self) -> pl.DataFrame:
         return self._wanted.select(_KEY, "low", "high").unique()
 
-    def _within(self, ranges: pl.DataFrame) -> pl.LazyFrame:
-        joined = self._values.join(ranges.lazy(), on=_KEY, how="inner")
-        return joined.filter(pl.col(_VALUE).is_between(pl.col("low"), pl.col("high")))
+    def _within(self, ranges: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """The values in the ranges, with their range; those of one key have nothing in common."""
+        ordered = ranges.sort("low")
+        for chunk in self._values():
+            near = chunk.sort(_VALUE).join_asof(
+                ordered, left_on=_VALUE, right_on="low", by=_KEY, coalesce=False, check_sortedness=False
+            )
+            yield near.filter(pl.col(_VALUE) <= pl.col("high"))
 
     def _counted(self) -> pl.DataFrame:
         """The ranges in buckets: how many values each has, and its least and greatest."""
@@ -185,14 +192,16 @@ class _Selection:
         halves = (pl.col(_VALUE) / 2 - pl.col("low") / 2) / (pl.col("high") / 2 - pl.col("low") / 2)
         share = pl.when(width.is_finite()).then(above / width).otherwise(halves)
         bucket = (share * buckets).floor().clip(0, buckets - 1).cast(pl.Int32)
-        return (
-            self._within(ranges)
-            .group_by(_KEY, "low", "high", bucket.alias("bucket"))
-            .agg(pl.len().cast(pl.Int64).alias("n"), least=pl.col(_VALUE).min(), greatest=pl.col(_VALUE).max())
-            .collect(engine="streaming")
-            .sort(_KEY, "low", "high", "bucket")
-            .with_columns(upto=pl.col("n").cum_sum().over(_KEY, "low", "high"))
-        )
+        least, greatest = pl.col(_VALUE).min().alias("least"), pl.col(_VALUE).max().alias("greatest")
+        keys = [_KEY, "low", "high", "bucket"]
+        each = [
+            chunk.group_by(_KEY, "low", "high", bucket.alias("bucket")).agg(
+                pl.len().cast(pl.Int64).alias("n"), least, greatest
+            )
+            for chunk in self._within(ranges)
+        ]
+        merged = pl.concat(each).group_by(keys).agg(pl.col("n").sum(), pl.col("least").min(), pl.col("greatest").max())
+        return merged.sort(keys).with_columns(upto=pl.col("n").cum_sum().over(_KEY, "low", "high"))
 
     def _narrow(self, buckets: pl.DataFrame) -> None:
         """Each wanted place's range becomes the bucket that it is in."""
@@ -211,8 +220,7 @@ class _Selection:
     def _sorted(self) -> pl.DataFrame:
         """What is left, sorted in memory."""
         ordered = (
-            self._within(self._ranges())
-            .collect(engine="streaming")
+            pl.concat(self._within(self._ranges()))
             .sort(_KEY, "low", "high", _VALUE)
             .with_columns(index=pl.int_range(pl.len()).over(_KEY, "low", "high"))
         )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -264,7 +265,7 @@ class Windows:
         read = 0
         extents = [(window.first, window.last) for window in chosen.windows.values()]
         frames = self._rows.read_again(stretches(extents, upto=turn.before.rowid), turn.before, turn.context)
-        for rows in (*frames, turn.rows) if turn.rows is not None else frames:
+        for rows in chain(frames, [] if turn.rows is None else [turn.rows]):
             mine = rows.filter(in_windows(chosen.windows))
             read += mine.height
             values.add(mine)
