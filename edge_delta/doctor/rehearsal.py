@@ -165,7 +165,7 @@ def rehearsals(settings: Settings) -> Iterator[tuple[str, Rehearsal | None]]:
 
 def show(settings: Settings, *, rows: int = 5) -> None:
     """Print each mode's next batch."""
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - not before there are rows
 
     with pl.Config(tbl_hide_dataframe_shape=True, tbl_cols=-1, tbl_width_chars=_WIDTH, fmt_str_lengths=40):
         for mode, found in rehearsals(settings):

@@ -99,7 +99,7 @@ def _select(
 
 def _without(table: Table, frame: pl.DataFrame, bad: set[int]) -> pl.DataFrame:
     """The other rows, and texts as such again."""
-    import polars as pl  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415 - not before there are rows
 
     raw = [c.alias for c in table.columns if c.kind in (Kind.TEXT, Kind.TIMESTAMP)]
     texts = [pl.col(name).cast(pl.String) for name in raw if frame.schema[name] == pl.Binary]
