@@ -18,6 +18,7 @@ from edge_delta.core.errors import (
     StorageUnavailable,
     TableCrowded,
 )
+from edge_delta.sinks.permanent import permanent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +35,7 @@ _REFUSED = re.compile(
 _FULL = re.compile(r"No space left|StorageFull|Disk quota|os error 28\b", re.IGNORECASE)
 _FEATURES = re.compile(r"Unsupported table features required")
 _TRIES_LOST = re.compile(r"Failed to commit transaction: \d+$")
-_NOT_READ_BACK = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]\\^|]")  # delta-rs decodes, replaces, or panics
+_NOT_READ_BACK = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]\\^|#?]")  # delta-rs decodes, replaces, cuts off, or panics
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound")
 _NO_CREDENTIALS = re.compile(r"credential|instance metadata|169\.254\.169\.254|IMDS", re.IGNORECASE)
 _SECRETS = re.compile(r"(X-Amz-(?:Credential|Signature|Security-Token)=|sig=|AccountKey=)[^&\s\"]+", re.IGNORECASE)
@@ -54,7 +55,8 @@ def address(table_path: str, *, node_id: str) -> str:
     odd = _NOT_READ_BACK.search(filled)
     if odd:
         raise ConfigurationError(
-            f"table_path {table_path!r} has {odd[0]!r}, which delta-rs would not find again", "Use another name"
+            f"table_path {filled!r} has {odd[0]!r}, which delta-rs would not find again",
+            "Use another name" if odd[0] in table_path else "Set another node_id",
         )
     if "://" in filled:
         if not filled.startswith(_SCHEMES):
@@ -161,7 +163,7 @@ def _translated(uri: str) -> Iterator[None]:
     except DeltaSchemaMismatch as error:
         raise SchemaMismatch(f"rows do not fit table {uri}: {plain(error)}", "Run edge-delta check") from error
     except (OSError, DeltaError) as error:
-        raise unavailable(uri, error) from error
+        raise permanent(uri, _whole(error)) or unavailable(uri, error) from error
     except Exception as error:
         # A failed cast inside delta-rs is a bare Exception; anything more specific is a mistake of ours.
         if type(error) is not Exception:

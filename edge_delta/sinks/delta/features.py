@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _LATER = "and a day later ALTER TABLE … DROP FEATURE checkpointProtection TRUNCATE HISTORY"
 _FOR_EVER = "that feature cannot be dropped: keep the table for reading, and set another table_path"
+_GENERATED = "delta.generationExpression"
 _NOT_WRITABLE = {
     "clustering": _FOR_EVER,
     "allowColumnDefaults": _FOR_EVER,
@@ -45,4 +46,12 @@ def refuse_what_cannot_be_written(handle: DeltaTable, uri: str) -> None:
             f"table {uri} was given the feature {', '.join(stuck)}, which only Databricks and Spark can write",
             (cure[0].upper() + cure[1:] if cure is _FOR_EVER else f"In Databricks run: {cure}")
             + "; rows wait in SQLite until then",
+        )
+    # delta-rs 1.6 neither computes nor checks them, and would leave them NULL in silence.
+    generated = [field.name for field in handle.schema().fields if _GENERATED in field.metadata]
+    if generated:
+        raise ProtocolUnsupported(
+            f"table {uri} computes {', '.join(generated)} from other columns, which only Databricks and Spark can do",
+            f"In Databricks run: ALTER TABLE … DROP COLUMN {generated[0]}, and compute it in a view; or set another "
+            "table_path; rows wait in SQLite until then",
         )

@@ -1,0 +1,54 @@
+"""Errors of delta-rs that do not pass by themselves: what each means, and what cures it."""
+
+from __future__ import annotations
+
+import re
+
+from edge_delta.core.errors import DecisionNeeded, DiskFailed, ProtocolUnsupported, SchemaMismatch, TableDamaged
+
+_CATALOG = re.compile(r"catalog-managed table|Max catalog version")
+_VERSION = re.compile(r"Unsupported minimum (?:reader|writer) version \d+")
+_FEATURE = re.compile(r"[Ff]eature '[^']+' is not supported|Unsupported (?:table |reader |writer )?features?[^.]*")
+_CONSTRAINT = re.compile(r"(\d+) rows? failed validation check")
+_TORN = re.compile(
+    r"Kernel error: (?:Json error|Invalid Checkpoint|Arrow error: (?:Json|Parquet) error)|"
+    r"No table metadata or protocol found|Corrupt footer|Invalid Parquet file"
+)
+_READ_ONLY = re.compile(r"Read-only file system|ReadOnlyFilesystem|os error 30\b")
+
+
+def permanent(uri: str, message: str) -> DecisionNeeded | None:
+    """What a person has to decide; None for what may pass by itself.
+
+    Args:
+        uri: the table's address.
+        message: delta-rs's message, on one line. A refused row stands in it, so it is not passed on there.
+    """
+    if _CATALOG.search(message):
+        return ProtocolUnsupported(
+            f"table {uri} is managed by its catalog, which alone may commit to it",
+            "Make an external table and set its address as table_path; rows wait in SQLite until then",
+        )
+    if found := _VERSION.search(message) or _FEATURE.search(message):
+        return ProtocolUnsupported(
+            f"table {uri} cannot be read: {found[0]}",
+            "Drop that feature in Databricks with ALTER TABLE … DROP FEATURE, update edge-delta, or set another "
+            "table_path; rows wait in SQLite until then",
+        )
+    if found := _CONSTRAINT.search(message):
+        return SchemaMismatch(
+            f"{found[1]} rows break a CHECK, an invariant or NOT NULL of table {uri}",
+            "Drop it with ALTER TABLE … DROP CONSTRAINT or ALTER COLUMN … DROP NOT NULL, or set another table_path",
+        )
+    if _READ_ONLY.search(message):
+        return DiskFailed(
+            f"the file system of {uri} is read-only",
+            "Look at dmesg, a disk with errors becomes read-only; mount it writable, then start again",
+        )
+    if _TORN.search(message):
+        return TableDamaged(
+            f"a file in the log of table {uri} is torn or missing",
+            "In a folder run edge-delta run, which heals what a power cut left; in a store restore the object's "
+            "last version, or set another table_path",
+        )
+    return None

@@ -1,0 +1,127 @@
+"""What does not pass by itself ends with exit code 3 or 2, with the fact and the cure."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from edge_delta.core.errors import DiskFailed, ProtocolUnsupported, SchemaMismatch, TableDamaged
+from edge_delta.core.model import Cursor
+from edge_delta.sinks.delta.sink import DeltaSink, application_id
+
+APP = application_id("n1", "readings")
+
+
+def frame(first, value=1.5):
+    return pl.DataFrame({"id": [first], "value": [value]}, schema={"id": pl.Int64, "value": pl.Float64})
+
+
+@pytest.fixture
+def root(tmp_path):
+    DeltaSink(str(tmp_path / "t"), {}, APP).append(frame(1), Cursor(rowid=1))
+    return tmp_path / "t"
+
+
+def rewrite(root, change):
+    """As another writer makes it: the first commit with another protocol or schema."""
+    path = root / "_delta_log" / f"{0:020}.json"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        change(line)
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+
+
+def protocol(reader, writer, *features):
+    def change(line):
+        if "protocol" in line:
+            line["protocol"] = {"minReaderVersion": reader, "minWriterVersion": writer}
+            if features:
+                line["protocol"] |= {"readerFeatures": features, "writerFeatures": features}
+
+    return change
+
+
+def deliver(root):
+    DeltaSink(str(root), {}, APP).append(frame(2, None), Cursor(rowid=2))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (protocol(9, 9), "cannot be read: Unsupported minimum reader version 9"),
+        (protocol(3, 7, "someFuture"), "cannot be read: Feature 'someFuture' is not supported"),
+        (protocol(3, 7, "catalogManaged"), "is managed by its catalog"),
+    ],
+)
+def test_a_table_that_cannot_be_read_here_is_a_decision_with_its_cure(change, said, root):
+    rewrite(root, change)
+    with pytest.raises(ProtocolUnsupported, match=said) as error:
+        deliver(root)
+    assert error.value.exit_code == 3
+    assert error.value.hint
+
+
+def test_generated_columns_are_not_left_null_in_silence(root):
+    def change(line):
+        if "metaData" in line:
+            schema = json.loads(line["metaData"]["schemaString"])
+            expression = {"delta.generationExpression": "id * 2"}
+            schema["fields"].append({"name": "twice", "type": "long", "nullable": True, "metadata": expression})
+            line["metaData"]["schemaString"] = json.dumps(schema)
+        protocol(1, 4)(line)
+
+    rewrite(root, change)
+    with pytest.raises(ProtocolUnsupported, match="computes twice from other columns"):
+        deliver(root)
+
+
+def test_rows_that_break_a_check_are_a_decision_that_tells_none_of_their_values(root):
+    DeltaTable(str(root)).alter.add_constraint({"known": "value IS NOT NULL AND value > 1"})
+    with pytest.raises(SchemaMismatch, match=r"1 rows break a CHECK") as error:
+        DeltaSink(str(root), {}, APP).append(frame(2, 0.123), Cursor(rowid=2))
+    assert "0.123" not in str(error.value)
+    assert error.value.exit_code == 3
+
+
+def test_a_torn_commit_in_a_store_is_a_decision(root):
+    (root / "_delta_log" / f"{1:020}.json").write_text('{"comm')
+    with pytest.raises(TableDamaged, match="torn or missing"):
+        DeltaSink(str(root), {}, APP).committed()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_a_read_only_disk_is_a_decision(tmp_path):
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "none", place], check=False).returncode:
+        pytest.skip("no mounts")
+    try:
+        sink = DeltaSink(str(place / "t"), {}, APP)
+        sink.append(frame(1), Cursor(rowid=1))
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        with pytest.raises(DiskFailed, match=r"is read-only\. Look at dmesg"):
+            sink.append(frame(2), Cursor(rowid=2))
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("table_path", ["s3://lake/a#b/readings", "s3://lake/a?b/readings", "folder/a#b"])
+def test_a_path_that_is_cut_off_in_silence_is_refused(table_path, sensor, folder, command):
+    sensor.create()
+    finished = command(sensor.path, folder, table_path=table_path).once()
+    assert finished.code == 2
+    assert "would not find again" in finished.error
+
+
+def test_a_node_id_that_cuts_the_path_off_is_refused_and_named(sensor, folder, command, tmp_path):
+    sensor.create()
+    finished = command(sensor.path, folder, table_path=str(tmp_path / "{node_id}" / "t"), node_id="hall#7").once()
+    assert finished.code == 2
+    assert "Set another node_id" in finished.error
+    assert not list(Path(tmp_path).glob("hall*"))
