@@ -13,6 +13,7 @@
     │       └── CompactorAtWork            another process looks after the table
     └── DecisionNeeded            exit 3   a person has to decide
         ├── SourceReset                    the source is not the one that the cursor belongs to
+        ├── TwoSources                     two databases are delivered under one node id
         ├── SchemaMismatch                 rows cannot be made to fit the table
         ├── ProtocolUnsupported            the table uses a feature that cannot be written here
         ├── UnsafeStore                    the store lets one commit overwrite another
@@ -106,7 +107,23 @@ class DecisionNeeded(EdgeDeltaError):
 
 
 class SourceReset(DecisionNeeded):
-    """The rows that the cursor points to no longer exist: another file, or ids that began again."""
+    """The rows that the cursor points to no longer exist: another file, or ids that began again.
+
+    Args:
+        fact: what speaks for it.
+        hint: what to do next.
+        unsure: whether the rows that were delivered have to be asked before it is believed.
+        likely_same: what to believe where they cannot be asked.
+    """
+
+    def __init__(self, fact: str, hint: str = "", *, unsure: bool = False, likely_same: bool = False) -> None:
+        super().__init__(fact, hint)
+        self.unsure = unsure
+        self.likely_same = likely_same
+
+
+class TwoSources(DecisionNeeded):
+    """Two databases are delivered under one node id: a source that was taken for gone is there again."""
 
 
 class SchemaMismatch(DecisionNeeded):

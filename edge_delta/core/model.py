@@ -51,14 +51,17 @@ class Cursor:
     Attributes:
         generation: counts the sources that had this name: a re-created database is the next one.
         rowid: the last row delivered; rows above it are waiting.
-        fingerprint: what the row at ``rowid`` looked like, None before the first row.
+        fingerprint: what the row at ``rowid`` looked like, as earlier versions wrote it; None beside witnesses.
         marks: more numbers that a mode keeps with its rows, by name (see `Mark`).
+        witnesses: what the row at ``rowid`` and some before it looked like (see `edge_delta.source.witness`); the first
+            number alone until the others are asked for, none before the first row.
     """
 
     generation: int = 0
     rowid: int = BEFORE_FIRST
     fingerprint: int | None = None
     marks: Mapping[str, int] = field(default_factory=dict)
+    witnesses: tuple[int, ...] = ()
 
     @property
     def settled(self) -> int:
@@ -70,9 +73,9 @@ class Cursor:
         """The cursor before the first row of the source that replaced this one."""
         return Cursor(generation=self.generation + 1)
 
-    def moved_to(self, rowid: int, fingerprint: int | None) -> Cursor:
+    def moved_to(self, rowid: int, witnesses: tuple[int, ...] = ()) -> Cursor:
         """The same cursor, further on."""
-        return replace(self, rowid=rowid, fingerprint=fingerprint)
+        return replace(self, rowid=rowid, fingerprint=None, witnesses=witnesses)
 
     def marked(self, **marks: int) -> Cursor:
         """The same cursor with some marks set."""

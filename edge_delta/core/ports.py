@@ -58,12 +58,21 @@ class Source(Protocol):
     def passed(self, cursor: Cursor) -> Passed:
         """What a table in the order of time has besides the rows that wait; nothing where there are ids."""
 
-    def verify(self, cursor: Cursor) -> None:
+    def verify(self, cursor: Cursor) -> bool:
         """Check that the source is still the one that the cursor belongs to.
 
+        Returns:
+            Whether the row at the cursor was updated since it was delivered.
+
         Raises:
-            SourceReset: if it is not.
+            SourceReset: if it is not, or if it cannot be told without the rows that were delivered.
         """
+
+    def known(self, cursor: Cursor) -> int | None:
+        """The id of the last of a cursor's witnesses that is as it was; None if none is."""
+
+    def nearest(self, rowid: int) -> list[int]:
+        """The ids of some rows up to one, at growing distance from it."""
 
     def placed(self, cursor: Cursor, rowid: int) -> Cursor:
         """The cursor at a row, with what tells that row again."""
@@ -112,6 +121,9 @@ class Sink(Protocol):
 
     def committed(self) -> Cursor | None:
         """Where the table's log says that this source stands; None if it has nothing of it."""
+
+    def witnessed(self, generation: int) -> Cursor | None:
+        """Where the source stood in a generation, with all its witnesses; None if there is nothing of it."""
 
     def columns(self) -> dict[str, pl.DataType | None]:
         """The table's columns as frame types, none if there is no table."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from edge_delta.core.errors import SourceReset
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Cursor, Mark, Step
+from edge_delta.delivery.identity import Identity, Lanes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,6 +88,7 @@ class Lane:
         reader: reads the route's source, for all its lanes.
         load_writing: builds what writes the batches; called when there is something to write.
         urgent: for modes where a new row counts at once: seconds between looks at the source; None for the others.
+        lanes: all lanes of the source.
     """
 
     def __init__(
@@ -96,8 +98,10 @@ class Lane:
         load_writing: Callable[[Route], Writing],
         *,
         urgent: float | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
         self.route = route
+        self._identity = Identity(route, lanes or Lanes())
         self.urgent = urgent
         self._reader = reader
         self._load_writing = load_writing
@@ -153,10 +157,16 @@ class Lane:
         Raises:
             SourceReset: if it is another one and the settings say to stop.
         """
+        cursor = self.cursor()
         try:
-            self.route.source.verify(self.cursor())
+            found = self._identity.confirmed(cursor)
         except SourceReset as reset:
             self._new_generation(reset)
+            self._say_what_is_passed_by()
+            return
+        found = self._identity.agreed(found)
+        if found is not cursor:
+            self._ahead = found
         self._say_what_is_passed_by()
 
     def _say_what_is_passed_by(self) -> None:
@@ -176,11 +186,9 @@ class Lane:
                 'If it is meant to be new, set on_source_reset = "new_generation"; if not, put the old one back',
             ) from None
         before = self.cursor()
+        fresh = self._identity.succeeded(before)
         lost = before.marks.get(Mark.LOST, 0) + self._leave(before)
-        fresh = before.next_generation()
-        known = self._known_until()
-        if known is not None:
-            fresh = self.route.source.placed(fresh, known).marked(**{Mark.BEGINS: known})
+        known = fresh.marks.get(Mark.BEGINS)
         fresh = fresh.marked(**{Mark.LOST: lost}) if lost else fresh
         self.route.device.log.warning(
             Event.SOURCE_RESET, mode=self.name, reason=reset.fact, generation=fresh.generation, known_until=known
@@ -196,16 +204,6 @@ class Lane:
         if lost:
             self.route.device.log.warning(Event.LOST, mode=self.name, rows=lost, generation=before.generation)
         return lost
-
-    def _known_until(self) -> int | None:
-        """The last row of the new source's beginning that came from the one before, such as from its backup."""
-        stands = self.sink.committed()
-        if stands is None or not self.route.traits.replayable:
-            return None
-        from edge_delta.delivery.lineage import Lineage  # noqa: PLC0415 - Polars, and seldom needed
-
-        route, context = self.route, self.route.context(stands.generation)
-        return Lineage(route.source, route.mode(), route.sink, context, stands.rowid).known_until()
 
     # -- one batch, one commit
 
@@ -231,8 +229,8 @@ class Lane:
     def _next_batch(self, limit: int, upto: int | None) -> tuple[Batch, Prepared | None] | None:
         try:
             return self._reader.read_after(self.cursor(), self._work(), limit=limit, upto=upto)
-        except SourceReset as reset:
-            self._new_generation(reset)
+        except SourceReset:
+            self.check_source()
             return self._reader.read_after(self.cursor(), self._work(), limit=limit)
 
     def _work(self) -> Callable[[Batch], Prepared | None]:
@@ -295,6 +293,9 @@ class Lane:
         """
         if self._ahead is None or self._ahead.rowid == BEFORE_FIRST:
             return None
+        stands = self.sink.committed()
+        if stands is not None and _place(stands) == _place(self._ahead):
+            return None  # only its witnesses are new; the next commit takes them along
         commit = self.sink.append(self._writing.no_rows(), self._ahead)
         self._ahead = None
         return commit
@@ -306,3 +307,7 @@ class Lane:
             cursor: where to go on; its mark `Mark.BEGINS` says that the table begins anew behind known rows.
         """
         return self.sink.append(self._writing.no_rows(), self._writing.rewound(cursor))
+
+
+def _place(cursor: Cursor) -> tuple[int, int, dict[str, int]]:
+    return cursor.generation, cursor.rowid, dict(cursor.marks)

@@ -1,9 +1,8 @@
 """How far a source that is not the one of the cursor begins with rows that were delivered before.
 
-A database rolled back to a backup has the rows up to the backup, and then others. VACUUM gives the rows of a table
-without INTEGER PRIMARY KEY new ids. In both cases the source's first rows are rows of the table, in the same order, and
-need not be delivered again. Rows are told by their contents, the time among them; only an unbroken beginning counts, so
-that no row is ever taken for another one that lies behind a row which is new.
+A database rolled back to a backup has the rows up to the backup, under the same ids, and then others; some of the
+first may have been updated since they were delivered. VACUUM gives the rows of a table without an INTEGER PRIMARY
+KEY new ids, in the same order. In both cases the first rows need not be delivered again.
 """
 
 from __future__ import annotations
@@ -11,25 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import polars as pl
+
+from edge_delta.core.errors import TwoSources
 from edge_delta.core.model import BEFORE_FIRST, Cursor
 from edge_delta.core.plan import ROWID
-from edge_delta.core.questions import Condition, Question, between, mine, named
-from edge_delta.delivery import fitting
-from edge_delta.modes.traits import TRAITS
-from edge_delta.source.cells import is_left_out
+from edge_delta.core.questions import Condition, Question, between, mine, named, within
+from edge_delta.delivery.delivered import GENERATION, KNOWN, Delivered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import polars as pl
-
-    from edge_delta.core.model import Batch, Context
-    from edge_delta.core.ports import Mode, Sink, Source
     from edge_delta.core.questions import Where
-    from edge_delta.modes.traits import Traits
+    from edge_delta.delivery.route import Route
 
 _ROWS = 50_000
-_OURS = frozenset({"reading_id", "source_rowid", "databricks_inserted_at", "node_id", "source_generation"})
 
 
 @dataclass(slots=True)
@@ -37,91 +32,114 @@ class Lineage:
     """A source beside what was delivered from the one before it.
 
     Args:
-        source: the source as it is now.
-        mode: the mode.
-        sink: the mode's table.
-        context: of the generation before.
-        upto: the last id that was delivered in that generation.
+        route: the way to a table whose rows stand for one source row each.
+        stands: where the table stands in the source before.
     """
 
-    source: Source
-    mode: Mode
-    sink: Sink
-    context: Context
-    upto: int
+    route: Route
+    stands: Cursor
+    _delivered: Delivered = field(init=False)
     _columns: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._delivered = Delivered(self.route, self.stands)
+
     def known_until(self) -> int | None:
-        """The last id of the source's beginning that was delivered before; None if its first row was not."""
-        if not self._traits.replayable or self.source.timestamp is None or not self.source.keyed_by_rowid:
+        """The last id of the source's beginning that was delivered before; None if its first row was not.
+
+        Raises:
+            TwoSources: if it begins with the rows of a generation that another one took the place of.
+        """
+        if not self.route.source.keyed_by_rowid:
             return None
+        found = [k for k in (self._by_ids(), self._by_order()) if k is not None]
+        return max(found, default=None)
+
+    # -- rows under the ids that they had
+
+    def _by_ids(self) -> int | None:
+        """Up to where most rows are those that the table has under their ids, and none is missing in it."""
+        last, score, best, elsewhere, seen = None, 0, 0, 0, 0
+        for rows in self._read(self.stands.rowid):
+            where = within(self._delivered.key, rows[ROWID][0], rows[ROWID][-1])
+            beside = self._delivered.beside(rows, self._columns, where)
+            inside = self._delivered.inside()
+            found = beside.group_by(ROWID, maintain_order=True).agg(
+                (pl.col(KNOWN) & inside).any().alias("here"),
+                (pl.col(KNOWN) & ~inside).any().alias("elsewhere"),
+                pl.col(GENERATION).is_null().all().alias("missing"),
+            )
+            for rowid, here, other, missing in found.iter_rows():
+                seen, elsewhere = seen + 1, elsewhere + (other and not here)  # since the last known one
+                if missing:
+                    return self._judged(last, elsewhere, seen)
+                score += 1 if here else -1
+                if here and score > best:
+                    last, best, elsewhere, seen = rowid, score, 0, 0
+        return self._judged(last, elsewhere, seen)
+
+    def _judged(self, last: int | None, elsewhere: int, seen: int) -> int | None:
+        if 2 * elsewhere > seen:
+            raise TwoSources(
+                f"table {self.route.source.table!r} goes on with rows of a source that another one took the place of: "
+                f"two databases are delivered as node {self.route.device.node_id}",
+                "Give each database a NODE_ID of its own; if an old backup is meant, say so with edge-delta reset",
+            )
+        return last
+
+    # -- rows in the order that they had
+
+    def _by_order(self) -> int | None:
         last: int | None = None
         delivered: Iterator[int] | None = None
         for rows in self._read():
             if delivered is None:
-                start = self._place_of(rows.head(1))
-                if start is None:
+                found = self._place_of(rows.head(1))
+                if found is None:
                     return None
-                delivered = self._delivered(start)
+                delivered = self._following(*found)
             for rowid, wanted in zip(rows[ROWID], self._hashes(rows), strict=True):
                 if not any(found == wanted for found in delivered):
                     return last
                 last = rowid
         return last
 
-    # -- the source
-
-    def _read(self) -> Iterator[pl.DataFrame]:
+    def _read(self, upto: int | None = None) -> Iterator[pl.DataFrame]:
         """Its rows as the mode makes them, without those that it rejects; none of the frames is empty."""
-        cursor = Cursor(self.context.generation)
-        while (batch := self.source.read_after(cursor, limit=_ROWS)) is not None:
-            rows = self._kept(batch)
+        cursor = Cursor()
+        while (batch := self.route.source.read_after(cursor, limit=_ROWS, upto=upto)) is not None:
+            rows, self._columns = self._delivered.kept(batch)
             if rows.height:
                 yield rows
-            cursor = Cursor(self.context.generation, batch.cursor.rowid)
-
-    def _kept(self, batch: Batch) -> pl.DataFrame:
-        there = self.sink.columns()
-        plan = fitting.fitted(self.mode.plan(batch.frame.lazy(), batch.layout, self.context), there)
-        rows, _ = fitting.kept_rows(plan, batch.frame)
-        self._columns = sorted(
-            name
-            for name in rows.columns
-            if name in there and name not in {ROWID, *_OURS, *self.mode.filled} and not is_left_out(name)
-        )
-        return rows
+            cursor = Cursor(rowid=batch.cursor.rowid)
 
     def _hashes(self, rows: pl.DataFrame) -> pl.Series:
         return rows.select(self._columns).hash_rows()
 
-    # -- the table
-
-    @property
-    def _traits(self) -> Traits:
-        return TRAITS[self.mode.name]
-
     def _ask(self, where: Where) -> pl.DataFrame:
-        own = mine(self.context.node_id, self.context.generation)
-        columns = {ROWID: self._traits.key, **named(*self._columns)}
-        return self.sink.ask(Question((*own, *where), columns, order=(ROWID,)))
+        columns = {ROWID: self._delivered.key, GENERATION: GENERATION, **named(*self._columns)}
+        return self.route.sink.ask(Question((*mine(self.route.device.node_id), *where), columns, order=(ROWID,)))
 
-    def _place_of(self, row: pl.DataFrame) -> int | None:
-        """The id under which a row is in the table; found by its time, which files are passed over by."""
-        stamp = self.source.timestamp
-        name = self._traits.time or (stamp.alias if stamp is not None else "")
-        if name not in self._columns:
+    def _place_of(self, row: pl.DataFrame) -> tuple[int, int] | None:
+        """The generation and the id under which a row is in the table; files are passed over by its time."""
+        name = self._delivered.time
+        if name is None or name not in self._columns or row[name][0] is None:
             return None
-        value = row[name][0]
-        if value is None:
+        found = self._ask((Condition(name, "=", row[name][0]),))
+        if found.height:
+            found = found.filter(self._hashes(found) == self._hashes(row)[0])
+        if not found.height:
             return None
-        found = self._ask((Condition(name, "=", value),))
-        return found.filter(self._hashes(found) == self._hashes(row)[0])[ROWID].min() if found.height else None  # type: ignore[return-value]
+        last = found.filter(pl.col(GENERATION) == found[GENERATION].max())
+        return last[GENERATION][0], last[ROWID].min()  # type: ignore[return-value]
 
-    def _delivered(self, start: int) -> Iterator[int]:
+    def _following(self, generation: int, start: int) -> Iterator[int]:
         """The rows of the table from an id on, as hashes."""
-        key, after, width = self._traits.key, max(start - 1, BEFORE_FIRST), _ROWS
-        while after < self.upto:
-            found = self._ask(between(key, after, after + width))
+        stood = self.stands if generation == self.stands.generation else self.route.sink.witnessed(generation)
+        own = Condition(GENERATION, "=", generation)
+        after, width = max(start - 1, BEFORE_FIRST), _ROWS
+        while stood is not None and after < stood.rowid:
+            found = self._ask((own, *between(self._delivered.key, after, after + width)))
             yield from self._hashes(found)
             after += width
             width = width * 2 if found.height < _ROWS // 2 else max(_ROWS, width // 2)  # ids may lie far apart

@@ -82,7 +82,7 @@ class ReadAhead(Generic[W]):
                 batch, done = ready
                 self.source.learn(batch)
                 self._fill(batch.cursor, work, limit, upto)
-                return replace(batch, cursor=cursor.moved_to(batch.cursor.rowid, batch.cursor.fingerprint)), done
+                return replace(batch, cursor=cursor.moved_to(batch.cursor.rowid, batch.cursor.witnesses)), done
         return None  # purged since they were counted
 
     def reopen(self) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 MIRROR = "last_upload.json"
+_WITNESS_KEY = "witness.key"
+_KEY_BYTES = 32
 _NODE_ID = "node_id"
 _LOCK = "lock"
 _LEAST_ROOM = 65_536
@@ -79,6 +81,15 @@ def is_held(path: Path) -> bool:
     # 1: FLOCK  ADVISORY  WRITE 708 08:01:131105 0 EOF
     fields = (line.split() for line in lines)
     return any(f[1] == "FLOCK" and f[5].rpartition(":")[2] == str(inode) for f in fields if len(f) > 5)  # noqa: PLR2004
+
+
+def kept_witness_key(path: Path) -> bytes:
+    """The key that a state directory keeps to tell rows again; empty if there is none."""
+    try:
+        kept = bytes.fromhex((path / _WITNESS_KEY).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return b""
+    return kept if len(kept) == _KEY_BYTES else b""
 
 
 class StateDirectory:
@@ -167,6 +178,20 @@ class StateDirectory:
                 f"the state directory {self.path} cannot be written: {error.strerror}",
                 "Set NODE_ID, or free some space",
             ) from error
+        return made
+
+    def witness_key(self) -> bytes:
+        """The key that rows are told again by, made at the first start.
+
+        Without it, after the directory was lost, rows are told by those in the tables; so nothing depends on that it
+        can be kept.
+        """
+        kept = kept_witness_key(self.path)
+        if kept:
+            return kept
+        made = os.urandom(_KEY_BYTES)
+        with contextlib.suppress(OSError):
+            self._write(_WITNESS_KEY, made.hex() + "\n")
         return made
 
     # -- the mirror

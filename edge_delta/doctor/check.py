@@ -13,6 +13,7 @@ from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceRes
 from edge_delta.core.model import Cursor
 from edge_delta.core.moments import ODD_CURE, doubtful
 from edge_delta.core.places import tells_by_name
+from edge_delta.delivery.identity import Identity, Lanes
 from edge_delta.device.health import Verdict, duration, examine, now
 from edge_delta.device.state import is_held, kept_node_id, read_mirror
 from edge_delta.doctor.findings import Finding, Level, failed, ok, warning
@@ -193,7 +194,7 @@ def _cursor(stage: Stage, lane: Lane) -> Iterator[Finding]:
             )
         return
     try:
-        stage.source.verify(cursor)
+        Identity(lane.route, Lanes()).confirmed(cursor)
     except SourceReset as reset:
         if stage.settings.on_source_reset == "stop":
             yield failed("table", reset)

@@ -53,6 +53,10 @@ class Rehearsed:
         """See `Sink.committed`."""
         return self._ahead or self._real.committed()
 
+    def witnessed(self, generation: int) -> Cursor | None:
+        """See `Sink.witnessed`."""
+        return self._real.witnessed(generation)
+
     def columns(self) -> dict[str, pl.DataType | None]:
         """See `Sink.columns`."""
         return self._real.columns()

@@ -12,6 +12,7 @@ from edge_delta.core.model import Batch, Cursor, Mark
 from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import Condition, Question, Total, among, mine, named, rejected_by
 from edge_delta.delivery import fitting
+from edge_delta.delivery.identity import Identity, Lanes
 from edge_delta.modes.base import DTYPES
 from edge_delta.source import cells
 from edge_delta.source.values import value_of
@@ -105,7 +106,7 @@ class Replay:
         stands = self.route.sink.committed()
         if stands is None or stands.generation != generation or not self.route.source.keyed_by_rowid:
             return None
-        self.route.source.verify(stands)
+        Identity(self.route, Lanes()).confirmed(stands)
         return self.route.source.read_ids(rows["reading_id"].to_list())
 
     def _from_rejected(self, rows: pl.DataFrame) -> Batch:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
+from edge_delta.delivery.identity import Identity, Lanes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,7 +91,7 @@ class Rewind:
         stands = self.lane.sink.committed()
         if stands is None:
             return None
-        self.lane.route.source.verify(stands)
+        Identity(self.lane.route, Lanes()).confirmed(stands)
         behind = self._behind(stands)
         if behind >= stands.rowid:
             raise ConfigurationError(

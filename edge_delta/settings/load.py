@@ -43,8 +43,9 @@ def load(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = No
     values: dict[str, Any] = _toml(file) if file is not None else {}
     places = dict.fromkeys(values, str(file))
     problems: list[Problem] = []
-    if values.pop("gps_fuzzing_secret", None) is not None:
-        problems.append(Problem(str(file), "gps_fuzzing_secret", "", "is a secret: set GPS_FUZZING_SECRET instead"))
+    for name, variable in (("gps_fuzzing_secret", "GPS_FUZZING_SECRET"), ("witness_key", "EDGE_DELTA_WITNESS_KEY")):
+        if values.pop(name, None) is not None:
+            problems.append(Problem(str(file), name, "", f"is a secret: set {variable} instead"))
     problems += _from_environment(environment, values, places)
     for field in fields(Settings):
         if field.flags and flags.get(field.name) is not None:

@@ -319,6 +319,14 @@ class Settings(Section, frozen=True, kw_only=True):
     emergency: Annotated[EmergencySettings, about("alerts", env="EMERGENCY_CONFIG")] = EmergencySettings()
     gps_fuzzing: Annotated[GpsSettings, about("displaced places", env="GPS_FUZZING_CONFIG")] = GpsSettings()
     gps_fuzzing_secret: Annotated[Secret | None, about("key of the displacements", env="GPS_FUZZING_SECRET")] = None
+    witness_key: Annotated[
+        Secret | None,
+        about(
+            "key of the hashes that a source is told again by; default: kept in the state directory",
+            env="EDGE_DELTA_WITNESS_KEY",
+            fixed=True,
+        ),
+    ] = None
     maintenance: MaintenanceSettings = MaintenanceSettings()
     storage: Annotated[StorageSettings, about("the object store", fixed=True)] = StorageSettings()
     databricks: DatabricksSettings = DatabricksSettings()

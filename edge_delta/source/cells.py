@@ -37,8 +37,8 @@ def is_left_out(name: str) -> bool:
 
 def read_cell(database: Database, column: Column, source: str) -> Cell:
     """A column's cell in the first row of FROM and what follows, exactly as it is stored; None if there is no row."""
-    tagged = database.scalar(f"SELECT {_tagged(quoted(column.name))} FROM {source} LIMIT 1")
-    return None if tagged is None else _cell(tagged, database.encoding)
+    text = database.scalar(f"SELECT {tagged(quoted(column.name))} FROM {source} LIMIT 1")
+    return None if text is None else untagged(text, database.encoding)
 
 
 def read_rows(database: Database, table: Table, rowids: Iterable[int]) -> list[tuple[int, dict[str, Cell]]]:
@@ -60,16 +60,16 @@ def _read(database: Database, table: Table, rows: str) -> list[tuple[int, dict[s
     found: list[tuple[int, dict[str, Cell]]] = []
     for start in range(0, len(table.columns), _COLUMNS_PER_STATEMENT):
         part = table.columns[start : start + _COLUMNS_PER_STATEMENT]
-        tagged = ", ".join(_tagged(quoted(column.name)) for column in part)
-        read = database.rows(f"SELECT {table.key}, {tagged} FROM {rows}")
+        asked = ", ".join(tagged(quoted(column.name)) for column in part)
+        read = database.rows(f"SELECT {table.key}, {asked} FROM {rows}")
         if not start:
             found = [(rowid, {}) for rowid, *_ in read]
         for (_, cells), (_, *texts) in zip(found, read, strict=True):
-            cells.update((c.name, _cell(text, database.encoding)) for c, text in zip(part, texts, strict=True))
+            cells.update((c.name, untagged(text, database.encoding)) for c, text in zip(part, texts, strict=True))
     return found
 
 
-def _tagged(column: str) -> str:
+def tagged(column: str) -> str:
     """SQL for a cell as text that says its storage class, so that one text column can carry all of them."""
     return (
         f"CASE typeof({column}) WHEN 'integer' THEN 'i' || {column} WHEN 'real' THEN 'r' || quote({column}) "
@@ -77,8 +77,9 @@ def _tagged(column: str) -> str:
     )
 
 
-def _cell(tagged: str, encoding: str) -> Cell:
-    tag, text = tagged[0], tagged[1:]
+def untagged(text: str, encoding: str) -> Cell:
+    """The cell that `tagged` gave."""
+    tag, text = text[0], text[1:]
     if tag == "i":
         return int(text)
     if tag == "r":
@@ -116,7 +117,9 @@ def rejection(table: Table, rowid: int, cells: dict[str, Cell]) -> Rejection:
 
 
 def fingerprint(table: Table, rowid: int, cells: dict[str, Cell]) -> int:
-    """What a row looked like, in 63 bits: its time, its measurements, and the names and kinds of its columns.
+    """What a row looked like, as versions without witnesses wrote it (see `edge_delta.source.witness`), in 63 bits.
+
+    Its time, its measurements, and the names and kinds of its columns.
 
     Three hashes of 21 bits beside each other, because they answer three questions (see `same_row`). Columns that
     applications update in place (upload marks, states, integer flags) are left out. So are those that tell a place:
@@ -126,12 +129,12 @@ def fingerprint(table: Table, rowid: int, cells: dict[str, Cell]) -> int:
     time = cells[stamp.name] if stamp is not None else None
     lasting = [c for c in table.columns if c != stamp and not is_left_out(c.name)]
     measuring = [c for c in lasting if stamp is not None and c.kind in (Kind.REAL, Kind.TEXT, Kind.BLOB)] or lasting
-    measured = sorted((c.name, _canonical(cells[c.name])) for c in measuring if cells[c.name] is not None)
+    measured = sorted((c.name, canonical(cells[c.name])) for c in measuring if cells[c.name] is not None)
     columns = sorted((c.name, c.kind.value) for c in table.columns)
-    return _hash([rowid, _canonical(time)]) << 2 * _BITS | _hash(measured) << _BITS | _hash(columns)
+    return _hash([rowid, canonical(time)]) << 2 * _BITS | _hash(measured) << _BITS | _hash(columns)
 
 
-def _canonical(cell: Cell) -> str:
+def canonical(cell: Cell) -> str:
     """The same text for a number whatever type its column has."""
     return repr(float(cell) if isinstance(cell, int) and int(float(cell)) == cell else cell)
 

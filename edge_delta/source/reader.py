@@ -15,6 +15,7 @@ from edge_delta.source.options import Options
 from edge_delta.source.rows import ROWID
 from edge_delta.source.schema import find_table
 from edge_delta.source.shape import kinds_of_tables
+from edge_delta.source.witness import Witnesses, Witnessing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,6 +49,7 @@ class SQLiteSource:
         self._options = options
         self._schema_version: int | None = None
         self._extents = Extents(database)
+        self._witnessing = Witnessing()
         self._table = find_table(database, table, timestamp, options)
         self._refuse_unknown_columns()
 
@@ -189,43 +191,46 @@ class SQLiteSource:
             return lasts.first_since(self._database, self._table, stamp, wanted, upto=upto)
 
     def placed(self, cursor: Cursor, rowid: int) -> Cursor:
-        """The cursor at a row, with that row's fingerprint if it is there."""
+        """The cursor at a row, with what tells the source again."""
         with self._looking():
-            return cursor.moved_to(rowid, self._fingerprint(rowid) if self._table.key_is_rowid else None)
+            return cursor.moved_to(rowid, self._witnesses_at(rowid))
 
-    def verify(self, cursor: Cursor) -> None:
+    def verify(self, cursor: Cursor) -> bool:
         """Check that the source is still the one that the cursor belongs to.
 
+        Returns:
+            Whether the row at the cursor was updated since it was delivered.
+
         Raises:
-            SourceReset: if it is not.
+            SourceReset: if it is not, or if it cannot be told from here.
         """
         with self._looking():
-            self._verify(cursor)
+            return self._verify(cursor)
 
-    def _verify(self, cursor: Cursor) -> None:
-        if cursor.fingerprint is None or not self._table.key_is_rowid:
-            return
-        now = self._fingerprint(cursor.rowid)
-        place = f"table {self._table.name!r} in {self._database.path}"
-        if now is not None:
-            if not cells.same_row(cursor.fingerprint, now, timed=self._table.timestamp is not None):
-                raise SourceReset(f"row {cursor.rowid} of {place} is not the row that was delivered under that id")
-            return
-        # The row was purged, unless ids went back.
-        last = self._database.scalar(f"SELECT max({self._table.key}) FROM {quoted(self._table.name)}")
-        if self._table.autoincrement:
-            last = self._sequence() if last is None else max(last, self._sequence() or 0)
-        if last is not None and last < cursor.rowid:
-            raise SourceReset(f"ids of {place} end at {last}, but rows up to {cursor.rowid} were delivered")
+    def known(self, cursor: Cursor) -> int | None:
+        """The id of the last of a cursor's witnesses that is as it was; None if none is."""
+        with self._looking():
+            return self._witnesses.known(cursor) if self._table.key_is_rowid else None
 
-    def _sequence(self) -> int | None:
-        name = self._table.name.replace("'", "''")
-        found = self._database.scalar(f"SELECT seq FROM sqlite_sequence WHERE name = '{name}'")
-        return int(found) if found is not None else None
+    def nearest(self, rowid: int) -> list[int]:
+        """The ids of some rows up to one, at growing distance from it."""
+        with self._looking():
+            return self._witnesses.ids(rowid)
 
-    def _fingerprint(self, rowid: int) -> int | None:
-        found = cells.read_rows(self._database, self._table, [rowid])
-        return cells.fingerprint(self._table, *found[0]) if found else None
+    @property
+    def _witnesses(self) -> Witnesses:
+        return Witnesses(self._database, self._table, self._witnessing)
+
+    def _witnesses_at(self, rowid: int) -> tuple[int, ...]:
+        return self._witnesses.at(rowid) if self._table.key_is_rowid else ()
+
+    def _verify(self, cursor: Cursor) -> bool:
+        if not self._table.key_is_rowid or not (cursor.witnesses or cursor.fingerprint is not None):
+            return False
+        found = self._witnesses.verdict(cursor)
+        if found.same:
+            return found.updated
+        raise SourceReset(found.reason, unsure=found.unsure, likely_same=found.likely_same)
 
     def last_values(
         self,
@@ -267,6 +272,10 @@ class SQLiteSource:
             extent = self._extents.next(self._table, cursor.rowid, limit=limit, upto=upto)
             return None if extent is None else self._read_extent(extent, cursor)
 
+    def tell_by(self, witnessing: Witnessing) -> None:
+        """Set by what the source is told again."""
+        self._witnessing = witnessing
+
     # -- for those that read ahead
 
     @property
@@ -276,7 +285,9 @@ class SQLiteSource:
 
     def twin(self) -> SQLiteSource:
         """The same table, over a connection of its own."""
-        return SQLiteSource(Database(self._database.path), self._table.name, self._timestamp_name, self._options)
+        twin = SQLiteSource(Database(self._database.path), self._table.name, self._timestamp_name, self._options)
+        twin.tell_by(self._witnessing)
+        return twin
 
     def extent_after(self, after: int, *, limit: int, upto: int | None) -> Extent | None:
         """The rows of the batch behind a key, without reading them; None if there are none."""
@@ -307,10 +318,9 @@ class SQLiteSource:
         ids = [*frame[ROWID].head(1), *frame[ROWID].tail(1), *(r.rowid for r in rejected)]
         if not ids:
             return None
-        fingerprint = self._fingerprint(max(ids)) if self._table.key_is_rowid else None
         if not self._table.key_is_rowid:
             cursor = cursor.marked(**{Mark.COUNTED: self._not_behind(max(ids))})
-        batch = Batch(frame, rejected, cursor.moved_to(max(ids), fingerprint), min(ids), self.layout)
+        batch = Batch(frame, rejected, cursor.moved_to(max(ids), self._witnesses_at(max(ids))), min(ids), self.layout)
         self._extents.learn(batch)
         return batch
 

@@ -70,6 +70,7 @@ def run(
 def _session(
     settings: Settings, state: StateDirectory, log: Log, flags: Mapping[str, Any], wait: Callable[[float], bool]
 ) -> Session:
+    state.witness_key()
     source = open_source(settings)
     if log.verbose:
         source.traced(lambda sql: log.debug(Event.STATEMENT, sql=sql[:_SHOWN]))

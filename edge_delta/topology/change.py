@@ -8,7 +8,7 @@ from edge_delta.core.events import Event
 from edge_delta.delivery.engine import Pace
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.watch import SettingsWatch
-from edge_delta.topology.lanes import lanes_of
+from edge_delta.topology.lanes import lanes_of, tried
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ class LiveSettings:
     def __init__(self, settings: Settings, flags: Mapping[str, Any], session: Session, observers: Observers) -> None:
         self._session = session
         self._observers = observers
-        self._watch = SettingsWatch(settings, flags, session.log, check=lambda wanted: lanes_of(wanted, session))
+        self._watch = SettingsWatch(settings, flags, session.log, check=lambda wanted: tried(wanted, session))
 
     def poll(self, running: Sequence[Lane]) -> tuple[Sequence[Lane], Pace] | None:
         """The lanes and the pace that are to take over from the running ones; None if nothing changed."""

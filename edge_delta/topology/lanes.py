@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 from edge_delta import modes
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.moments import TimeForm
+from edge_delta.delivery.identity import Lanes
 from edge_delta.delivery.lane import Lane
 from edge_delta.delivery.prefetch import ReadAhead
 from edge_delta.delivery.route import Device, Route, Tables
+from edge_delta.device.state import kept_witness_key
+from edge_delta.modes.names import leaving
 from edge_delta.modes.traits import TRAITS
 from edge_delta.source import Database, SQLiteSource
 from edge_delta.source.options import Options
+from edge_delta.source.witness import Witnessing
 from edge_delta.topology.tables import DeviceTables, now
 
 if TYPE_CHECKING:
@@ -40,6 +44,7 @@ class Session:
         opened: what is done with each sink before a lane gets it.
         heals: whether what a power cut left of a table is set aside, which writes.
         reader: reads the source for all lanes.
+        lanes: all of them.
     """
 
     source: SQLiteSource
@@ -49,6 +54,7 @@ class Session:
     opened: Callable[[Sink], Sink] = lambda sink: sink
     heals: bool = True
     reader: ReadAhead[Prepared] = field(init=False)
+    lanes: Lanes = field(default_factory=Lanes)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reader", ReadAhead(self.source))
@@ -57,7 +63,9 @@ class Session:
 def open_source(settings: Settings) -> SQLiteSource:
     """The source of these settings."""
     database = Database(settings.sqlite)
-    return SQLiteSource(database, settings.sqlite_table_name, settings.timestamp_col, reading(settings))
+    source = SQLiteSource(database, settings.sqlite_table_name, settings.timestamp_col, reading(settings))
+    source.tell_by(witnessing(settings))
+    return source
 
 
 def reading(settings: Settings) -> Options:
@@ -65,6 +73,16 @@ def reading(settings: Settings) -> Options:
     form = TimeForm(settings.timestamp_format, settings.source_time_zone)
     forms = {name: TimeForm(own.format or form.format, own.zone or form.zone) for name, own in settings.times.items()}
     return Options(form, forms, settings.columns, settings.max_row_bytes)
+
+
+def witnessing(settings: Settings) -> Witnessing:
+    """By what a source is told again: a key, and the columns that leave the device in the table of every mode."""
+    secret = settings.witness_key
+    key = kept_witness_key(settings.state_dir) if secret is None else secret.reveal().encode()
+    return Witnessing(
+        key,
+        lambda layout: frozenset.intersection(*(leaving(settings, mode, layout) for mode in settings.processing_mode)),
+    )
 
 
 def node_id_of(settings: Settings, state: StateDirectory, source_table: str, *, new_node: bool = False) -> str:
@@ -85,7 +103,19 @@ def node_id_of(settings: Settings, state: StateDirectory, source_table: str, *, 
 
 
 def lanes_of(settings: Settings, session: Session) -> list[Lane]:
-    """One lane for each mode in the settings.
+    """One lane for each mode in the settings; from now on they are the source's lanes.
+
+    Raises:
+        ConfigurationError: if a mode's settings cannot work with this source.
+    """
+    lanes = tried(settings, session)
+    session.source.tell_by(witnessing(settings))
+    session.lanes.are(lanes)
+    return lanes
+
+
+def tried(settings: Settings, session: Session) -> list[Lane]:
+    """The lanes that settings would come to.
 
     Raises:
         ConfigurationError: if a mode's settings cannot work with this source.
@@ -110,7 +140,7 @@ def _lane(settings: Settings, mode: str, session: Session) -> Lane:
     device = Device(session.node_id, now, session.log, settings.on_source_reset == "stop")
     route = Route(mode, session.source, partial(modes.load, mode, settings), ends, device)
     urgent = settings.emergency.min_pause if TRAITS[mode].urgent else None
-    return Lane(route, session.reader, partial(_writing, settings), urgent=urgent)
+    return Lane(route, session.reader, partial(_writing, settings), urgent=urgent, lanes=session.lanes)
 
 
 def _writing(settings: Settings, route: Route) -> Writing:

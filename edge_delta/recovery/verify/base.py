@@ -9,6 +9,7 @@ from edge_delta.core.errors import SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Context, Mark
 from edge_delta.core.places import tells_by_name
 from edge_delta.core.questions import COUNT, Condition, Question, between, mine, named, rejected_by, within
+from edge_delta.delivery.identity import Identity, Lanes
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -119,7 +120,7 @@ def begins(cursor: Cursor) -> int:
 def same_source(parts: Compared, cursor: Cursor, report: Verification) -> bool:
     """Whether the source still is the one that the cursor belongs to; says so if not."""
     try:
-        parts.source.verify(cursor)
+        Identity(parts.route, Lanes()).confirmed(cursor)
     except SourceReset as reset:
         report.notes.append(f"the source is another one by now: {reset.fact}")
         return False

@@ -5,7 +5,8 @@ table and source::
 
     <app>/generation       the source's current generation
     <app>/<n>              the last rowid delivered of generation n
-    <app>/<n>/row          the fingerprint of that row
+    <app>/<n>/w0 to w4     what that row and some before it looked like, see `edge_delta.source.witness`
+    <app>/<n>/row          the same, as earlier versions wrote it
     <app>/<n>/<mark>       other numbers that go with it, see `edge_delta.core.model.Mark`
     <app>/<n>/marks        which of them there are, a bit each: asking for one costs a look through the log
 
@@ -55,6 +56,8 @@ COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS, Mark.C
 """The marks that any mode's table may have."""
 
 _COMMITS_PER_HANDLE = 100
+_WITNESSES = 5
+"""How many numbers a cursor's witnesses are."""
 _COMMIT_RETRIES = 4
 """Tries that delta-rs makes by itself, without a pause; then `Turns` paces them, and the data file is written again."""
 
@@ -212,15 +215,34 @@ class DeltaSink:
         own = f"{self._app}/{generation}"
         rowid = handle.transaction_version(own)
         fresh = Cursor(generation=generation)
+        first = handle.transaction_version(f"{own}/w0")
         there = handle.transaction_version(f"{own}/marks") if self._marks else 0
         asked = [mark for mark in self._marks if there is None or there & _bit(mark)]
         marks = {mark: handle.transaction_version(f"{own}/{mark}") for mark in asked}
         return Cursor(
             generation=generation,
             rowid=fresh.rowid if rowid is None else rowid,
-            fingerprint=handle.transaction_version(f"{own}/row"),
+            fingerprint=handle.transaction_version(f"{own}/row") if first is None else None,
+            witnesses=() if first is None else (first,),
             marks={name: value for name, value in marks.items() if value is not None},
         )
+
+    def witnessed(self, generation: int) -> Cursor | None:
+        """Where the source stood in a generation, with all its witnesses; None if it has nothing of that generation.
+
+        The first witness is read with the cursor; asking for the others costs a look through the log each.
+        """
+        table = self._open()
+        own = f"{self._app}/{generation}"
+        rowid = table.transaction_version(own) if table is not None else None
+        if table is None or rowid is None:
+            return None
+        words = [table.transaction_version(f"{own}/w{i}") for i in range(_WITNESSES)]
+        there = tuple(word for word in words if word is not None)
+        row = table.transaction_version(f"{own}/row") if not there else None
+        begins = table.transaction_version(f"{own}/{Mark.BEGINS}")
+        marks: dict[str, int] = {} if begins is None else {Mark.BEGINS: begins}
+        return Cursor(generation, rowid, row, marks, there)
 
     def _transactions(self, cursor: Cursor) -> list[Transaction]:
         """The cursor as ``txn`` actions that are not yet there.
@@ -235,6 +257,7 @@ class DeltaSink:
         versions = {own: cursor.rowid}
         if cursor.fingerprint is not None:
             versions[f"{own}/row"] = cursor.fingerprint
+        versions |= {f"{own}/w{i}": word for i, word in enumerate(cursor.witnesses)}
         if not same or not self._commits:
             versions[f"{self._app}/generation"] = cursor.generation
         if stands is not None and not same:  # so that a rival who still writes the old generation is refused

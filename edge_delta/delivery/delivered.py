@@ -1,0 +1,136 @@
+"""Rows of a source beside the rows of a table that have the same ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from edge_delta.core.model import BEFORE_FIRST, Mark
+from edge_delta.core.plan import ROWID
+from edge_delta.core.questions import Question, Where, among, mine, named
+from edge_delta.delivery import fitting
+from edge_delta.source.cells import is_left_out
+
+if TYPE_CHECKING:
+    from edge_delta.core.model import Batch, Cursor
+    from edge_delta.delivery.route import Route
+
+GENERATION = "source_generation"
+KNOWN = "\0known"
+EQUAL = "\0equal"
+_THERE = "\0there"
+_OURS = frozenset({"reading_id", "source_rowid", "databricks_inserted_at", "node_id", GENERATION})
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What a table holds of a source.
+
+    Args:
+        route: the way to the table, whose rows stand for one source row each.
+        stands: where the table stands.
+    """
+
+    route: Route
+    stands: Cursor
+
+    def inside(self) -> pl.Expr:
+        """Whether a row of `beside` came from the source that the table stands in, or from one that it goes on from."""
+        return pl.any_horizontal(
+            *(
+                (pl.col(GENERATION) == generation) & (pl.col(ROWID) > low) & (pl.col(ROWID) <= high)
+                for generation, low, high in self._chain()
+            )
+        )
+
+    def _chain(self) -> list[tuple[int, int, int]]:
+        """The generations that the rows of the last one came in, with the ids that each has of them."""
+        generation, high = self.stands.generation, self.stands.rowid
+        begins = self.stands.marks.get(Mark.BEGINS)
+        found = []
+        while True:
+            low = BEFORE_FIRST if begins is None else begins
+            found.append((generation, low, high))
+            if begins is None or generation == 0:
+                return found
+            generation, high = generation - 1, begins
+            before = self.route.sink.witnessed(generation)
+            begins = None if before is None else before.marks.get(Mark.BEGINS)
+
+    def same(self, rowid: int) -> tuple[bool, bool] | None:
+        """Whether the rows up to one are those that were delivered, and whether some of them were updated since.
+
+        Args:
+            rowid: the last one that was delivered.
+
+        Returns:
+            None where nothing can be compared.
+        """
+        batch = self.route.source.read_ids(self.route.source.nearest(rowid))
+        if batch is None or not self.route.sink.exists():
+            return None
+        rows, columns = self.kept(batch)
+        if not rows.height:
+            return None
+        beside = self.beside(rows, columns, among(self.key, rows[ROWID])).filter(self.inside())
+        found = beside.group_by(ROWID).agg(pl.col(KNOWN).any(), pl.col(EQUAL).any())
+        if not found.height:
+            return None
+        own = found.filter(pl.col(ROWID) == rowid)
+        # The last row decides if it is there: rows of a backup are followed by others under the same ids.
+        same = own[KNOWN].all() if own.height else True
+        return bool(same and 2 * found[KNOWN].sum() >= found.height), not found[EQUAL].all()
+
+    @property
+    def key(self) -> str:
+        """The table's column with the source row's id."""
+        key = self.route.traits.key
+        assert key is not None  # noqa: S101 - only modes whose rows stand for source rows come here
+        return key
+
+    @property
+    def time(self) -> str | None:
+        """The table's column with the reading's time."""
+        stamp = self.route.source.timestamp
+        return (self.route.traits.time or stamp.alias) if stamp is not None else None
+
+    def kept(self, batch: Batch) -> tuple[pl.DataFrame, list[str]]:
+        """The rows as the mode makes them, without those that it rejects, and the columns that can be compared."""
+        route, there, context = self.route, self.route.sink.columns(), self.route.context(0)
+        plan = fitting.fitted(route.mode().plan(batch.frame.lazy(), batch.layout, context), there)
+        rows, _ = fitting.kept_rows(plan, batch.frame)
+        ours = {ROWID, *_OURS, *route.mode().filled}
+        return rows, sorted(n for n in rows.columns if n in there and n not in ours and not is_left_out(n))
+
+    def beside(self, rows: pl.DataFrame, columns: list[str], where: Where) -> pl.DataFrame:
+        """Each row with what the table has under its id, in any generation.
+
+        Args:
+            rows: rows of the source as the mode makes them.
+            columns: those to compare.
+            where: which rows of the table.
+
+        Returns:
+            ``_rowid`` ascending, `GENERATION` (None where the table has no such row), `EQUAL`, and `KNOWN`: whether it
+            is the same row, perhaps updated since.
+        """
+        asked = {ROWID: self.key, GENERATION: GENERATION, **named(*columns)}
+        there = self.route.sink.ask(Question((*mine(self.route.device.node_id), *where), asked))
+        both = rows.select(ROWID, *columns).join(there, on=ROWID, how="left", suffix=_THERE)
+        others = [n for n in columns if n != self.time]
+        same = [pl.col(n).eq_missing(pl.col(n + _THERE)) for n in others]
+        told = [pl.col(n + _THERE).is_not_null() for n in others]  # what was empty may have been filled since
+        equal = pl.sum_horizontal(pl.lit(0), *(s & t for s, t in zip(same, told, strict=True)))
+        compared = pl.sum_horizontal(pl.lit(0), *told)
+        timed = self.time in columns
+        on_time = pl.col(str(self.time)).eq_missing(pl.col(str(self.time) + _THERE)) if timed else compared > 0
+        found = pl.col(GENERATION).is_not_null()
+        whole = pl.all_horizontal(pl.lit(value=True), *same)
+        return both.select(
+            ROWID,
+            GENERATION,
+            (found & on_time & whole).alias(EQUAL),
+            (found & on_time & ((equal == compared) | (2 * equal > compared))).alias(KNOWN),
+        ).sort(ROWID)

@@ -1,0 +1,155 @@
+"""Whether a source is still the one that a lane's cursor belongs to, and which generation its rows are of.
+
+Witnesses decide it as far as they can (`edge_delta.source.witness`). Where they cannot, because a row was changed or
+the key is another one, the rows of a table are asked whose rows stand for one source row each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edge_delta.core.errors import SourceReset, TwoSources
+from edge_delta.core.events import Event
+from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_delta.delivery.lane import Lane
+    from edge_delta.delivery.route import Route
+
+_LOOKED_BACK = 8
+"""Earlier generations whose witnesses are looked for again."""
+
+
+class Lanes:
+    """The lanes of one source: their rows are of one generation, and their tables know the source's rows."""
+
+    def __init__(self) -> None:
+        self._lanes: Sequence[Lane] = ()
+
+    def are(self, lanes: Sequence[Lane]) -> None:
+        """Set the lanes that the settings name now."""
+        self._lanes = lanes
+
+    def generation(self) -> int:
+        """The one that all of them are to be in."""
+        return max((lane.cursor().generation for lane in self._lanes), default=0)
+
+    def replayable(self) -> list[Route]:
+        """The routes to tables that can say whether a row was delivered."""
+        return [lane.route for lane in self._lanes if lane.route.traits.replayable]
+
+
+class Identity:
+    """Tells for one lane whether its source is still the same.
+
+    Args:
+        route: the lane's route.
+        lanes: all lanes of the source.
+    """
+
+    def __init__(self, route: Route, lanes: Lanes) -> None:
+        self._route = route
+        self._lanes = lanes
+
+    def confirmed(self, cursor: Cursor) -> Cursor:
+        """The cursor to go on with: the same, or one with new witnesses where rows were updated.
+
+        Raises:
+            SourceReset: if the source is another one.
+        """
+        try:
+            updated = self._route.source.verify(cursor)
+        except SourceReset as reset:
+            if not reset.unsure:
+                raise
+            return self._weighed(cursor, reset)
+        return self._refreshed(cursor, updated=True) if updated else cursor
+
+    def _weighed(self, cursor: Cursor, reset: SourceReset) -> Cursor:
+        """Decide what the witness that goes with every cursor cannot."""
+        whole = self._route.sink.witnessed(cursor.generation)
+        if whole is not None and whole.rowid == cursor.rowid and whole.witnesses != cursor.witnesses:
+            try:
+                return self._refreshed(cursor, updated=self._route.source.verify(whole))
+            except SourceReset as again:
+                if not again.unsure:
+                    raise
+                reset = again
+        told = self._told_by_tables(cursor)
+        same, updated = (reset.likely_same, False) if told is None else told
+        if not same:
+            raise SourceReset(reset.fact)
+        return self._refreshed(cursor, updated=updated)
+
+    def _told_by_tables(self, cursor: Cursor) -> tuple[bool, bool] | None:
+        for route in self._judges():
+            from edge_delta.delivery.delivered import Delivered  # noqa: PLC0415 - Polars, and seldom needed
+
+            stands = route.sink.committed()
+            if stands is None or stands.generation != cursor.generation:
+                continue
+            found = Delivered(route, stands).same(cursor.rowid)
+            if found is not None:
+                return found
+        return None
+
+    def _judges(self) -> list[Route]:
+        own = [self._route] if self._route.traits.replayable else []
+        return [*own, *(route for route in self._lanes.replayable() if route is not self._route)]
+
+    def _refreshed(self, cursor: Cursor, *, updated: bool) -> Cursor:
+        if updated:
+            self._route.device.log.warning(Event.ROWS_UPDATED, mode=self._route.name, id=cursor.rowid)
+        return self._route.source.placed(cursor, cursor.rowid)
+
+    # -- another source
+
+    def succeeded(self, cursor: Cursor) -> Cursor:
+        """Where to begin in the source that came after the cursor's.
+
+        Returns:
+            A cursor of the next generation, before the first row that was not delivered; `Mark.BEGINS` says which rows
+            are known, if some are.
+
+        Raises:
+            TwoSources: if it is a source that another one took the place of before.
+        """
+        known = self._known_until(cursor)
+        fresh = Cursor(generation=max(self._lanes.generation(), cursor.generation + 1))
+        if known is None:
+            self._refuse_an_earlier_one(cursor)
+            return fresh
+        return self._route.source.placed(fresh, known).marked(**{Mark.BEGINS: known})
+
+    def _known_until(self, cursor: Cursor) -> int | None:
+        """The last row of the new source's beginning that came from the one before, such as from its backup."""
+        for route in self._judges():
+            stands = route.sink.committed()
+            if stands is not None and stands.generation == cursor.generation:
+                from edge_delta.delivery.lineage import Lineage  # noqa: PLC0415 - Polars, and seldom needed
+
+                known = Lineage(route, stands).known_until()
+                return None if known is None else min(known, cursor.rowid)
+        whole = self._route.sink.witnessed(cursor.generation)
+        return None if whole is None else self._route.source.known(whole)
+
+    def _refuse_an_earlier_one(self, cursor: Cursor) -> None:
+        for generation in range(cursor.generation - 1, max(-1, cursor.generation - 1 - _LOOKED_BACK), -1):
+            before = self._route.sink.witnessed(generation)
+            if before is not None and self._route.source.known(before) == before.rowid:
+                raise TwoSources(
+                    f"table {self._route.source.table!r} is the source of generation {generation} again, which another "
+                    f"one took the place of: two databases are delivered as node {self._route.device.node_id}",
+                    "Give each database a NODE_ID of its own; if an old backup is meant, say so with edge-delta reset",
+                )
+
+    def agreed(self, cursor: Cursor) -> Cursor:
+        """The cursor in the generation that all lanes of the source are in; its own rows stay known."""
+        generation = self._lanes.generation()
+        if cursor.generation >= generation:
+            return cursor
+        own: dict[str, int] = {} if cursor.rowid == BEFORE_FIRST else {Mark.BEGINS: cursor.rowid}
+        return replace(cursor, generation=generation, marks={**cursor.marks, **own})

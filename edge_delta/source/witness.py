@@ -1,0 +1,317 @@
+"""Witnesses: what some delivered rows looked like, by which a source is told again.
+
+One row may be updated, so eight more are kept beside the last one, each farther behind it. They travel with the cursor
+as `WORDS` numbers of 63 bits, because a Delta ``txn`` holds nothing else::
+
+    word 0      key (15 bits) | columns (16) | the cursor's row: time (16), values (16)
+    words 1-4   two rows each: time (15), values (16); 0 where there is no row that far back
+
+Every part is a hash under the device's key (BLAKE2b, RFC 7693, 2.9), so that nobody who reads the log can try values
+until one fits. Only columns that leave the device have a part in it, and none that applications update in place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edge_delta.core.model import BEFORE_FIRST, Cell, Column, Cursor, Kind, Layout
+from edge_delta.source import cells
+from edge_delta.source.database import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_delta.source.database import Database
+    from edge_delta.source.schema import Table
+
+RANKS = (1, 2, 4, 8, 16, 48, 144, 432)
+"""How many rows behind the cursor's a witness is."""
+WORDS = 1 + len(RANKS) // 2
+_LOOKED_AT = 1_024
+"""Rows behind the cursor among which witnesses are looked for; rows that were put in or deleted move them."""
+_MOST_COLUMNS = 16
+_MOST_CHARACTERS = 64
+_TIME, _VALUES, _COLUMNS, _KEY = 15, 16, 16, 15
+_ROW = _TIME + _VALUES
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a source is the one that a cursor belongs to.
+
+    Attributes:
+        same: it is.
+        updated: it is, and its last delivered row was changed since.
+        unsure: witnesses cannot tell; the rows in the table may.
+        likely_same: what to believe where those cannot be asked.
+        reason: what speaks against it, in words.
+    """
+
+    same: bool
+    updated: bool = False
+    unsure: bool = False
+    likely_same: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessing:
+    """How witnesses are made on this device.
+
+    Attributes:
+        key: the device's key.
+        leaving: gives the names of the columns that leave the device, of all that there are.
+    """
+
+    key: bytes = b""
+    leaving: Callable[[Layout], frozenset[str]] | None = None
+
+    def hashed(self, bits: int, *parts: object) -> int:
+        """A keyed hash, never 0."""
+        text = repr(parts).encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(text, digest_size=8, key=self.key[:64]).digest()
+        return int.from_bytes(digest) % ((1 << bits) - 1) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One row as its witness has it: two hashes."""
+
+    time: int
+    values: int
+
+    @property
+    def packed(self) -> int:
+        """Both in one number."""
+        return self.time << _VALUES | self.values
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Witnesses out of their words."""
+
+    key: int
+    columns: int
+    own: _Seen
+    behind: tuple[_Seen, ...]
+    whole: bool
+
+    @classmethod
+    def of(cls, words: tuple[int, ...]) -> _Kept:
+        first, *rest = words
+        packed = [part for word in rest for part in (word >> _ROW, word & ((1 << _ROW) - 1))]
+        return cls(
+            first >> (_ROW + _COLUMNS),
+            first >> _ROW & ((1 << _COLUMNS) - 1),
+            _seen(first),
+            tuple(_seen(part) for part in packed if part),
+            len(words) == WORDS,
+        )
+
+
+def _seen(packed: int) -> _Seen:
+    return _Seen(packed >> _VALUES & ((1 << _TIME) - 1), packed & ((1 << _VALUES) - 1))
+
+
+@dataclass(slots=True)
+class Witnesses:
+    """Makes witnesses of a table's rows and compares them.
+
+    Args:
+        database: the source.
+        table: the table as it is now.
+        how: the device's key, and what leaves it.
+    """
+
+    database: Database
+    table: Table
+    how: Witnessing = field(default_factory=Witnessing)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the rows have times by which they can be told."""
+        return self._stamp is not None
+
+    @property
+    def _stamp(self) -> Column | None:
+        stamp = self.table.timestamp
+        return stamp if stamp in self._leaving and stamp != self.table.id_column else None
+
+    @property
+    def _leaving(self) -> list[Column]:
+        table = self.table
+        if self.how.leaving is None:
+            return list(table.columns)
+        names = self.how.leaving(Layout(table.columns, table.timestamp, table.id_column))
+        return [c for c in table.columns if c.name in names]
+
+    @property
+    def _columns(self) -> list[Column]:
+        lasting = [
+            c
+            for c in self._leaving
+            if c not in (self.table.timestamp, self.table.id_column)
+            and not cells.is_left_out(c.name)
+            and c.kind is not Kind.BLOB
+        ]
+        measuring = [c for c in lasting if self._stamp is not None and c.kind in (Kind.REAL, Kind.TEXT)] or lasting
+        return measuring[:_MOST_COLUMNS]
+
+    # -- making them
+
+    def ids(self, rowid: int) -> list[int]:
+        """The ids of the row and of those that are witnesses with it, as far as they are there; the row's own first."""
+        behind = [
+            f"(SELECT {self._key} FROM {self._name} WHERE {self._key} < {rowid} ORDER BY {self._key} DESC "
+            f"LIMIT 1 OFFSET {rank - 1})"
+            for rank in RANKS
+        ]
+        found = self.database.rows(f"SELECT {', '.join(behind)}")[0]
+        return [rowid, *(i for i in found if i is not None)]
+
+    def at(self, rowid: int) -> tuple[int, ...]:
+        """The words for a cursor at a row, which need not be there any more."""
+        ids = self.ids(rowid)
+        rows = self._rows(f"{self._key} IN ({', '.join(map(str, ids))})")
+        own, *behind = [rows[i].packed if i in rows else 0 for i in [*ids, *[None] * (len(RANKS) + 1 - len(ids))]]
+        first = self._key_id << (_COLUMNS + _ROW) | self._columns_id << _ROW | own
+        return (first, *(a << _ROW | b for a, b in zip(behind[::2], behind[1::2], strict=True)))
+
+    @property
+    def _key(self) -> str:
+        return self.table.key
+
+    @property
+    def _name(self) -> str:
+        return quoted(self.table.name)
+
+    @property
+    def _key_id(self) -> int:
+        return self.how.hashed(_KEY, "key")
+
+    @property
+    def _columns_id(self) -> int:
+        stamp = self._stamp
+        names = sorted((c.name.lower(), c.kind.value) for c in self._columns)
+        return self.how.hashed(_COLUMNS, stamp.name.lower() if stamp is not None else None, names)
+
+    def _rows(self, where: str) -> dict[int, _Seen]:
+        stamp, columns = self._stamp, self._columns
+        asked = [*([stamp] if stamp is not None else []), *columns]
+        tagged = ", ".join(cells.tagged(_shortened(c)) for c in asked)
+        found = self.database.rows(
+            f"SELECT {self._key}{', ' + tagged if tagged else ''} FROM {self._name} WHERE {where}"
+        )
+        return {row[0]: self._row(row[0], row[1:]) for row in found}
+
+    def _row(self, rowid: int, texts: tuple[str, ...]) -> _Seen:
+        values: list[Cell] = [cells.untagged(text, self.database.encoding) for text in texts]
+        time = cells.canonical(values.pop(0)) if self._stamp is not None else None
+        there = [
+            (c.name.lower(), cells.canonical(v)) for c, v in zip(self._columns, values, strict=True) if v is not None
+        ]
+        return _Seen(self.how.hashed(_TIME, rowid, time), self.how.hashed(_VALUES, rowid, sorted(there)))
+
+    # -- comparing them
+
+    def verdict(self, cursor: Cursor) -> Verdict:
+        """Whether this is the source of a cursor.
+
+        The cost is that of one row as long as that row is as it was.
+        """
+        if not cursor.witnesses:
+            return self._by_fingerprint(cursor)
+        kept = _Kept.of(cursor.witnesses)
+        now = self._rows(f"{self._key} = {cursor.rowid}").get(cursor.rowid)
+        if kept.key != self._key_id:
+            reason = f"{self._place} was delivered with another witness key"
+            return self._gone_back(cursor, now) or Verdict(same=False, unsure=True, likely_same=True, reason=reason)
+        alike = kept.columns == self._columns_id
+        if now is not None:
+            if now == kept.own or (not alike and self.timed and now.time == kept.own.time):
+                return Verdict(same=True)
+            return self._of_changed(kept, now, cursor, alike=alike)
+        return self._of_gone(kept, cursor, alike=alike)
+
+    def _of_changed(self, kept: _Kept, now: _Seen, cursor: Cursor, *, alike: bool) -> Verdict:
+        """The cursor's row is another one, or an updated one."""
+        reason = f"row {cursor.rowid} of {self._place} is not the row that was delivered under that id"
+        if not alike or not kept.whole:
+            return Verdict(same=False, unsure=True, likely_same=not self.timed, reason=reason)
+        there = set(self._around(cursor).values())
+        found = sum(seen in there for seen in kept.behind)
+        if self.timed and now.time == kept.own.time and found:
+            return Verdict(same=True, updated=True)
+        return Verdict(same=False, unsure=True, likely_same=2 * found > len(kept.behind), reason=reason)
+
+    def _of_gone(self, kept: _Kept, cursor: Cursor, *, alike: bool) -> Verdict:
+        """The cursor's row is not there: purged, unless ids went back or other rows are there."""
+        back = self._gone_back(cursor, None)
+        if back is not None:
+            return back
+        around = self._around(cursor)
+        if not around:
+            return Verdict(same=True)  # all of them were purged
+        reason = f"rows up to {cursor.rowid} of {self._place} are not those that were delivered under their ids"
+        there = set(around.values())
+        if alike and any(seen in there for seen in kept.behind):
+            return Verdict(same=True)
+        return Verdict(same=False, unsure=True, likely_same=not (alike and kept.whole), reason=reason)
+
+    def _gone_back(self, cursor: Cursor, now: object) -> Verdict | None:
+        """The verdict where ids end before the cursor."""
+        if now is not None:
+            return None
+        last = self.database.scalar(f"SELECT max({self._key}) FROM {self._name}")
+        if self.table.autoincrement:
+            last = self._sequence() if last is None else max(last, self._sequence() or 0)
+        if last is None or last >= cursor.rowid:
+            return None
+        return Verdict(
+            same=False, reason=f"ids of {self._place} end at {last}, but rows up to {cursor.rowid} were delivered"
+        )
+
+    def _by_fingerprint(self, cursor: Cursor) -> Verdict:
+        """By the one hash that earlier versions kept."""
+        rows = cells.read_rows(self.database, self.table, [cursor.rowid])
+        if not rows:
+            return self._gone_back(cursor, None) or Verdict(same=True)
+        before, now = cursor.fingerprint or 0, cells.fingerprint(self.table, *rows[0])
+        if cells.same_row(before, now, timed=self.table.timestamp is not None):
+            return Verdict(same=True)
+        reason = f"row {cursor.rowid} of {self._place} is not the row that was delivered under that id"
+        return Verdict(same=False, unsure=True, reason=reason)
+
+    @property
+    def _place(self) -> str:
+        return f"table {self.table.name!r} in {self.database.path}"
+
+    def _around(self, cursor: Cursor) -> dict[int, _Seen]:
+        return self._rows(
+            f"{self._key} IN (SELECT {self._key} FROM {self._name} WHERE {self._key} <= {cursor.rowid} "
+            f"ORDER BY {self._key} DESC LIMIT {_LOOKED_AT})"
+        )
+
+    def _sequence(self) -> int | None:
+        name = self.table.name.replace("'", "''")
+        found = self.database.scalar(f"SELECT seq FROM sqlite_sequence WHERE name = '{name}'")
+        return int(found) if found is not None else None
+
+    def known(self, cursor: Cursor) -> int | None:
+        """The last row of those behind a cursor that are as they were; None if none is."""
+        if len(cursor.witnesses) < WORDS or cursor.rowid == BEFORE_FIRST:
+            return None
+        kept = _Kept.of(cursor.witnesses)
+        if kept.key != self._key_id:
+            return None
+        wanted = {kept.own, *kept.behind}
+        return max((rowid for rowid, seen in self._around(cursor).items() if seen in wanted), default=None)
+
+
+def _shortened(column: Column) -> str:
+    """SQL for a cell, a long text by its beginning."""
+    name = quoted(column.name)
+    text = f"WHEN 'text' THEN substr({name}, 1, {_MOST_CHARACTERS})"
+    return f"CASE typeof({name}) {text} WHEN 'blob' THEN NULL ELSE {name} END"
