@@ -186,9 +186,8 @@ class Mode(Protocol):
     def filled(self) -> frozenset[str]:
         """The columns in which it may put a value where the source has none."""
 
-    @property
-    def draws_places(self) -> bool:
-        """Whether it displaces coordinates at random, so that no second run gives the same."""
+    def keeping_places(self) -> Mode:
+        """The mode for rows whose coordinates are displaced already."""
 
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """The batch as the mode's table holds it. Collects nothing and works on a frame without rows."""

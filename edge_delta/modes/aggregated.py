@@ -60,11 +60,6 @@ class Aggregated(Plain):
     future_tolerance: float = 3_600.0
     name: str = "aggregated"
 
-    @property
-    def draws_places(self) -> bool:
-        """See `Mode.draws_places`."""
-        return self.schema.draws_places
-
     def problems(self, layout: Layout) -> list[str]:
         """Columns that are not there, and functions that their type does not have."""
         if layout.timestamp is None:

@@ -41,10 +41,9 @@ class Plain:
         """None."""
         return frozenset()
 
-    @property
-    def draws_places(self) -> bool:
-        """No."""
-        return False
+    def keeping_places(self) -> Self:
+        """The mode itself."""
+        return self
 
     def problems(self, _layout: Layout) -> list[str]:
         """None."""

@@ -87,11 +87,6 @@ class Emergency(Plain):
     cooldown: float = 0.0
     name: str = "emergency"
 
-    @property
-    def draws_places(self) -> bool:
-        """See `Mode.draws_places`."""
-        return self.schema.draws_places
-
     def problems(self, layout: Layout) -> list[str]:
         """A configuration in which no alert can ever come, or a column that is not there."""
         names = self._there(layout)

@@ -86,8 +86,7 @@ def hidden(settings: Settings, mode: str, layout: Layout) -> frozenset[str]:
     if not own.enabled or mode not in own.modes:
         return frozenset()
     pair = {c.name for c in pair_of(layout, settings.schematize.rename) or ()}
-    said = Said.of(settings)
-    return frozenset(c.name for c in layout.columns if c.name in pair or said.hides(c.name))
+    return Said.of(settings).hidden(layout) | pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +111,18 @@ class Said:
             frozenset(name.lower() for name in own.withhold),
             frozenset(name.lower() for name in own.harmless),
             {source.lower(): target for source, target in settings.schematize.rename.items()},
+        )
+
+    def hidden(self, layout: Layout) -> frozenset[str]:
+        """The source columns, by name, that are kept back; the time and the id only where they are withheld by name.
+
+        Coordinates that are displaced are among them by their names, and are shown displaced nevertheless.
+        """
+        needed = {c.name for c in (layout.timestamp, layout.id_column) if c is not None}
+        return frozenset(
+            c.name
+            for c in layout.columns
+            if (c.name.lower() in self.withhold if c.name in needed else self.hides(c.name))
         )
 
     def hides(self, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -11,7 +11,7 @@ from edge_delta.core.model import Kind
 from edge_delta.core.plan import ROWID, Plan
 from edge_delta.modes.base import DTYPES, Plain, beside, bookkeeping
 from edge_delta.modes.names import pair_of
-from edge_delta.modes.privacy import gps
+from edge_delta.modes.privacy import gps as places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,15 +26,16 @@ class Raw(Plain):
 
     Args:
         gps: fuzzing, if the settings ask for it in this mode too.
+        rejected_gps: fuzzing of rejected rows.
     """
 
-    gps: gps.Gps | None = None
+    gps: places.Gps | None = None
+    rejected_gps: places.Gps | None = None
     name: str = "raw"
 
-    @property
-    def draws_places(self) -> bool:
-        """See `Mode.draws_places`."""
-        return self.gps is not None and self.gps.fuzzing.strategy == "per_reading"
+    def keeping_places(self) -> Raw:
+        """See `Mode.keeping_places`."""
+        return self if self.gps is None else replace(self, gps=replace(self.gps, displacement=None))
 
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """See `Mode.plan`. A source column that has the name of one of ours gets the prefix ``source_``."""
@@ -49,24 +50,20 @@ class Raw(Plain):
         if self.gps is None:
             return plan
         pair = _numeric_pair(layout, self.gps.said.rename)
-        shown = {c.alias for c in pair or ()}
-        hidden = [c for c in layout.columns if c.alias not in shown and self.gps.tells_a_place(c.name)]
+        shown, kept_back = {c.alias for c in pair or ()}, self.gps.hidden(layout)
+        hidden = [c for c in layout.columns if c.alias not in shown and c.name in kept_back]
         nothing = [pl.lit(None, dtype=DTYPES[c.kind]).alias(c.alias) for c in hidden]
-        sensor = layout.named("sensor_id")
         return self.gps.fuzzed(
             plan.with_frame(plan.frame.with_columns(nothing)),
-            sensor=sensor.alias if sensor is not None else None,
             latitude=pair[0].alias if pair is not None else None,
             longitude=pair[1].alias if pair is not None else None,
         )
 
     def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
         """See `Mode.redacted`."""
-        if self.gps is None:
+        if self.rejected_gps is None:
             return rejections
-        return self.gps.redacted(
-            rejections, layout, _numeric_pair(layout, self.gps.said.rename), layout.named("sensor_id")
-        )
+        return self.rejected_gps.redacted(rejections, layout, _numeric_pair(layout, self.rejected_gps.said.rename))
 
 
 def _numeric_pair(layout: Layout, rename: Mapping[str, str]) -> tuple[Column, Column] | None:
@@ -77,4 +74,4 @@ def _numeric_pair(layout: Layout, rename: Mapping[str, str]) -> tuple[Column, Co
 
 def build(settings: Settings) -> Raw:
     """The mode as the settings describe it."""
-    return Raw(gps.of(settings, "raw"))
+    return Raw(places.of(settings, "raw"), places.of_rejected(settings))

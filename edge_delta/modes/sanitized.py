@@ -56,10 +56,9 @@ class Sanitized(Plain):
         """See `Mode.filled`."""
         return frozenset(self.missing)
 
-    @property
-    def draws_places(self) -> bool:
-        """See `Mode.draws_places`."""
-        return self.schema.draws_places
+    def keeping_places(self) -> Sanitized:
+        """See `Mode.keeping_places`."""
+        return replace(self, schema=self.schema.keeping_places())
 
     def problems(self, layout: Layout) -> list[str]:
         """Settings about columns that neither the standard schema nor the source has."""
@@ -77,7 +76,7 @@ class Sanitized(Plain):
             for name in self._forward()
             if name not in STANDARD
         ]
-        return unknown or self._misfits(columns_of(replace(self.schema, gps=None).plan, layout))
+        return unknown or self._misfits(columns_of(self.schema.keeping_places().plan, layout))
 
     def _misfits(self, types: Mapping[str, pl.DataType]) -> list[str]:
         """Settings that the columns' types cannot have."""
@@ -92,11 +91,11 @@ class Sanitized(Plain):
 
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """See `Mode.plan`."""
-        plain = replace(self.schema, gps=None).plan(frame, layout, context)
+        plain = self.schema.keeping_places().plan(frame, layout, context)
         filled = plain.with_frame(self._filled(plain.frame, context))
-        checked = filled.with_rules(*self._rules(filled, layout, context))
-        fuzzed = self.schema.fuzzed(checked)
-        return self._allowed(fuzzed, layout)
+        # Rules look at what is published: which rows an exact coordinate rejects would tell it, limit by limit.
+        fuzzed = self.schema.fuzzed(filled, self.schema.matched(layout))
+        return self._allowed(fuzzed.with_rules(*self._rules(fuzzed, layout, context)), layout)
 
     # -- rules
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -12,7 +12,7 @@ from edge_delta.core.model import Column, Context, Kind, Layout, Rejection
 from edge_delta.core.plan import ROWID, Plan, Rule, first_broken
 from edge_delta.modes import names
 from edge_delta.modes.base import DTYPES, UTC, Plain, beside, bookkeeping, strict_cast
-from edge_delta.modes.privacy import gps
+from edge_delta.modes.privacy import gps as places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,30 +70,32 @@ class Schematized(Plain):
         thresholds: limits by standard column; a reading outside sets ``anomaly_flag`` where the source has none.
         base: latitude and longitude in degrees for sources without coordinates.
         gps: fuzzing, None for the coordinates as they are.
+        rejected_gps: fuzzing of rejected rows.
     """
 
     rename: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
     thresholds: Mapping[str, Range] = field(default_factory=dict)
     base: tuple[float, float] | None = None
-    gps: gps.Gps | None = None
+    gps: places.Gps | None = None
+    rejected_gps: places.Gps | None = None
     name: str = "schematized"
 
-    @property
-    def draws_places(self) -> bool:
-        """See `Mode.draws_places`."""
-        return self.gps is not None and self.gps.fuzzing.strategy == "per_reading"
+    def keeping_places(self) -> Schematized:
+        """See `Mode.keeping_places`."""
+        return self if self.gps is None else replace(self, gps=replace(self.gps, displacement=None))
 
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """See `Mode.plan`. Rows whose cells have no exact counterpart in the standard type break the rule ``type``."""
         matched = self.matched(layout)
         if layout.timestamp is not None:  # once: a value and a rule are made of it
             frame = frame.with_columns(times.parsed(pl.col(layout.timestamp.alias), layout.timestamp.time).alias(_TIME))
+        kept_back = self._kept_back(layout) - {c.name for n, c in matched.items() if n in ("latitude", "longitude")}
         targets: dict[str, pl.Expr] = {"reading_id": pl.col(ROWID)}
         rules: list[Rule] = []
         for name, dtype in STANDARD.items():
             column = matched.get(name)
-            if column is not None and self._is_hidden(name, column):
+            if column is not None and column.name in kept_back:
                 targets[name] = pl.lit(None, dtype=dtype)
             elif column is not None:
                 targets[name], rule = _standard(column, name, dtype)
@@ -104,22 +106,30 @@ class Schematized(Plain):
         ordered = {name: targets[name] for name in STANDARD} | bookkeeping(context) | self.rest(layout, matched)
         marks = (first_broken(tuple(rules)),) if rules else ()
         plan = Plan(frame.select(pl.col(ROWID), *marks, **ordered), tuple(rules))
-        return plan if self.gps is None else self.fuzzed(plan)
+        return self.fuzzed(plan, matched)
 
-    def fuzzed(self, plan: Plan) -> Plan:
-        """The plan with displaced coordinates."""
-        if self.gps is None:
+    def fuzzed(self, plan: Plan, matched: Mapping[str, Column]) -> Plan:
+        """The plan with displaced coordinates; a flag that depends on coordinates is made of the displaced ones."""
+        if self.gps is None or self.gps.displacement is None:
             return plan
-        return self.gps.fuzzed(plan, sensor="sensor_id", latitude="latitude", longitude="longitude")
+        moved = self.gps.fuzzed(plan, latitude="latitude", longitude="longitude")
+        if "anomaly_flag" in matched or not {"latitude", "longitude"} & {*self.thresholds} & {*matched}:
+            return moved
+        nothing = pl.lit(None, dtype=STANDARD["anomaly_flag"])
+        flag = self._anomaly({name: pl.col(name) for name in matched}, nothing)
+        return moved.with_frame(moved.frame.with_columns(flag.alias("anomaly_flag")))
+
+    def _kept_back(self, layout: Layout) -> frozenset[str]:
+        return self.gps.hidden(layout) if self.gps is not None else frozenset()
 
     def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
         """See `Mode.redacted`."""
-        if self.gps is None:
+        if self.rejected_gps is None:
             return rejections
         matched = self.matched(layout)
         north, east = matched.get("latitude"), matched.get("longitude")
         pair = (north, east) if north is not None and east is not None else None
-        return self.gps.redacted(rejections, layout, pair, matched.get("sensor_id"))
+        return self.rejected_gps.redacted(rejections, layout, pair)
 
     def matched(self, layout: Layout) -> dict[str, Column]:
         """The source column for each standard column that has one."""
@@ -130,17 +140,14 @@ class Schematized(Plain):
         used = {c.name for c in matched.values()}
         taken = set(STANDARD) | {"databricks_inserted_at", "node_id", "source_generation"}
         others = {c.alias: c for c in layout.columns if c.name not in used and c != layout.id_column}
-        given = beside({alias: self.rename.get(c.name, alias) for alias, c in others.items()}, taken)
-        return {name: self._shown(others[alias]) for alias, name in given.items()}
+        renamed = {source.lower(): target for source, target in self.rename.items()}
+        given = beside({alias: renamed.get(c.name.lower(), alias) for alias, c in others.items()}, taken)
+        kept_back = self._kept_back(layout)
 
-    def _shown(self, column: Column) -> pl.Expr:
-        hidden = self.gps is not None and self.gps.tells_a_place(column.name)
-        return pl.lit(None, dtype=DTYPES[column.kind]) if hidden else pl.col(column.alias)
+        def shown(column: Column) -> pl.Expr:
+            return pl.lit(None, dtype=DTYPES[column.kind]) if column.name in kept_back else pl.col(column.alias)
 
-    def _is_hidden(self, name: str, column: Column) -> bool:
-        """Whether a column with a standard name tells a place in another form than the coordinates that are fuzzed."""
-        needed = ("latitude", "longitude", "timestamp", "sensor_id")
-        return self.gps is not None and name not in needed and self.gps.tells_a_place(column.name)
+        return {name: shown(others[alias]) for alias, name in given.items()}
 
     def _filled(self, name: str, known: Mapping[str, pl.Expr], matched: Mapping[str, Column]) -> pl.Expr:
         """A standard column that the source does not have."""
@@ -191,5 +198,6 @@ def build(settings: Settings, *, mode: str = "schematized") -> Schematized:
         defaults=own.defaults,
         thresholds={name: Range(limits.min, limits.max) for name, limits in own.thresholds.items()},
         base=base,
-        gps=gps.of(settings, mode),
+        gps=places.of(settings, mode),
+        rejected_gps=places.of_rejected(settings),
     )

@@ -14,6 +14,7 @@ from edge_delta.core.questions import Condition, Question, Total, among, mine, n
 from edge_delta.delivery import fitting
 from edge_delta.delivery.identity import Identity, Lanes
 from edge_delta.modes.base import DTYPES
+from edge_delta.modes.privacy.policy import MARK
 from edge_delta.source import cells
 from edge_delta.source.values import value_of
 
@@ -46,11 +47,12 @@ class Replay:
 
     Args:
         route: the mode, its source and its tables.
-        unfuzzed: the mode without fuzzing, for rows from the rejected table: their coordinates are displaced.
+        draw: how coordinates are displaced now, None where they are not. Rows of the rejected table that say that
+            theirs are displaced so keep them; all others are put through the mode as rows of the source are.
     """
 
     route: Route
-    unfuzzed: Mode
+    draw: str | None = None
 
     def run(self) -> Outcome:
         """Try all rejected rows of this device, table and mode that did not pass yet."""
@@ -87,8 +89,9 @@ class Replay:
         kept = [self._kept(self.route.mode(), fresh, context)] if fresh is not None else []
         here = set(fresh.frame[ROWID]) | {r.rowid for r in fresh.rejected} if fresh is not None else set()
         gone = rows.filter(~pl.col("reading_id").is_in(list(here)))
-        if gone.height:
-            kept.append(self._kept(self.unfuzzed, self._from_rejected(gone), context))
+        mode = self.route.mode()
+        for displaced, part in self._by_draw(gone):
+            kept.append(self._kept(mode.keeping_places() if displaced else mode, self._from_rejected(part), context))
         ids = [rowid for _, passed in kept for rowid in passed]
         if not ids:
             return 0
@@ -108,6 +111,13 @@ class Replay:
             return None
         Identity(self.route, Lanes()).confirmed(stands)
         return self.route.source.read_ids(rows["reading_id"].to_list())
+
+    def _by_draw(self, rows: pl.DataFrame) -> Iterator[tuple[bool, pl.DataFrame]]:
+        """Rows of the rejected table: those whose coordinates are displaced as they are now, then the others."""
+        marked = pl.Series([from_json(row).get(MARK) == (self.draw or "") for row in rows["row"]], dtype=pl.Boolean)
+        for displaced, chosen in ((True, marked), (False, ~marked)):
+            if chosen.any():
+                yield displaced, rows.filter(chosen)
 
     def _from_rejected(self, rows: pl.DataFrame) -> Batch:
         columns = self.route.source.columns

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MASK = "**********"
 _SHORTEST_SECRET = 16
+_LEAST_CHARACTERS = 6
 
 
 class Secret:
@@ -31,6 +32,9 @@ class Secret:
     def __init__(self, text: str) -> None:
         if len(text) < _SHORTEST_SECRET:
             msg = f"is too short: expected at least {_SHORTEST_SECRET} characters"
+            raise ValueError(msg)
+        if len(set(text)) < _LEAST_CHARACTERS or not text.strip():
+            msg = "is easy to guess: use a random text, such as openssl rand -hex 32 prints"
             raise ValueError(msg)
         self._text = text
 

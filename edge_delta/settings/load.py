@@ -165,7 +165,8 @@ def _field(field: Field, value: object, report: _Report, key: str) -> object:
     try:
         return msgspec.convert(prepared, field.form, strict=False, dec_hook=_decoded)
     except msgspec.ValidationError as error:
-        _explain(str(error), field.form, value, report, key)
+        # A place is not quoted: errors are sent around.
+        _explain(str(error), field.form, None if field.private else value, report, key)
         return _BROKEN
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edge_delta.core.errors import ConfigurationError
 from edge_delta.settings.fields import Section, about
 
 ModeName = Literal["raw", "schematized", "sanitized", "aggregated", "emergency"]
@@ -62,20 +63,38 @@ class SchematizeSettings(Section, frozen=True, kw_only=True):
     ] = msgspec.field(default_factory=dict)
 
 
+def _strategy(value: object) -> object:
+    if value == "per_reading":
+        msg = (
+            "gps_fuzzing.strategy: 'per_reading' is gone, because noise per reading averages out (to 1 m in a year); "
+            "use 'per_place', which also serves devices that move, or 'planar_laplace'; see docs/privacy.md"
+        )
+        raise ConfigurationError(msg, "Change strategy in [gps_fuzzing]")
+    return value
+
+
 class GpsSettings(Section, frozen=True, kw_only=True):
     """How coordinates are displaced, and those of devices that report none. The secret is GPS_FUZZING_SECRET."""
 
     enabled: Annotated[bool, about("displace coordinates")] = False
     strategy: Annotated[
-        Literal["per_sensor", "per_reading", "planar_laplace"],
-        about("how: one displacement per sensor, noise per reading, or planar Laplace"),
-    ] = "per_sensor"
-    radius_meters: Annotated[float, about("radius of the disk", gt=0, le=1_000_000)] = 500.0
+        Literal["per_place", "planar_laplace", "per_sensor"],
+        about(
+            "how: one vector per device, or planar Laplace; per_sensor is an old name of per_place",
+            prepare=_strategy,
+        ),
+    ] = "per_place"
+    radius_meters: Annotated[
+        float, about("metres that no published point is farther away than", ge=20, le=1_000_000)
+    ] = 500.0
     epsilon: (
         Annotated[float, about("planar_laplace: privacy per metre; mean is 2/epsilon", example="0.004", gt=0)] | None
     ) = None
     cell_meters: (
-        Annotated[float, about("another displacement in each grid cell, for movers", example="1000", ge=1)] | None
+        Annotated[
+            float, about("planar_laplace: side of its cells in metres; default 1/(4 epsilon)", example="60", ge=1)
+        ]
+        | None
     ) = None
     modes: Annotated[tuple[ModeName, ...], about("modes whose tables are fuzzed")] = (
         "schematized",

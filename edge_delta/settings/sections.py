@@ -337,7 +337,7 @@ class Settings(Section, frozen=True, kw_only=True):
         gps = self.gps_fuzzing
         if not gps.enabled:
             return
-        if gps.strategy != "per_reading" and self.gps_fuzzing_secret is None:
+        if self.gps_fuzzing_secret is None:
             msg = f"gps_fuzzing with strategy {gps.strategy!r} needs a secret: set GPS_FUZZING_SECRET"
             raise ValueError(msg)
         if gps.strategy == "planar_laplace" and gps.epsilon is None:

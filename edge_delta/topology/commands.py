@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from edge_delta import modes
 from edge_delta.core.errors import NodeUnknown
 from edge_delta.device.state import StateDirectory, kept_node_id
+from edge_delta.modes.privacy.policy import draw_of, policy_of
 from edge_delta.modes.traits import TRAITS
 from edge_delta.recovery import replay as replaying
 from edge_delta.recovery import reset as resetting
@@ -59,14 +60,13 @@ def replay(settings: Settings, log: Log) -> dict[str, Outcome]:
         EdgeDeltaError: if it cannot be done now.
     """
     state = StateDirectory(settings.state_dir)
-    plain = changed(settings, gps_fuzzing=changed(settings.gps_fuzzing, enabled=False))
     with state.locked():
-        lanes = lanes_of(settings, _session(settings, state, log))
-        unfuzzed = {lane.name: modes.load(lane.name, plain) for lane in lanes if lane.route.traits.replayable}
+        session = _session(settings, state, log)
+        draw = draw_of(policy_of(changed(settings, node_id=session.node_id))) if settings.gps_fuzzing.enabled else None
         return {
-            name: replaying.Replay(lane.route, unfuzzed[name]).run()
-            for lane in lanes
-            if (name := lane.name) in unfuzzed
+            lane.name: replaying.Replay(lane.route, draw).run()
+            for lane in lanes_of(settings, session)
+            if lane.route.traits.replayable
         }
 
 

@@ -16,6 +16,7 @@ from edge_delta.delivery.route import Device, Route, Tables
 from edge_delta.device.state import kept_witness_key
 from edge_delta.modes.names import leaving
 from edge_delta.modes.traits import TRAITS
+from edge_delta.settings.fields import changed
 from edge_delta.source import Database, SQLiteSource
 from edge_delta.source.options import Options
 from edge_delta.source.witness import Witnessing
@@ -138,7 +139,9 @@ def _lane(settings: Settings, mode: str, session: Session) -> Lane:
     sink, rejects = tables.of_mode(mode), tables.rejected(mode)
     ends = Tables(session.opened(sink), session.opened(rejects), tables.keepers(sink, rejects, session.log))
     device = Device(session.node_id, now, session.log, settings.on_source_reset == "stop")
-    route = Route(mode, session.source, partial(modes.load, mode, settings), ends, device)
+    route = Route(
+        mode, session.source, partial(modes.load, mode, changed(settings, node_id=session.node_id)), ends, device
+    )
     urgent = settings.emergency.min_pause if TRAITS[mode].urgent else None
     return Lane(route, session.reader, partial(_writing, settings), urgent=urgent, lanes=session.lanes)
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from edge_delta.core.model import Mark
 from edge_delta.modes import REJECTED_SUFFIX
+from edge_delta.modes.privacy.policy import policy_of
 from edge_delta.modes.traits import TRAITS
+from edge_delta.settings.fields import changed
 from edge_delta.sinks import address as storage
 from edge_delta.sinks.delta.durable import disk_of
 from edge_delta.sinks.delta.sink import COMMON_MARKS, DeltaSink, application_id
@@ -70,12 +72,15 @@ class DeviceTables:
         """The sink of a mode's table."""
         traits = TRAITS[mode]
         marks = tuple(Mark) if traits.windowed else COMMON_MARKS
-        notes = _privacy_policy(self.settings, mode)
+        notes = _privacy_policy(self.settings, mode, self.node_id)
         return self.sink(traits.suffix, Contents(append_only=traits.append_only, marks=marks, notes=notes))
 
     def rejected(self, mode: str) -> DeltaSink:
         """The sink of the rows that a mode rejects."""
-        return self.sink(REJECTED_SUFFIX, Contents(part=mode, append_only=False, marks=()))
+        return self.sink(
+            REJECTED_SUFFIX,
+            Contents(part=mode, append_only=False, marks=(), notes=_privacy_policy(self.settings, None, self.node_id)),
+        )
 
     def sink(self, suffix: str, contents: Contents | None = None) -> DeltaSink:
         """The sink of the table that has this suffix."""
@@ -125,10 +130,9 @@ def _retention(settings: Settings, uri: str) -> timedelta:
     return timedelta(days=days)
 
 
-def _privacy_policy(settings: Settings, mode: str) -> dict[str, str]:
-    if not settings.gps_fuzzing.enabled:
+def _privacy_policy(settings: Settings, mode: str | None, node_id: str) -> dict[str, str]:
+    """What is noted of the displacement with a mode's commits, and with those of the rejected table (None)."""
+    own = settings.gps_fuzzing
+    if not own.enabled or (mode is not None and mode not in own.modes) or node_id == UNKNOWN:
         return {}
-    from edge_delta.modes.privacy import gps  # noqa: PLC0415 - Polars, and only where places are displaced
-
-    found = gps.of(settings, mode)
-    return found.fuzzing.policy() if found is not None else {}
+    return policy_of(changed(settings, node_id=node_id)).notes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import polars as pl
 import pytest
 
 from edge_delta.core import events as telemetry
@@ -109,7 +110,7 @@ def test_a_replay_that_was_cut_off_after_its_rows_only_marks_them(stations, fold
 
 @pytest.mark.parametrize("purged", [False, True])
 def test_replayed_places_are_displaced_once(purged, stations, folder):
-    gps = {"enabled": True}
+    gps = {"enabled": True, "harmless": ["location"]}
     modes.deliver(stations.path, folder, "sanitized", sanitize=HOT, gps_fuzzing=gps)
     if purged:
         stations.run("DELETE FROM stations WHERE id BETWEEN 6 AND 9")
@@ -118,6 +119,15 @@ def test_replayed_places_are_displaced_once(purged, stations, folder):
     assert table.height == 8
     assert len(set(table.select("latitude", "longitude").rows())) == 1
     assert table["latitude"][0] != PLACE[0]
+
+
+def test_a_replayed_row_that_was_rejected_before_places_were_displaced_is_not_exact(stations, folder):
+    modes.deliver(stations.path, folder, "sanitized", sanitize=HOT)
+    stations.run("DELETE FROM stations WHERE id BETWEEN 6 AND 9")
+    replay(stations, folder, sanitize=WARM, gps_fuzzing={"enabled": True, "harmless": ["location"]})
+    table = modes.read(folder, "_2_sanitized").filter(pl.col("reading_id") > 5)
+    assert table.height == 3
+    assert PLACE[0] not in table["latitude"].to_list()
 
 
 def test_rows_of_an_earlier_generation_come_from_the_rejected_table(stations, folder):

@@ -117,7 +117,7 @@ def test_a_file_that_is_missing_or_broken_is_one_line(toml, tmp_path):
 
 
 def test_a_section_from_the_environment_is_json():
-    assert load(env={"GPS_FUZZING_CONFIG": '{"radius_meters": 1.5}'}).gps_fuzzing.radius_meters == 1.5
+    assert load(env={"GPS_FUZZING_CONFIG": '{"radius_meters": 150.5}'}).gps_fuzzing.radius_meters == 150.5
     assert "is not JSON" in problem(env={"GPS_FUZZING_CONFIG": "{"})
     assert "base_lat" in problem(env={"GPS_FUZZING_CONFIG": '{"base_lat": 91}'})
 

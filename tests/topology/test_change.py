@@ -284,11 +284,9 @@ def test_no_secret_is_in_the_log_of_a_change(live, sensor):
     running = live()
     running.change(gps_fuzzing={"enabled": True, "base_lat": 52.123456, "base_lon": 13.654321})
     assert "GPS_FUZZING_SECRET" in running.wait_for("settings not taken over")["error"]
-    running.change(
-        gps_fuzzing={"enabled": True, "strategy": "per_reading", "base_lat": 52.123456, "base_lon": 13.654321}
-    )
+    running.change(gps_fuzzing={"enabled": False, "radius_meters": 700, "base_lat": 52.123456, "base_lon": 13.654321})
     told = running.wait_for("settings changed", key="gps_fuzzing")
-    assert told["new"]["strategy"] == "per_reading"
+    assert told["new"]["radius_meters"] == 700
     assert "52.123456" not in running.process.text()
     assert "13.654321" not in running.process.text()
     assert running.process.terminate() == 0

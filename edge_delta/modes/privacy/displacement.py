@@ -1,154 +1,174 @@
 """Coordinates in, displaced coordinates out.
 
-What is published must not lead back to the true place, however many readings are averaged. So a displacement is not
-noise drawn per reading; it is derived from a secret with HMAC-SHA256 (RFC 2104), per sensor, and where ``cell_meters``
-is set per sensor and place, so that a moving sensor has another one in each grid cell.
+A true position is only ever used to find its cell. The cells lie on a sphere that the device's key turned (see
+`edge_delta.modes.privacy.policy`): rows of one height, each cut into cells as wide as high. So the grid has another
+place and direction on every device, and there is neither a seam at 180 degrees nor anything special at the poles.
 
-* ``per_sensor``: uniform in area over a disk of ``radius_meters``.
-* ``planar_laplace``: geo-indistinguishability with ``epsilon`` per metre, for each (sensor, cell); the radius follows
-  M. Andrés et al., "Geo-Indistinguishability: Differential Privacy for Location-Based Systems", CCS 2013, section 4.
-* ``per_reading``: independent noise per reading over the disk. **A sensor that stays in place can be averaged out.**
+* ``per_place``: the cell's middle, moved by the device's vector. Never farther than the radius from any point of the
+  cell, never nearer than three tenths of it.
+* ``planar_laplace``: the cell's middle, moved by a draw that HMAC-SHA256 (RFC 2104) makes of the cell. The law is that
+  of M. Andrés et al., "Geo-Indistinguishability: Differential Privacy for Location-Based Systems", CCS 2013, section 4.
+  **Draws of neighbouring cells add up**: a track over n of them has n times the epsilon.
 
-Displaced points follow the great circle, so that a metre is a metre at any latitude; longitudes wrap at 180 degrees.
+Either way one cell has one point, whatever the sensor, table, mode or row.
 """
 
 from __future__ import annotations
 
 import hmac
 import math
-import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
+from edge_delta.modes.privacy.policy import EARTH_RADIUS, numbers, stretched
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from edge_delta.modes.privacy.policy import Policy
 
-EARTH_RADIUS = 6_371_008.8
-"""Mean radius in metres (IUGG)."""
-_METERS_A_DEGREE = math.pi * EARTH_RADIUS / 180
-_UNIT = 2.0**-53
-_DRAWN = pl.Struct({"u": pl.Float64(), "v": pl.Float64()})
+_PLACE = pl.Struct({"y": pl.Float64(), "x": pl.Float64()})
+_PAIR, _KEY = "(pair)", "(key)"  # parentheses, as no other column has any
+_ODD = 0x9E3779B97F4A7C15
 _HALLEY_STEPS = 8
-_DRAW, _ANGLE, _BEARING = "(drawn)", "(angle)", "(bearing)"  # parentheses, as no other column has any
-
-Strategy = Literal["per_sensor", "per_reading", "planar_laplace"]
 
 
 @dataclass(frozen=True, slots=True)
-class Fuzzing:
-    """How coordinates are displaced.
+class Displacement:
+    """Displaces coordinates by a policy.
 
     Args:
-        strategy: see the module's text.
-        radius_meters: the disk's radius.
-        epsilon: privacy parameter of ``planar_laplace`` in 1/metre; the mean displacement is 2/epsilon.
-        cell_meters: side of the grid cells in the key, None for one displacement per sensor.
-        secret: the HMAC key; not needed for ``per_reading``.
-        entropy: random bytes for ``per_reading``.
+        policy: how.
     """
 
-    strategy: Strategy = "per_sensor"
-    radius_meters: float = 500.0
-    epsilon: float | None = None
-    cell_meters: float | None = None
-    secret: bytes = field(default=b"", repr=False)
-    entropy: Callable[[int], bytes] = field(default=os.urandom, repr=False)
+    policy: Policy
 
-    def policy(self) -> dict[str, str]:
-        """What is recorded with each commit: no coordinate, and of the secret only that it is the same one."""
-        noted = {"gps_fuzzing": self.strategy, "gps_fuzzing_radius_meters": f"{self.radius_meters:g}"}
-        if self.strategy == "planar_laplace":
-            noted = {"gps_fuzzing": self.strategy, "gps_fuzzing_epsilon": f"{self.epsilon:g}"}
-        if self.secret:
-            noted["gps_fuzzing_key"] = hmac.digest(self.secret, b"edge-delta key id", "sha256").hex()[:8]
-        return noted
-
-    def displaced(self, frame: pl.LazyFrame, *, sensor: str | None, latitude: str, longitude: str) -> pl.LazyFrame:
+    def displaced(self, frame: pl.LazyFrame, *, latitude: str, longitude: str) -> pl.LazyFrame:
         """The frame with displaced coordinates; null where either is null or no place on the globe.
 
         Args:
             frame: the rows.
-            sensor: the column with the sensor's name; null is a sensor of its own. None for one sensor.
             latitude: the column with degrees north.
             longitude: the column with degrees east.
         """
-        name = pl.col(sensor) if sensor is not None else pl.lit("")
-        # In steps, because what is drawn must be drawn once.
-        drawn = frame.with_columns(self._drawn(name, pl.col(latitude), pl.col(longitude)).alias(_DRAW)).with_columns(
-            (self._meters(pl.col(_DRAW).struct.field("u")) / EARTH_RADIUS).alias(_ANGLE),
-            (pl.col(_DRAW).struct.field("v") * (2 * math.pi)).alias(_BEARING),
-        )
-        there = destination(pl.col(latitude), pl.col(longitude), pl.col(_ANGLE), pl.col(_BEARING))
-        return drawn.with_columns(there[0].alias(latitude), there[1].alias(longitude)).drop(_DRAW, _ANGLE, _BEARING)
+        pair = pl.struct(pl.col(latitude).alias("y"), pl.col(longitude).alias("x"))
+        found = frame.with_columns(pair.map_batches(self._places, return_dtype=_PLACE).alias(_PAIR))
+        moved = (pl.col(_PAIR).struct.field(part).alias(name) for part, name in (("y", latitude), ("x", longitude)))
+        return found.with_columns(moved).drop(_PAIR)
 
-    def _meters(self, u: pl.Expr) -> pl.Expr:
-        if self.strategy == "planar_laplace":
-            epsilon = self.epsilon or 1.0
-            return u.map_batches(lambda p: laplace_radius(p, epsilon), return_dtype=pl.Float64)
-        # Uniform over a spherical cap, which for small radii is R·√u.
-        half = self.radius_meters / (2 * EARTH_RADIUS)
-        return 2 * EARTH_RADIUS * (u.sqrt() * math.sin(half)).arcsin()
+    def _places(self, pairs: pl.Series) -> pl.Series:
+        """Each distinct place once: sensors report the same one again and again.
 
-    def _drawn(self, sensor: pl.Expr, latitude: pl.Expr, longitude: pl.Expr) -> pl.Expr:
-        """Two numbers in [0, 1) for each row."""
-        if self.strategy == "per_reading":
-            return latitude.map_batches(self._fresh, return_dtype=_DRAWN)
-        # The policy is part of the key: one secret under two radii would put both points on one line from the true one.
-        policy = pl.lit(f"{self.strategy}|{self.radius_meters:g}|{self.epsilon}|{self.cell_meters}")
-        key = pl.concat_str(
-            policy, sensor.cast(pl.String).fill_null(""), *self._cell(latitude, longitude), separator="\x1f"
-        )
-        return key.map_batches(self._keyed, return_dtype=_DRAWN)
+        Places are told by one number made of their bits, which is three times as fast as by two; where two places had
+        the same number, each row is displaced by itself.
+        """
+        rows = pairs.struct.unnest()
+        bits = [pl.col(name).fill_null(math.inf).reinterpret(signed=False) for name in ("y", "x")]
+        keyed = rows.lazy().select("y", "x", (bits[0] * _ODD + bits[1]).alias(_KEY)).collect(engine="in-memory")
+        distinct = keyed.unique(_KEY)
+        if distinct.height > rows.height // 2:
+            return self.points(rows).to_struct(pairs.name)
+        table = pl.concat([distinct.rename({"y": "north", "x": "east"}), self.points(distinct)], how="horizontal")
+        joined = keyed.select(_KEY).join(table, on=_KEY, how="left", maintain_order="left")
+        same = joined["north"].eq_missing(rows["y"]) & joined["east"].eq_missing(rows["x"])
+        return (joined.select("y", "x") if same.all() else self.points(rows)).to_struct(pairs.name)
 
-    def _cell(self, latitude: pl.Expr, longitude: pl.Expr) -> list[pl.Expr]:
-        if self.cell_meters is None:
-            return []
-        degrees = self.cell_meters / _METERS_A_DEGREE
-        row = (latitude / degrees).floor()
-        # Cells grow narrower in degrees with the parallel that they lie on.
-        wide = degrees / (row * degrees).radians().cos().clip(1e-6, 1.0)
-        return [
-            cell.cast(pl.Int64, strict=False).cast(pl.String).fill_null("")
-            for cell in (row, (longitude / wide).floor())
-        ]
+    def points(self, places: pl.DataFrame) -> pl.DataFrame:
+        """What is published of places: ``y`` and ``x`` in degrees, in and out."""
+        on_globe = pl.col("y").is_between(-90, 90) & pl.col("x").is_between(-180, 180)
+        inside = places.select(pl.when(on_globe).then(pl.col("y", "x")))
+        middles = _middles(inside, self.policy.rotation(), self.policy.side / EARTH_RADIUS)
+        moved = self._moved(middles)
+        back = tuple(zip(*self.policy.rotation(), strict=True))
+        places_there = moved.lazy().select(*_turned(("px", "py", "pz"), back)).select(*_degrees())
+        return places_there.select(pl.col("y", "x").round(self.policy.decimals)).collect(engine="in-memory")
 
-    def _keyed(self, keys: pl.Series) -> pl.Series:
-        """One HMAC a distinct key, not one a row."""
-        distinct = keys.unique()
-        numbers = [_two_numbers(hmac.digest(self.secret, key.encode(), "sha256")) for key in distinct]
-        table = pl.DataFrame({"key": distinct, "drawn": pl.Series(numbers, dtype=_DRAWN)})
-        rows = pl.DataFrame({"key": keys}).join(table, on="key", how="left", maintain_order="left")
-        return rows["drawn"].alias(keys.name)
+    def _moved(self, middles: pl.DataFrame) -> pl.DataFrame:
+        """The points that the middles of cells are moved to, as vectors ``px, py, pz`` in the grid's own frame."""
+        if self.policy.strategy == "planar_laplace":
+            draws = self._draws(middles)
+            return pl.concat([middles, draws], how="horizontal").select(
+                *_destination(pl.col("angle"), pl.col("bearing"))
+            )
+        meters, bearing = self.policy.vector()
+        return middles.select(*_destination(pl.lit(meters / EARTH_RADIUS), pl.lit(bearing)))
 
-    def _fresh(self, rows: pl.Series) -> pl.Series:
-        size = len(rows)
-        bits = pl.Series(memoryview(self.entropy(16 * size)).cast("Q").tolist(), dtype=pl.UInt64)
-        unit = (bits // 2**11).cast(pl.Float64) * _UNIT
-        return pl.DataFrame({"u": unit[:size], "v": unit[size:]}).to_struct(rows.name)
-
-
-def _two_numbers(digest: bytes) -> dict[str, float]:
-    u, v = (int.from_bytes(digest[i : i + 8]) >> 11 for i in (0, 8))
-    return {"u": u * _UNIT, "v": v * _UNIT}
+    def _draws(self, middles: pl.DataFrame) -> pl.DataFrame:
+        """A draw of planar Laplace for each cell: ``angle`` and ``bearing`` in radians."""
+        cells = middles.select("row", "column").unique()
+        prefix, key = self.policy.digest("cells"), stretched(self.policy.secret)
+        drawn = [numbers(hmac.digest(key, prefix + f"{r},{c}".encode(), "sha256"), 2) for r, c in cells.iter_rows()]
+        two = pl.DataFrame(drawn, schema={"u": pl.Float64, "v": pl.Float64}, orient="row")
+        radius = laplace_radius(two["u"], self.policy.epsilon or 1.0)
+        table = cells.with_columns((radius / EARTH_RADIUS).alias("angle"), (two["v"] * 2 * math.pi).alias("bearing"))
+        joined = middles.join(table, on=["row", "column"], how="left", maintain_order="left", nulls_equal=True)
+        return joined.select("angle", "bearing")
 
 
-def destination(latitude: pl.Expr, longitude: pl.Expr, angle: pl.Expr, bearing: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
-    """The point at a distance and bearing along the great circle; degrees in and out, the rest in radians.
+def _turned(names: tuple[str, str, str], rows: tuple[tuple[float, ...], ...]) -> list[pl.Expr]:
+    """A vector multiplied with a matrix, under the same names."""
+    parts = [pl.col(name) for name in names]
+    return [
+        sum((p * f for p, f in zip(parts, row, strict=True)), pl.lit(0.0)).alias(n)
+        for n, row in zip(names, rows, strict=True)
+    ]
 
-    Source: R. W. Sinnott, "Virtues of the Haversine", Sky and Telescope 68 (1984); the direct formula.
+
+def _degrees() -> list[pl.Expr]:
+    """A vector ``px, py, pz`` as degrees; the arc tangent keeps its precision near the poles."""
+    x, y, z = (pl.col(name) for name in ("px", "py", "pz"))
+    return [pl.arctan2(z, (x**2 + y**2).sqrt()).degrees().alias("y"), pl.arctan2(y, x).degrees().alias("x")]
+
+
+def _middles(places: pl.DataFrame, rotation: tuple[tuple[float, ...], ...], side: float) -> pl.DataFrame:
+    """The cells of places: ``row``, ``column``, and the middle's ``lat`` and ``lon`` in the grid's frame, in radians.
+
+    Args:
+        places: ``y`` and ``x`` in degrees.
+        rotation: to the grid's frame.
+        side: a cell's side in radians, at the most.
     """
-    on_globe = latitude.is_between(-90, 90) & longitude.is_between(-180, 180)
-    start = latitude.radians()
-    sine = start.sin() * angle.cos() + start.cos() * angle.sin() * bearing.cos()
-    # The arc tangent keeps its precision near the poles, where the arc sine loses half of its digits.
-    along = start.cos() * angle.cos() - start.sin() * angle.sin() * bearing.cos()
-    across = bearing.sin() * angle.sin()
-    reached = pl.arctan2(sine, (along**2 + across**2).sqrt())
-    turned = longitude + pl.arctan2(across, along).degrees()
-    wrapped = (turned + 540) % 360 - 180
-    return pl.when(on_globe).then(reached.degrees()), pl.when(on_globe).then(wrapped)
+    rows = math.ceil(math.pi / side)
+    height = math.pi / rows
+    y, x = pl.col("y").radians(), pl.col("x").radians()
+    vectors = places.lazy().select(
+        (y.cos() * x.cos()).alias("px"), (y.cos() * x.sin()).alias("py"), y.sin().alias("pz")
+    )
+    px, py, pz = (pl.col(name) for name in ("px", "py", "pz"))
+    polar = vectors.select(*_turned(("px", "py", "pz"), rotation)).select(
+        pl.arctan2(pz, (px**2 + py**2).sqrt()).alias("lat"), (pl.arctan2(py, px) + math.pi).alias("lon")
+    )
+    row = ((pl.col("lat") + math.pi / 2) / height).floor().clip(0, rows - 1)
+    middle = (row + 0.5) * height - math.pi / 2
+    # A row is cut by its longer edge, so that no cell of it is wider than high.
+    cells = (2 * math.pi / height * (middle.abs() - height / 2).clip(lower_bound=0.0).cos()).ceil()
+    found = polar.select(row.alias("row"), middle.alias("lat"), cells.alias("cells"), pl.col("lon"))
+    column = (pl.col("lon") * pl.col("cells") / (2 * math.pi)).floor().clip(upper_bound=pl.col("cells") - 1)
+    return (
+        found.with_columns(column.alias("column"))
+        .select(
+            pl.col("row").cast(pl.Int64),
+            pl.col("column").cast(pl.Int64),
+            pl.col("lat"),
+            ((pl.col("column") + 0.5) * (2 * math.pi) / pl.col("cells")).alias("lon"),
+        )
+        .collect(engine="in-memory")
+    )
+
+
+def _destination(angle: pl.Expr, bearing: pl.Expr) -> list[pl.Expr]:
+    """The point at a distance and bearing along the great circle from ``lat, lon``, as a vector ``px, py, pz``.
+
+    Source: R. W. Sinnott, "Virtues of the Haversine", Sky and Telescope 68 (1984); the direct formula in vectors.
+    """
+    lat, lon = pl.col("lat"), pl.col("lon") - math.pi
+    ahead, north, east = angle.cos(), angle.sin() * bearing.cos(), angle.sin() * bearing.sin()
+    outward = ahead * lat.cos() - north * lat.sin()
+    return [
+        (outward * lon.cos() - east * lon.sin()).alias("px"),
+        (outward * lon.sin() + east * lon.cos()).alias("py"),
+        (ahead * lat.sin() + north * lat.cos()).alias("pz"),
+    ]
 
 
 def laplace_radius(shares: pl.Series, epsilon: float) -> pl.Series:

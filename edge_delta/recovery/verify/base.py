@@ -86,8 +86,8 @@ class Compared:
         return Context(self.node_id, generation, self.now(), self.source.table, memory)
 
     def not_compared(self, column: str) -> bool:
-        """Whether a column is left out: it has the batch's time, or was drawn at random."""
-        return column in _NEVER or column.lower() in self.ignore or (self.mode.draws_places and tells_a_place(column))
+        """Whether a column is left out: it has the batch's time, or is to be ignored."""
+        return column in _NEVER or column.lower() in self.ignore
 
     def generations(self) -> list[int]:
         """The generations of which the table has rows."""

@@ -1,4 +1,4 @@
-"""Displaced coordinates hold against someone who tries to undo them."""
+"""Displaced coordinates: what is published of a place, everywhere on the globe."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ import random
 import polars as pl
 import pytest
 
-from edge_delta.modes.privacy.displacement import EARTH_RADIUS, Fuzzing, laplace_radius
+from edge_delta.modes.privacy.displacement import Displacement, laplace_radius
+from edge_delta.modes.privacy.policy import CELL, EARTH_RADIUS, LONGEST, SHORTEST, Policy, draw_of, stretched
 
 SECRET = b"fixed, so that the figures are the same at every run"
-COUNT = 10_000
+COUNT = 1_000
 CRITICAL = 1.36 / math.sqrt(COUNT)
 """Kolmogorov-Smirnov at 5 %."""
 RADIUS = 500.0
 BERLIN = (52.52, 13.405)
 
 
-def displaced(fuzzing, points, sensors=None):
+def policy(**changed):
+    return Policy(**({"radius_meters": RADIUS, "secret": SECRET, "device": "d"} | changed))
+
+
+def displaced(how, points):
     """The published points of (latitude, longitude) pairs."""
-    frame = pl.LazyFrame(
-        {
-            "sensor": sensors if sensors is not None else ["s"] * len(points),
-            "y": [float(p[0]) if p[0] is not None else None for p in points],
-            "x": [float(p[1]) if p[1] is not None else None for p in points],
-        },
-        schema={"sensor": pl.String, "y": pl.Float64, "x": pl.Float64},
-    )
-    return fuzzing.displaced(frame, sensor="sensor", latitude="y", longitude="x").collect().select("y", "x").rows()
+    rows = [(None if y is None else float(y), None if x is None else float(x)) for y, x in points]
+    frame = pl.LazyFrame(rows, schema={"a": pl.Float64, "b": pl.Float64}, orient="row")
+    return Displacement(how).displaced(frame, latitude="a", longitude="b").collect().rows()
 
 
 def vector(latitude, longitude):
@@ -51,14 +50,6 @@ def bearing(one, other):
     return (math.atan2(across, along) / (2 * math.pi)) % 1
 
 
-def mean_place(points):
-    total = [sum(parts) for parts in zip(*(vector(*p) for p in points), strict=True)]
-    return (
-        math.degrees(math.atan2(total[2], math.hypot(total[0], total[1]))),
-        math.degrees(math.atan2(total[1], total[0])),
-    )
-
-
 def distance_from_uniform(shares):
     """The Kolmogorov-Smirnov statistic of numbers that should be uniform in [0, 1]."""
     ordered = sorted(shares)
@@ -66,82 +57,111 @@ def distance_from_uniform(shares):
     return max(max((i + 1) / n - s, s - i / n) for i, s in enumerate(ordered))
 
 
-def sensors(count=COUNT):
-    return [f"sensor-{i}" for i in range(count)]
+# -- one place, one point
 
 
-def per_sensor(**changed):
-    return Fuzzing(**({"strategy": "per_sensor", "radius_meters": RADIUS, "secret": SECRET} | changed))
+def anywhere(count, seed=1):
+    chance = random.Random(seed)
+    return [(math.degrees(math.asin(chance.uniform(-1, 1))), chance.uniform(-180, 180)) for _ in range(count)]
 
 
-# -- a sensor that stays in place
+EDGES = [
+    (0.0, 180.0),
+    (0.0, -180.0),
+    (52.0, 179.999),
+    (-17.0, -179.9999),
+    (90.0, 0.0),
+    (-90.0, 45.0),
+    (89.9999, -120.0),
+    (-89.9999, 180.0),
+]
 
 
-@pytest.mark.parametrize("cell", [None, 1000.0])
-def test_the_mean_of_ten_thousand_readings_is_no_nearer_than_the_displacement(cell):
-    published = displaced(per_sensor(cell_meters=cell), [BERLIN] * COUNT)
-    assert len(set(published)) == 1
-    assert meters(mean_place(published), BERLIN) == pytest.approx(meters(published[0], BERLIN), abs=1e-3)
-    assert meters(published[0], BERLIN) > 1
+@pytest.mark.parametrize("radius", [20.0, 50.0, 500.0, 5_000.0, 200_000.0, 1_000_000.0])
+def test_no_published_point_is_farther_than_the_radius_or_nearer_than_three_tenths_of_it(radius):
+    for device in range(10):
+        how = policy(radius_meters=radius, device=f"d{device}")
+        points = [*anywhere(1_000, device), *EDGES]
+        distances = [meters(a, b) / radius for a, b in zip(points, displaced(how, points), strict=True)]
+        assert max(distances) <= 1
+        assert min(distances) >= 0.3
 
 
-def test_planar_laplace_cannot_be_averaged_out_either():
-    fuzzing = Fuzzing(strategy="planar_laplace", epsilon=0.004, secret=SECRET)
-    published = displaced(fuzzing, [BERLIN] * COUNT)
-    assert len(set(published)) == 1
+def test_points_at_the_poles_and_the_antimeridian_stay_on_the_globe():
+    for device in range(50):
+        published = displaced(policy(device=f"d{device}"), EDGES)
+        assert all(-90 <= y <= 90 and -180 <= x <= 180 for y, x in published)
+        assert all(meters(a, b) <= RADIUS for a, b in zip(EDGES, published, strict=True))
 
 
-def test_per_reading_can_be_averaged_out_as_its_documentation_says():
-    published = displaced(Fuzzing(strategy="per_reading", radius_meters=RADIUS), [BERLIN] * COUNT)
-    assert len(set(published)) == COUNT
-    assert meters(mean_place(published), BERLIN) < 4 * RADIUS / math.sqrt(2 * COUNT)
-    assert max(meters(p, BERLIN) for p in published) <= RADIUS * (1 + 1e-9)
+def test_what_is_published_depends_on_nothing_but_the_cell():
+    side = CELL * RADIUS / EARTH_RADIUS * 180 / math.pi
+    grid = [(BERLIN[0] + side * i / 40, BERLIN[1] + side * j / 25) for i in range(200) for j in range(200)]
+    published = displaced(policy(), grid)
+    distinct = set(published)
+    # Five by five cells, and those that the square's border cuts.
+    assert 25 <= len(distinct) <= 80
+    shared = {p: [g for g, q in zip(grid, published, strict=True) if q == p] for p in distinct}
+    for points in shared.values():
+        assert all(meters(points[0], other) <= CELL * RADIUS * math.sqrt(2) * 1.01 for other in points)
 
 
-def test_jitter_of_a_receiver_does_not_average_out_to_the_true_place():
-    # One displacement shifts the whole cloud.
-    jittered = [(BERLIN[0] + (i % 100 - 50) * 1e-7, BERLIN[1] + (i // 100 - 50) * 1e-7) for i in range(COUNT)]
-    published = displaced(per_sensor(), jittered)
-    shift = meters(published[0], jittered[0])
-    assert meters(mean_place(published), BERLIN) == pytest.approx(shift, abs=1)
+@pytest.mark.parametrize(("radius", "decimals"), [(20.0, 5), (50.0, 5), (500.0, 4), (5_000.0, 3), (1_000_000.0, 1)])
+def test_published_degrees_have_no_more_digits_than_suit_the_radius(radius, decimals):
+    for y, x in displaced(policy(radius_meters=radius), anywhere(500)):
+        assert (y, x) == (round(y, decimals), round(x, decimals))
 
 
-# -- the law of the displacements
+def test_ten_thousand_readings_of_one_place_have_one_point():
+    assert len(set(displaced(policy(), [BERLIN] * 10_000))) == 1
+    laplace = policy(strategy="planar_laplace", epsilon=0.004)
+    assert len(set(displaced(laplace, [BERLIN] * 10_000))) == 1
 
 
-@pytest.mark.parametrize("latitude", [0.0, 60.0, 89.9, -89.9])
-@pytest.mark.parametrize("strategy", ["per_sensor", "per_reading"])
-def test_displacements_are_uniform_in_area_over_the_disk(latitude, strategy):
-    true = (latitude, 25.0)
-    published = displaced(per_sensor(strategy=strategy, entropy=steady_entropy()), [true] * COUNT, sensors())
-    shares = [(meters(p, true) / RADIUS) ** 2 for p in published]
-    assert max(shares) <= 1 + 1e-9
-    assert distance_from_uniform(shares) < CRITICAL
-    assert distance_from_uniform([bearing(true, p) for p in published]) < CRITICAL
+def test_rows_together_and_alone_have_the_same_points():
+    points = [*anywhere(300), *anywhere(300), *EDGES, (None, 1.0), (1.0, None), (None, None)]
+    for how in (policy(), policy(strategy="planar_laplace", epsilon=0.004)):
+        together = displaced(how, points)
+        assert together == [displaced(how, [p])[0] for p in points]
+        assert displaced(how, points * 5) == together * 5
 
 
-def steady_entropy():
-    return random.Random(5).randbytes
+# -- the draws
 
 
-def test_the_cells_of_one_moving_sensor_are_displaced_independently():
-    track = [(40 + i * 0.02, 25.0) for i in range(2_000)]
-    published = displaced(per_sensor(cell_meters=1000.0), track)
-    shares = [(meters(p, t) / RADIUS) ** 2 for p, t in zip(published, track, strict=True)]
-    assert distance_from_uniform(shares) < 1.36 / math.sqrt(len(track))
+def vectors(count=COUNT, **changed):
+    return [policy(device=f"d{i}", **changed).vector() for i in range(count)]
 
 
-@pytest.mark.parametrize("latitude", [0.0, 60.0, 89.9])
+def test_vectors_are_uniform_in_area_over_the_ring_and_in_direction():
+    found = vectors()
+    low, high = SHORTEST**2, LONGEST**2
+    assert distance_from_uniform([((m / RADIUS) ** 2 - low) / (high - low) for m, _ in found]) < CRITICAL
+    assert distance_from_uniform([b / (2 * math.pi) for _, b in found]) < CRITICAL
+
+
+def test_a_rotation_is_one_and_turns_poles_to_anywhere():
+    poles = []
+    for i in range(COUNT):
+        rows = policy(device=f"d{i}").rotation()
+        for row, other in ((0, 1), (1, 2), (0, 2)):
+            assert sum(a * b for a, b in zip(rows[row], rows[other], strict=True)) == pytest.approx(0, abs=1e-12)
+        poles.append(rows[2][2])
+    assert distance_from_uniform([(z + 1) / 2 for z in poles]) < CRITICAL
+
+
+@pytest.mark.parametrize("latitude", [0.0, 60.0, 89.0])
 @pytest.mark.parametrize("epsilon", [0.02, 0.004])
 def test_planar_laplace_has_the_radial_law_of_andres_et_al(latitude, epsilon):
-    true = (latitude, 25.0)
-    fuzzing = Fuzzing(strategy="planar_laplace", epsilon=epsilon, secret=SECRET)
-    published = displaced(fuzzing, [true] * COUNT, sensors())
-    radii = [meters(p, true) for p in published]
+    # Small cells, so that the draw is all there is; one point in each of them.
+    points = [(latitude + i * 0.0005, 25.0) for i in range(COUNT)]
+    how = policy(strategy="planar_laplace", epsilon=epsilon, cell_meters=1.0)
+    published = displaced(how, points)
+    radii = [meters(p, t) for p, t in zip(published, points, strict=True)]
     # C(r) = 1 - (1 + εr) exp(-εr); section 4.1 of the paper.
     assert distance_from_uniform([1 - (1 + epsilon * r) * math.exp(-epsilon * r) for r in radii]) < CRITICAL
-    assert distance_from_uniform([bearing(true, p) for p in published]) < CRITICAL
-    assert sum(radii) / COUNT == pytest.approx(2 / epsilon, rel=0.03)
+    assert distance_from_uniform([bearing(t, p) for p, t in zip(published, points, strict=True)]) < CRITICAL
+    assert sum(radii) / COUNT == pytest.approx(2 / epsilon, rel=0.05)
 
 
 def test_the_laplace_radius_inverts_its_distribution_over_the_whole_range():
@@ -154,83 +174,50 @@ def test_the_laplace_radius_inverts_its_distribution_over_the_whole_range():
         assert back == pytest.approx(share, rel=1e-6, abs=1e-15)
 
 
-# -- everywhere on the globe
-
-
-EDGES = [
-    (0.0, 180.0),
-    (0.0, -180.0),
-    (52.0, 179.999),
-    (-17.0, -179.9999),
-    (90.0, 0.0),
-    (-90.0, 45.0),
-    (89.9999, -120.0),
-]
-
-
-@pytest.mark.parametrize("true", EDGES)
-def test_at_the_antimeridian_and_the_poles_a_metre_is_a_metre(true):
-    published = displaced(per_sensor(), [true] * 2_000, sensors(2_000))
-    distances = [meters(p, true) for p in published]
-    assert max(distances) <= RADIUS * (1 + 1e-6)
-    assert distance_from_uniform([(d / RADIUS) ** 2 for d in distances]) < 1.36 / math.sqrt(2_000)
-    assert all(-90 <= y <= 90 and -180 <= x <= 180 for y, x in published)
-
-
-def test_points_west_and_east_of_the_antimeridian_come_out_on_both_sides():
-    published = displaced(per_sensor(), [(10.0, 180.0)] * 200, sensors(200))
-    assert {x > 0 for _, x in published} == {True, False}
+# -- what is no place
 
 
 def test_what_is_no_place_has_no_displaced_place():
     nowhere = [(None, 1.0), (1.0, None), (None, None), (91.0, 0.0), (0.0, 181.0), (float("nan"), 0.0), (math.inf, 0.0)]
-    for strategy in ("per_sensor", "per_reading"):
-        published = displaced(per_sensor(strategy=strategy, cell_meters=100.0), nowhere)
-        assert [p for p in published if None not in p] == []
-
-
-def test_a_frame_without_rows_stays_without_rows():
-    for strategy in ("per_sensor", "per_reading", "planar_laplace"):
-        assert displaced(per_sensor(strategy=strategy, epsilon=0.01), []) == []
+    for how in (policy(), policy(strategy="planar_laplace", epsilon=0.01)):
+        assert [p for p in displaced(how, nowhere) if None not in p] == []
+        assert displaced(how, []) == []
 
 
 # -- the key
 
 
-def bearings(fuzzing, count=2_000):
-    return [bearing(BERLIN, p) for p in displaced(fuzzing, [BERLIN] * count, sensors(count))]
-
-
 @pytest.mark.parametrize(
     "other",
-    [
-        {"radius_meters": 1000.0},
-        {"cell_meters": 500.0},
-        {"strategy": "planar_laplace", "epsilon": 0.004},
-        {"secret": b"another secret"},
-    ],
+    [{"radius_meters": 1000.0}, {"secret": b"another secret"}, {"device": "another"}],
     ids="+".join,
 )
-def test_another_policy_points_in_an_independent_direction(other):
+def test_another_radius_secret_or_device_points_in_an_independent_direction(other):
     # Two points on one ray from the true place would give it away.
-    differences = [(a - b) % 1 for a, b in zip(bearings(per_sensor()), bearings(per_sensor(**other)), strict=True)]
-    assert distance_from_uniform(differences) < 1.36 / math.sqrt(len(differences))
+    ours = [policy(device=f"d{i}").vector()[1] for i in range(COUNT)]
+    changed = [
+        policy(**({"device": f"d{i}"} | other | ({"device": f"x{i}"} if "device" in other else {})))
+        for i in range(COUNT)
+    ]
+    differences = [(a - b.vector()[1]) / (2 * math.pi) % 1 for a, b in zip(ours, changed, strict=True)]
+    assert distance_from_uniform(differences) < CRITICAL
+    grids = [
+        a.rotation() == b.rotation() for a, b in zip([policy(device=f"d{i}") for i in range(9)], changed, strict=False)
+    ]
+    assert not any(grids)
 
 
 def test_the_same_policy_gives_the_same_points_on_every_run():
-    assert bearings(per_sensor(), 50) == bearings(per_sensor(), 50)
+    assert displaced(policy(), anywhere(50)) == displaced(policy(), anywhere(50))
 
 
-def test_sensors_are_not_confused_by_separators_in_their_names():
-    published = displaced(per_sensor(cell_meters=None), [BERLIN] * 3, ["a", "a\x1f", "\x1fa"])
-    assert len(set(published)) == 3
-
-
-def test_the_policy_names_the_key_by_a_hash_and_no_secret():
-    policy = per_sensor().policy()
-    assert policy["gps_fuzzing"] == "per_sensor"
-    assert policy["gps_fuzzing_radius_meters"] == "500"
-    assert SECRET.decode() not in str(policy)
-    assert policy["gps_fuzzing_key"] == per_sensor(radius_meters=900.0).policy()["gps_fuzzing_key"]
-    assert policy["gps_fuzzing_key"] != per_sensor(secret=b"another").policy()["gps_fuzzing_key"]
-    assert "secret" not in repr(per_sensor()).replace("per_sensor", "")
+def test_the_notes_name_the_draw_by_eight_bits_of_a_stretched_key_and_no_secret():
+    notes = policy().notes()
+    assert notes["gps_fuzzing"] == "per_place"
+    assert notes["gps_fuzzing_radius_meters"] == "500"
+    assert len(notes["gps_fuzzing_draw"]) == 2
+    assert SECRET.decode() not in str(notes)
+    assert len({draw_of(policy(secret=b"another %d" % i)) for i in range(20)}) > 12
+    assert draw_of(policy()) != draw_of(policy(radius_meters=900.0))
+    assert "fixed" not in repr(policy())
+    assert stretched(SECRET) != SECRET

@@ -1,0 +1,1 @@
+"""Attacks on displaced places, as code that can be imported, and what they come to."""
