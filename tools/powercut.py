@@ -29,8 +29,9 @@ from typing import TYPE_CHECKING
 from edge_delta.core import events
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.model import Cursor
+from edge_delta.sinks.delta.cursors import application_id
 from edge_delta.sinks.delta.durable import Disk
-from edge_delta.sinks.delta.sink import DeltaSink, application_id
+from edge_delta.sinks.delta.sink import DeltaSink
 from tests.support.command import EdgeDelta, eventually
 from tests.support.sqlite import LiveWriter, Sensor
 

@@ -13,8 +13,9 @@ from edge_delta.modes.privacy.policy import policy_of
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.fields import changed
 from edge_delta.sinks import address as storage
+from edge_delta.sinks.delta.cursors import COMMON_MARKS, application_id
 from edge_delta.sinks.delta.durable import disk_of
-from edge_delta.sinks.delta.sink import COMMON_MARKS, DeltaSink, application_id
+from edge_delta.sinks.delta.sink import DeltaSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

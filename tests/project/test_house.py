@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -59,3 +60,65 @@ def test_pre_commit_runs_what_make_lint_runs():
     [hooks] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
     assert hooks["repo"] == "local"
     assert [hook["entry"] for hook in hooks["hooks"]] == commands
+
+
+# -- the rooms
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+LONGEST_MODULE = 350
+LONGEST_FUNCTION = 40
+MOST_PARAMETERS = 6
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions():
+    """Every function: its module, its lines, and itself."""
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, FUNCTIONS):
+                yield path.relative_to(PACKAGE), text.splitlines(), node
+
+
+def parameters(node):
+    """Those that a caller gives."""
+    arguments = node.args
+    placed = [a.arg for a in [*arguments.posonlyargs, *arguments.args]]
+    own = placed[:1] in (["self"], ["cls"])
+    return len(placed) - own + len(arguments.kwonlyargs) + bool(arguments.vararg) + bool(arguments.kwarg)
+
+
+def test_no_module_is_longer_than_a_reader_keeps_in_mind():
+    lengths = {path.relative_to(PACKAGE): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {path: lines for path, lines in lengths.items() if lines > LONGEST_MODULE} == {}
+
+
+def test_no_function_is_longer_than_a_screen():
+    lengths = {(path, node.name): node.end_lineno - node.lineno + 1 for path, _, node in functions()}
+    assert {where: lines for where, lines in lengths.items() if lines > LONGEST_FUNCTION} == {}
+
+
+def test_many_parameters_have_their_reason_beside_them():
+    many = {
+        (path, node.name): parameters(node)
+        for path, lines, node in functions()
+        if parameters(node) > MOST_PARAMETERS and not re.search(r"noqa: PLR0913 - \w", lines[node.lineno - 1])
+    }
+    assert many == {}
+
+
+def test_each_import_inside_a_function_has_its_reason_beside_it():
+    """Or beside the one just before it."""
+    without = []
+    for path, lines, node in functions():
+        for block in (getattr(n, "body", []) for n in ast.walk(node)):
+            explained = False
+            for statement in block if isinstance(block, list) else []:
+                if not isinstance(statement, ast.Import | ast.ImportFrom):
+                    explained = False
+                    continue
+                said = "\n".join(lines[statement.lineno - 1 : statement.end_lineno])
+                explained = explained or bool(re.search(r"noqa: [\w, ]*PLC0415 - \w", said))
+                if not explained:
+                    without.append(f"{path}:{statement.lineno}")
+    assert sorted(set(without)) == []

@@ -1,15 +1,5 @@
 """One Delta table: where a source stands in it, and appending rows and cursor in one commit.
 
-The cursor is kept in ``txn`` actions (Delta protocol, "Transaction Identifiers"), which survive checkpoints. Per
-table and source::
-
-    <app>/generation       the source's current generation
-    <app>/<n>              the last rowid delivered of generation n
-    <app>/<n>/w0 to w4     what that row and some before it looked like, see `edge_delta.source.witness`
-    <app>/<n>/row          the same, as earlier versions wrote it
-    <app>/<n>/<mark>       other numbers that go with it, see `edge_delta.core.model.Mark`
-    <app>/<n>/marks        which of them there are, a bit each: asking for one costs a look through the log
-
 delta-rs never compares the versions of ``txn`` actions; it only refuses a commit if another one with the same id came
 since the handle's snapshot. So the cursor is read on the very handle that commits, and any error drops the handle.
 """
@@ -21,23 +11,22 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from deltalake import (
     CommitProperties,
     DeltaTable,
     PostCommitHookProperties,
-    Transaction,
     write_deltalake,
 )
 from deltalake.exceptions import TableNotFoundError
 
 from edge_delta.core.errors import CommitConflict, TableCrowded
-from edge_delta.core.model import Commit, Cursor, Mark
+from edge_delta.core.model import Commit, Cursor
 from edge_delta.core.retry import Turns
 from edge_delta.sinks import address as storage
 from edge_delta.sinks import conditional
 from edge_delta.sinks.delta import sql
+from edge_delta.sinks.delta.cursors import COMMON_MARKS, Cursors
 from edge_delta.sinks.delta.features import refuse_what_cannot_be_written
 from edge_delta.sinks.delta.parquet import plain_arrow, writer_properties
 
@@ -48,28 +37,13 @@ if TYPE_CHECKING:
     import polars as pl
     from deltalake import Schema
 
+    from edge_delta.core.model import Mark
     from edge_delta.core.questions import Question, Where
     from edge_delta.sinks.delta.durable import Disk
 
-_COMMITS_PER_CHECKPOINT = 20
-COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS, Mark.COUNTED)
-"""The marks that any mode's table may have."""
-
 _COMMITS_PER_HANDLE = 100
-_WITNESSES = 5
-"""How many numbers a cursor's witnesses are."""
 _COMMIT_RETRIES = 4
 """Tries that delta-rs makes by itself, without a pause; then `Turns` paces them, and the data file is written again."""
-
-
-def application_id(node_id: str, source_table: str, part: str = "") -> str:
-    """The ``txn`` id's beginning: who writes, from which table, and into which part where tables are shared."""
-    return "/".join(["edge-delta", *(quote(p, safe="") for p in (node_id, source_table, part) if p)])
-
-
-def _bit(mark: Mark) -> int:
-    """The bit that says that a mark is there: its place among all marks, so new ones come last."""
-    return 1 << list(Mark).index(mark)
 
 
 class DeltaSink:
@@ -102,10 +76,9 @@ class DeltaSink:
     ) -> None:
         self.uri = uri
         self._options = dict(options)
-        self._app = app_id
         self._append_only = append_only
         self._retention = retention
-        self._marks = marks
+        self._cursors = Cursors(app_id, marks)
         self._notes = dict(notes or {})
         self._disk = disk
         self._turns = Turns(wait or threading.Event().wait)
@@ -204,75 +177,19 @@ class DeltaSink:
                 if self._disk is not None:
                     self._disk.opened(handle.version())
                 refuse_what_cannot_be_written(handle, self.uri)
-                self._cursor = self._read_cursor(handle)
+                self._cursor = self._cursors.read(handle)
                 self._handle = handle
         return self._handle
 
-    def _read_cursor(self, handle: DeltaTable) -> Cursor | None:
-        generation = handle.transaction_version(f"{self._app}/generation")
-        if generation is None:
-            return None
-        own = f"{self._app}/{generation}"
-        rowid = handle.transaction_version(own)
-        fresh = Cursor(generation=generation)
-        first = handle.transaction_version(f"{own}/w0")
-        there = handle.transaction_version(f"{own}/marks") if self._marks else 0
-        asked = [mark for mark in self._marks if there is None or there & _bit(mark)]
-        marks = {mark: handle.transaction_version(f"{own}/{mark}") for mark in asked}
-        return Cursor(
-            generation=generation,
-            rowid=fresh.rowid if rowid is None else rowid,
-            fingerprint=handle.transaction_version(f"{own}/row") if first is None else None,
-            witnesses=() if first is None else (first,),
-            marks={name: value for name, value in marks.items() if value is not None},
-        )
-
     def witnessed(self, generation: int) -> Cursor | None:
-        """Where the source stood in a generation, with all its witnesses; None if it has nothing of that generation.
-
-        The first witness is read with the cursor; asking for the others costs a look through the log each.
-        """
+        """Where the source stood in a generation, with all its witnesses; None if it has nothing of that generation."""
         table = self._open()
-        own = f"{self._app}/{generation}"
-        rowid = table.transaction_version(own) if table is not None else None
-        if table is None or rowid is None:
-            return None
-        words = [table.transaction_version(f"{own}/w{i}") for i in range(_WITNESSES)]
-        there = tuple(word for word in words if word is not None)
-        row = table.transaction_version(f"{own}/row") if not there else None
-        begins = table.transaction_version(f"{own}/{Mark.BEGINS}")
-        marks: dict[str, int] = {} if begins is None else {Mark.BEGINS: begins}
-        return Cursor(generation, rowid, row, marks, there)
-
-    def _transactions(self, cursor: Cursor) -> list[Transaction]:
-        """The cursor as ``txn`` actions that are not yet there.
-
-        They have the time, by which Spark drops old ones from checkpoints where a table has
-        ``delta.setTransactionRetentionDuration``. So those that seldom change are written again with each new handle.
-        """
-        own, stands = f"{self._app}/{cursor.generation}", self._cursor
-        same = stands is not None and stands.generation == cursor.generation
-        before = stands.marks if stands is not None and same else {}
-        said = before if self._commits else {}
-        versions = {own: cursor.rowid}
-        if cursor.fingerprint is not None:
-            versions[f"{own}/row"] = cursor.fingerprint
-        versions |= {f"{own}/w{i}": word for i, word in enumerate(cursor.witnesses)}
-        if not same or not self._commits:
-            versions[f"{self._app}/generation"] = cursor.generation
-        if stands is not None and not same:  # so that a rival who still writes the old generation is refused
-            versions[f"{self._app}/{stands.generation}"] = stands.rowid
-        marks = {**before, **cursor.marks}
-        versions |= {f"{own}/{name}": n for name, n in marks.items() if said.get(name) != n}
-        if not same or marks.keys() - said.keys():
-            versions[f"{own}/marks"] = sum(_bit(Mark(name)) for name in marks)
-        now = round(time.time() * 1000)
-        return [Transaction(app, version, now) for app, version in versions.items()]
+        return None if table is None else self._cursors.witnessed(table, generation)
 
     def _commit_properties(self, cursor: Cursor) -> CommitProperties:
         return CommitProperties(
             custom_metadata=self._notes or None,
-            app_transactions=self._transactions(cursor),
+            app_transactions=self._cursors.transactions(cursor, self._cursor, anew=not self._commits),
             max_commit_retries=_COMMIT_RETRIES,
         )
 
@@ -394,25 +311,10 @@ class DeltaSink:
             raise CommitConflict(f"table {self.uri} already holds rows up to {stands.rowid}")
 
     def _create(self, frame: pl.DataFrame) -> DeltaTable:
-        from edge_delta.sinks.delta.types import to_delta  # noqa: PLC0415 - Polars
+        from edge_delta.sinks.delta.creation import create  # noqa: PLC0415 - Polars, and once in a table's life
 
-        kept = f"interval {round(self._retention / timedelta(hours=1))} hours"
-        properties = {
-            "delta.checkpointInterval": str(_COMMITS_PER_CHECKPOINT),
-            "delta.logRetentionDuration": kept,
-            "delta.deletedFileRetentionDuration": kept,
-        }
-        if self._append_only:
-            properties["delta.appendOnly"] = "true"
         with storage.errors(self.uri, "create"):
-            # With "ignore", the loser of a race between two devices takes the winner's table.
-            DeltaTable.create(
-                self.uri,
-                to_delta(frame.schema),
-                mode="ignore",
-                configuration=properties,
-                storage_options=self._options or None,
-            )
+            create(self.uri, self._options, frame.schema, append_only=self._append_only, retention=self._retention)
             if self._disk is not None:
                 self._disk.created()
         self.forget()

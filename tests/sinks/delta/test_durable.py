@@ -14,9 +14,10 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from edge_delta.core import events as telemetry
 from edge_delta.core.errors import DiskFailed, TableDamaged
 from edge_delta.core.model import Cursor
+from edge_delta.sinks.delta.cursors import application_id
 from edge_delta.sinks.delta.durable import Disk, written
 from edge_delta.sinks.delta.heal import TORN, heal
-from edge_delta.sinks.delta.sink import DeltaSink, application_id
+from edge_delta.sinks.delta.sink import DeltaSink
 
 CHECKPOINT = f"{20:020}.checkpoint.parquet"
 APP = application_id("n1", "readings")

@@ -13,7 +13,8 @@ from deltalake import DeltaTable
 
 from edge_delta.core.errors import DiskFailed, ProtocolUnsupported, SchemaMismatch, TableDamaged
 from edge_delta.core.model import Cursor
-from edge_delta.sinks.delta.sink import DeltaSink, application_id
+from edge_delta.sinks.delta.cursors import application_id
+from edge_delta.sinks.delta.sink import DeltaSink
 
 APP = application_id("n1", "readings")
 

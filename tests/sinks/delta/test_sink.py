@@ -17,7 +17,8 @@ from pyarrow import parquet
 
 from edge_delta.core.errors import CommitConflict, ProtocolUnsupported, SchemaMismatch, StorageUnavailable, TableCrowded
 from edge_delta.core.model import Cursor
-from edge_delta.sinks.delta.sink import DeltaSink, application_id
+from edge_delta.sinks.delta.cursors import application_id
+from edge_delta.sinks.delta.sink import DeltaSink
 from tests.support.tables import assert_plain_protocol
 
 APP = application_id("n1", "readings")

@@ -19,7 +19,8 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from edge_delta.core import events as telemetry
 from edge_delta.core.errors import CompactorAtWork
 from edge_delta.core.model import Cursor
-from edge_delta.sinks.delta.sink import DeltaSink, application_id
+from edge_delta.sinks.delta.cursors import application_id
+from edge_delta.sinks.delta.sink import DeltaSink
 from edge_delta.sinks.delta.upkeep import LEASE, Keeper, Plan
 from tests.support.tables import assert_plain_protocol
 
