@@ -89,6 +89,7 @@ def test_a_running_process_writes_the_windows_of_a_table_that_is_emptied(tmp_pat
     stations.run("DELETE FROM stations")
     modes.insert(stations, *rows_at(30, pressure=7.0))
     running.wait_until(lambda: windows(folder) == [(0, "a", 2, 2.0)], what="the windows of the rows that are gone")
+    running.wait_until(lambda: any(e["last_id"] == 1 for e in running.named("cycle finished")), what="the new row")
     assert running.terminate() == 0
     assert not running.named("rows lost")
     assert windows(folder) == [(0, "a", 2, 2.0), (30, "a", 1, 7.0)]
