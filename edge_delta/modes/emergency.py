@@ -121,7 +121,7 @@ class Emergency(Plain):
         """The columns that can trigger, by their name here, with the source's name."""
         matched = self.schema.matched(layout)
         found = {name: column.alias for name, column in matched.items()}
-        if self.schema.thresholds or "status_code" in matched:
+        if self.schema.flags(matched):
             found.setdefault("anomaly_flag", "anomaly_flag")
         return found | {name: name for name in self.schema.rest(layout, matched)}
 

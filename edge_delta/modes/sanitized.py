@@ -54,7 +54,7 @@ class Sanitized(Plain):
     @property
     def filled(self) -> frozenset[str]:
         """See `Mode.filled`."""
-        return frozenset(self.missing)
+        return self.schema.filled | frozenset(self.missing)
 
     def keeping_places(self) -> Sanitized:
         """See `Mode.keeping_places`."""

@@ -13,6 +13,7 @@ from edge_delta.core.plan import ROWID, Plan, Rule, first_broken
 from edge_delta.modes import names
 from edge_delta.modes.base import DTYPES, UTC, Plain, beside, bookkeeping, strict_cast
 from edge_delta.modes.privacy import gps as places
+from edge_delta.settings.modes import OK_STATUS, status_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +69,8 @@ class Schematized(Plain):
         rename: standard name by source name, both in any case.
         defaults: text for ``firmware_version``, ``model``, ``manufacturer`` and others where the source has none.
         thresholds: limits by standard column; a reading outside sets ``anomaly_flag`` where the source has none.
+        ok_status: ranges of status codes that are no anomaly, both ends in them; None if no code is one.
+        derived: whether ``anomaly_flag`` is made at all where the source has none.
         base: latitude and longitude in degrees for sources without coordinates.
         gps: fuzzing, None for the coordinates as they are.
         rejected_gps: fuzzing of rejected rows.
@@ -76,10 +79,17 @@ class Schematized(Plain):
     rename: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
     thresholds: Mapping[str, Range] = field(default_factory=dict)
+    ok_status: tuple[tuple[int, int], ...] | None = status_ranges(OK_STATUS)
+    derived: bool = True
     base: tuple[float, float] | None = None
     gps: places.Gps | None = None
     rejected_gps: places.Gps | None = None
     name: str = "schematized"
+
+    @property
+    def filled(self) -> frozenset[str]:
+        """See `Mode.filled`: what is made of other columns by settings that may be others by now."""
+        return frozenset({"anomaly_flag"})
 
     def keeping_places(self) -> Schematized:
         """See `Mode.keeping_places`."""
@@ -164,11 +174,19 @@ class Schematized(Plain):
             return pl.lit(self.defaults[name]).cast(dtype)
         return nothing
 
+    def flags(self, matched: Mapping[str, Column]) -> bool:
+        """Whether there is anything in the source that an ``anomaly_flag`` comes from."""
+        by_status = self.ok_status is not None and "status_code" in matched
+        return "anomaly_flag" in matched or (self.derived and (by_status or any(n in matched for n in self.thresholds)))
+
     def _anomaly(self, known: Mapping[str, pl.Expr], nothing: pl.Expr) -> pl.Expr:
         """The flag by what the source does have; NULL where it has nothing to tell it by."""
+        if not self.derived:
+            return nothing
         signs = [limits.exceeded(known[name]) for name, limits in self.thresholds.items() if name in known]
-        if "status_code" in known:
-            signs.append((known["status_code"] != 0).fill_null(False))  # noqa: FBT003
+        if self.ok_status is not None and "status_code" in known:
+            fine = [known["status_code"].is_between(low, high) for low, high in self.ok_status]
+            signs.append((~pl.any_horizontal(fine)).fill_null(False))  # noqa: FBT003
         return pl.any_horizontal(signs).cast(pl.Int32) if signs else nothing
 
 
@@ -197,6 +215,8 @@ def build(settings: Settings, *, mode: str = "schematized") -> Schematized:
         rename=own.rename,
         defaults=own.defaults,
         thresholds={name: Range(limits.min, limits.max) for name, limits in own.thresholds.items()},
+        ok_status=status_ranges(OK_STATUS if isinstance(own.anomaly, str) else own.anomaly.ok_status),
+        derived=own.anomaly != "off",
         base=base,
         gps=places.of(settings, mode),
         rejected_gps=places.of_rejected(settings),

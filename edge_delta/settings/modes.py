@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -13,6 +14,38 @@ ModeName = Literal["raw", "schematized", "sanitized", "aggregated", "emergency"]
 Aggregation = Literal[
     "mean", "min", "max", "sum", "count", "first", "last", "median", "std", "p50", "p90", "p95", "p99"
 ]
+
+
+OK_STATUS: tuple[int | str, ...] = (0, "200-299")
+"""Status codes that are no anomaly: nothing to report, and HTTP's successes."""
+_RANGE = re.compile(r"\s*(-?\d+)\s*-\s*(-?\d+)\s*|\s*(-?\d+)\s*")
+
+
+def status_ranges(codes: tuple[int | str, ...] | Literal["any"]) -> tuple[tuple[int, int], ...] | None:
+    """Status codes as ranges, both ends in them; None for any code.
+
+    Raises:
+        ValueError: if one is neither a number nor a range, or there is none.
+    """
+    if codes == "any":
+        return None
+    if not codes:
+        msg = 'ok_status is empty: expected the codes that are no anomaly, or "any"'
+        raise ValueError(msg)
+    return tuple(_status_range(code) for code in codes)
+
+
+def _status_range(code: int | str) -> tuple[int, int]:
+    found = _RANGE.fullmatch(str(code))
+    if found is None:
+        msg = f'ok_status: {code!r} is no status code: expected a number such as 0, or a range such as "200-299"'
+        raise ValueError(msg)
+    first, last, only = found.groups()
+    low, high = int(only or first), int(only or last)
+    if low > high:
+        msg = f"ok_status: {code!r} is the wrong way round"
+        raise ValueError(msg)
+    return low, high
 
 
 def _in_order(low: float | None, high: float | None) -> None:
@@ -40,6 +73,18 @@ class Fill(Section, frozen=True, kw_only=True):
 Missing = Literal["keep", "reject", "forward_fill"] | Fill
 
 
+class AnomalySettings(Section, frozen=True, kw_only=True):
+    """What makes an anomaly_flag where the source has none, besides ``schematize.thresholds``."""
+
+    ok_status: Annotated[
+        tuple[int | str, ...] | Literal["any"],
+        about('status codes that are no anomaly: numbers and "from-to"; "any": no code is one'),
+    ] = OK_STATUS
+
+    def __post_init__(self) -> None:
+        status_ranges(self.ok_status)
+
+
 class SchematizeSettings(Section, frozen=True, kw_only=True):
     """How the standard columns are found and filled."""
 
@@ -61,6 +106,14 @@ class SchematizeSettings(Section, frozen=True, kw_only=True):
             example="{ temperature = { min = -40, max = 60 }, voltage = { min = 3.0 } }",
         ),
     ] = msgspec.field(default_factory=dict)
+    anomaly: Annotated[
+        Literal["auto", "off"] | AnomalySettings,
+        about(
+            'what sets anomaly_flag where the source has none; "auto": thresholds, and status codes but 0 and 200-299; '
+            '"off": nothing',
+            example='{ ok_status = [0, "200-299"] }',
+        ),
+    ] = "auto"
 
 
 def _strategy(value: object) -> object:

@@ -117,6 +117,14 @@ def test_the_anomaly_flag_of_the_source_makes_alerts_unless_switched_off(station
     assert alerts(quiet) == []
 
 
+def test_status_code_200_makes_no_alert(sensor, folder):
+    sensor.run("CREATE TABLE t (id INTEGER PRIMARY KEY, timestamp TEXT, status_code INTEGER)")
+    sensor.run("".join(("INSERT INTO t (timestamp, status_code) VALUES ", ", ".join([f"('{DAY}', 200)"] * 3))))
+    sensor.run(f"INSERT INTO t (timestamp, status_code) VALUES ('{DAY}', 503)")
+    run(sensor, folder)
+    assert alerts(folder) == [(4, "anomaly")]
+
+
 def test_a_row_that_trips_two_rules_makes_two_alerts(stations, folder):
     modes.insert(stations, {"timestamp": DAY, "temperature": 99.0, "anomaly_flag": 1, "note": "EMERGENCY"})
     run(stations, folder, severity_thresholds={"temperature": 35})
@@ -244,6 +252,22 @@ def test_a_threshold_of_a_column_that_only_the_source_has_is_a_trigger(sensor, f
     sensor.run(f"INSERT INTO t (timestamp, radiation, people) VALUES ('{DAY}', 7, 3), ('{DAY}', 1, 99)")
     run(sensor, folder, trigger_keywords=[], severity_thresholds={"radiation": 5, "people": 50})
     assert alerts(folder) == [(1, "radiation_high"), (2, "people_high")]
+
+
+WRONG_STATUS = {
+    "ok_status = []": "is empty",
+    'ok_status = ["fine"]': "'fine' is no status code",
+    'ok_status = ["299-200"]': "wrong way round",
+}
+
+
+@pytest.mark.parametrize("setting", WRONG_STATUS)
+def test_a_status_that_is_none_is_one_clear_error(stations, folder, setting, tmp_path, command):
+    config = tmp_path / "wrong.toml"
+    config.write_text(f"[schematize.anomaly]\n{setting}\n", encoding="utf-8")
+    done = command(stations.path, folder, config=config, processing_mode="emergency", node_id="n1").once()
+    assert done.code == 2
+    assert WRONG_STATUS[setting] in done.error
 
 
 WRONG = {

@@ -124,10 +124,35 @@ def test_a_column_called_time_beside_the_timestamp_is_kept(sensor, folder):
     assert run(sensor, folder, create, [row])["_time"].to_list() == ["noon"]
 
 
-def test_the_anomaly_flag_comes_from_the_status_code(sensor, folder):
-    rows = [(1, 0), (2, 3), (3, None)]
-    table = run(sensor, folder, "id INTEGER PRIMARY KEY, status_code INTEGER", rows)
-    assert table["anomaly_flag"].to_list() == [0, 1, 0]
+CODES = [(1, 0), (2, 3), (3, None), (4, 200), (5, 204), (6, 299), (7, 300), (8, 404), (9, -1)]
+
+
+def flagged(sensor, folder, config="", codes=CODES):
+    table = run(sensor, folder, "id INTEGER PRIMARY KEY, status_code INTEGER", codes, config=config)
+    return [code for (_, code), flag in zip(codes, table["anomaly_flag"], strict=True) if flag]
+
+
+def test_status_codes_but_0_and_those_of_success_are_anomalies(sensor, folder):
+    assert flagged(sensor, folder) == [3, 300, 404, -1]
+
+
+STATUS = {
+    "ok_status = [0]": [3, 200, 204, 299, 300, 404, -1],
+    "ok_status = [0, 200]": [3, 204, 299, 300, 404, -1],
+    'ok_status = ["-1-3", "200-399"]': [404],
+    'ok_status = "any"': [],
+}
+
+
+@pytest.mark.parametrize("setting", STATUS)
+def test_which_status_codes_are_no_anomaly_is_a_setting(setting, sensor, folder):
+    assert flagged(sensor, folder, f"[schematize.anomaly]\n{setting}\n") == STATUS[setting]
+
+
+def test_switched_off_the_anomaly_flag_is_empty(sensor, folder):
+    config = '[schematize]\nanomaly = "off"\nthresholds = { temperature = { max = 35 } }\n'
+    create = "id INTEGER PRIMARY KEY, status_code INTEGER, temperature REAL"
+    assert run(sensor, folder, create, [(1, 500, 99.0)], config=config)["anomaly_flag"].to_list() == [None]
 
 
 def test_the_anomaly_flag_comes_from_thresholds(sensor, folder):
@@ -135,6 +160,13 @@ def test_the_anomaly_flag_comes_from_thresholds(sensor, folder):
     rows = [(1, 20.0), (2, 35.5), (3, -11.0), (4, 35.0), (5, None)]
     table = run(sensor, folder, "id INTEGER PRIMARY KEY, temperature REAL", rows, config=config)
     assert table["anomaly_flag"].to_list() == [0, 1, 1, 0, 0]
+
+
+def test_a_status_code_that_tells_of_a_failure_counts_beside_thresholds(sensor, folder):
+    config = "[schematize.thresholds]\ntemperature = { max = 35 }\n"
+    rows = [(1, 20.0, 200), (2, 20.0, 500), (3, 36.0, 200)]
+    create = "id INTEGER PRIMARY KEY, temperature REAL, status_code INTEGER"
+    assert run(sensor, folder, create, rows, config=config)["anomaly_flag"].to_list() == [0, 1, 1]
 
 
 def test_the_sources_own_anomaly_flag_wins(sensor, folder):
