@@ -19,6 +19,7 @@
         ├── UnsafeStore                    the store lets one commit overwrite another
         ├── TableDamaged                   the table's files are not whole, and more than that went on after it
         │   └── DiskFailed                 the disk did not store what it was given
+        ├── TableReplaced                  the table is not the one that rows were delivered to
         ├── NodeUnknown                    the table exists, but not which device this is
         └── AlreadyRunning                 another process holds the state directory
 
@@ -144,6 +145,10 @@ class TableDamaged(DecisionNeeded):
 
 class DiskFailed(TableDamaged):
     """The disk reported that it did not store what it had taken."""
+
+
+class TableReplaced(DecisionNeeded):
+    """The table is another one, or has rows of this device and nothing that says up to which."""
 
 
 class NodeUnknown(DecisionNeeded):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.errors import ConfigurationError, TableReplaced
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Cursor
 
@@ -50,3 +50,27 @@ def take_over(lane: Lane, mirror: Mapping[str, Any], file: Path, log: Log) -> No
         since = round(utc.timestamp() * 1_000_000)
         lane.start_from(Cursor().marked(since=since, since_rowid=last))
         log.info(Event.TAKEN_OVER, last_upload=utc.isoformat(), up_to_id=last)
+
+
+def refuse_without_cursor(lane: Lane, mirror: Mapping[str, Any], file: Path) -> None:
+    """Stop where the table has rows and no cursor of ours, though we delivered to it.
+
+    So it is after a copy of the table took its place, or after Spark dropped our ``txn`` actions, which it does where
+    ``delta.setTransactionRetentionDuration`` is set. To begin at the first row would deliver all of them again.
+
+    Args:
+        lane: the lane.
+        mirror: what the state directory's file says.
+        file: the file.
+
+    Raises:
+        TableReplaced: if so.
+    """
+    known = mirror.get("tables", {}).get(lane.name, {})
+    ours = known.get("table") == lane.sink.uri and mirror.get("source_table") == lane.route.source.table
+    if not ours or known.get("last_id") is None or lane.sink.committed() is not None or not lane.sink.files()[0]:
+        return
+    raise TableReplaced(
+        f"rows up to id {known['last_id']} were delivered to table {lane.sink.uri}, which has no cursor of ours now",
+        f"Put the old table back; or, to deliver all rows to this one again, delete this device's rows and then {file}",
+    )

@@ -12,7 +12,7 @@ from edge_delta.core.retry import Outage, Persistence
 from edge_delta.delivery.engine import Engine
 from edge_delta.device.observers import observed
 from edge_delta.device.state import MIRROR, StateDirectory
-from edge_delta.recovery.takeover import take_over
+from edge_delta.recovery.takeover import refuse_without_cursor, take_over
 from edge_delta.topology.change import LiveSettings, pace_of
 from edge_delta.topology.lanes import Session, lanes_of, node_id_of, open_source
 
@@ -116,6 +116,7 @@ def build(
     lanes = lanes_of(settings, session)
     for lane in lanes:
         take_over(lane, state.mirror(), state.path / MIRROR, session.log)
+        refuse_without_cursor(lane, state.mirror(), state.path / MIRROR)
     observers.opened(session.source, session.node_id)
     live = LiveSettings(settings, flags, session, observers)
     return Engine(session.reader, lanes, pace_of(settings), log=session.log, observer=observers, reload=live.poll)

@@ -58,6 +58,7 @@ class Disk:
         self._synced: int | None = None
         self._directories: set[Path] = set()
         self._interval: int | None = None
+        self._last: tuple[int, ...] | None = None
 
     def prepare(self) -> None:
         """Before the table is opened: heal what a power cut left, once a process.
@@ -74,9 +75,21 @@ class Disk:
                 self._events.warning(Event.TABLE_HEALED, table=str(self._root), found=fact)
         self._healed = True
 
+    def same(self, version: int) -> bool:
+        """Whether the commit that we know as the last one is still that file: another table may have its place."""
+        return self._last in (None, self._stamp(version))
+
+    def _stamp(self, version: int) -> tuple[int, ...] | None:
+        try:
+            found = self._commit(version).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
     def opened(self, version: int) -> None:
         """After the table was opened: a process that was killed may have committed what it did not sync."""
         if not self._sync:
+            self._last = self._stamp(version)
             return
         if self._synced is None:
             self._synced = version
@@ -101,6 +114,7 @@ class Disk:
             DiskFailed: if the disk did not take it.
             OSError: if it is full, or not there any more.
         """
+        self._last = self._stamp(version)
         if not self._sync:
             return
         first = version if self._synced is None else self._synced + 1

@@ -28,6 +28,7 @@ from edge_delta.sinks import conditional
 from edge_delta.sinks.delta import sql
 from edge_delta.sinks.delta.cursors import COMMON_MARKS, Cursors
 from edge_delta.sinks.delta.features import refuse_what_cannot_be_written
+from edge_delta.sinks.delta.identity import Identity
 from edge_delta.sinks.delta.parquet import plain_arrow, writer_properties
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class DeltaSink:
         self._turns = Turns(wait or threading.Event().wait)
         self._handle: DeltaTable | None = None
         self._known_missing = False
+        self._identity = Identity(uri)
         self._cursor: Cursor | None = None
         self._commits = 0
 
@@ -177,6 +179,7 @@ class DeltaSink:
                 if self._disk is not None:
                     self._disk.opened(handle.version())
                 refuse_what_cannot_be_written(handle, self.uri)
+                self._identity.check(str(handle.metadata().id))
                 self._cursor = self._cursors.read(handle)
                 self._handle = handle
         return self._handle
@@ -226,7 +229,7 @@ class DeltaSink:
         try:
             conditional.require(self.uri, self._options)
             table = self._open() or self._create(frame)
-            self._refuse_to_go_back(cursor)
+            self._refuse_to_go_back(cursor, table.version())
             fitted, added = self._fitted(table, frame)
             how: dict[str, Any] = {"mode": "append"}
             if replacing is not None:
@@ -302,7 +305,9 @@ class DeltaSink:
             sizes = table.get_add_actions()["size_bytes"].to_pylist()
         return len(sizes), sum(sizes)
 
-    def _refuse_to_go_back(self, cursor: Cursor) -> None:
+    def _refuse_to_go_back(self, cursor: Cursor, version: int) -> None:
+        if self._disk is not None and not self._disk.same(version):
+            raise CommitConflict(f"the log of table {self.uri} is not the one that was opened")
         stands = self._cursor
         if stands is None:
             return
@@ -313,6 +318,7 @@ class DeltaSink:
     def _create(self, frame: pl.DataFrame) -> DeltaTable:
         from edge_delta.sinks.delta.creation import create  # noqa: PLC0415 - Polars, and once in a table's life
 
+        self._identity.forget()
         with storage.errors(self.uri, "create"):
             create(self.uri, self._options, frame.schema, append_only=self._append_only, retention=self._retention)
             if self._disk is not None:

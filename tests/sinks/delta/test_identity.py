@@ -1,0 +1,82 @@
+"""Rows go on into the table that they were delivered to, and into no other one that has its place."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import write_deltalake
+
+from edge_delta.core import events as telemetry
+from edge_delta.core.errors import CommitConflict, TableReplaced
+from edge_delta.core.model import Cursor
+from edge_delta.sinks.delta.durable import Disk
+from edge_delta.sinks.delta.sink import DeltaSink, application_id
+
+APP = application_id("n1", "readings")
+
+
+def rows(*ids):
+    return pl.DataFrame({"id": ids}, schema={"id": pl.Int64})
+
+
+def another(root, commits):
+    """Another table with the same columns takes the place of one."""
+    shutil.rmtree(root)
+    for _ in range(commits):
+        write_deltalake(str(root), rows(900), mode="append")
+
+
+@pytest.mark.parametrize("commits", [1, 3, 4, 9])
+def test_a_table_replaced_while_the_process_runs_gets_no_row_and_stops_it(commits, tmp_path):
+    root = tmp_path / "t"
+    sink = DeltaSink(str(root), {}, APP, disk=Disk(root, log=telemetry.configure(stream=io.StringIO())))
+    for rowid in (1, 2):
+        sink.append(rows(rowid), Cursor(rowid=rowid))
+    another(root, commits)
+    with pytest.raises(CommitConflict, match="not the one that was opened"):
+        sink.append(rows(3), Cursor(rowid=3))
+    with pytest.raises(TableReplaced, match=r"was replaced by another one") as error:  # at the next try
+        sink.append(rows(3), Cursor(rowid=3))
+    assert error.value.exit_code == 3
+    assert set(pl.read_delta(str(root))["id"]) == {900}
+
+
+def test_another_table_is_seen_when_the_table_is_opened_again(tmp_path):
+    """All that can be done in a store without a request for each commit."""
+    sink = DeltaSink(str(tmp_path / "t"), {}, APP)
+    sink.append(rows(1), Cursor(rowid=1))
+    another(tmp_path / "t", 3)
+    sink.forget()
+    with pytest.raises(TableReplaced):
+        sink.committed()
+
+
+def test_rows_without_a_cursor_stop_the_device_that_delivered_them(sensor, folder, command):
+    """As after a copy of the table by CREATE TABLE AS, or after Spark dropped the transactions."""
+    sensor.create()
+    sensor.add(20)
+    device = command(sensor.path, folder, node_id="n1")
+    device.once().succeeded()
+    held = folder.read()
+    shutil.rmtree(folder.uri("_1_schematized"))
+    write_deltalake(folder.uri("_1_schematized"), held)
+    sensor.add(5, start=20)
+    finished = device.once()
+    assert finished.code == 3
+    assert "rows up to id 20 were delivered" in finished.error
+    assert "no cursor of ours" in finished.error
+    assert folder.read().height == 20
+
+
+def test_an_empty_table_in_the_place_of_the_old_one_gets_every_row(sensor, folder, command):
+    sensor.create()
+    sensor.add(20)
+    device = command(sensor.path, folder, node_id="n1")
+    device.once().succeeded()
+    shutil.rmtree(Path(folder.uri("_1_schematized")))
+    device.once().succeeded()
+    assert sorted(folder.read()["reading_id"]) == list(range(1, 21))
