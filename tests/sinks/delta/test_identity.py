@@ -13,8 +13,9 @@ from deltalake import write_deltalake
 from edge_delta.core import events as telemetry
 from edge_delta.core.errors import CommitConflict, TableReplaced
 from edge_delta.core.model import Cursor
+from edge_delta.sinks.delta.cursors import application_id
 from edge_delta.sinks.delta.durable import Disk
-from edge_delta.sinks.delta.sink import DeltaSink, application_id
+from edge_delta.sinks.delta.sink import DeltaSink
 
 APP = application_id("n1", "readings")
 
