@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture powercut soak fleet costs readme upgrade-fixture \
+.PHONY: help setup demo test attacks coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture powercut soak fleet costs readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
@@ -31,6 +31,9 @@ test-spark-slow: $(VENV)/.spark ## a million rows, and three minutes of streamin
 
 spark-beside: $(VENV)/.spark ## OPTIMIZE of Spark beside live devices; writes the figures into docs/databricks.md
 	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m tests.spark.beside
+
+attacks: $(VENV)/.dev ## attack displaced places of twelve simulated years; writes the figures into docs/privacy.md
+	$(BIN)/python -m tests.attacks
 
 coverage: $(VENV)/.dev ## run the tests, and report which lines and branches they pass through, commands included
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --cov --cov-report=term:skip-covered

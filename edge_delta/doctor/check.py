@@ -16,6 +16,7 @@ from edge_delta.core.places import tells_by_name
 from edge_delta.delivery.identity import Identity, Lanes
 from edge_delta.device.health import Verdict, duration, examine, now
 from edge_delta.device.state import is_held, kept_node_id, read_mirror
+from edge_delta.doctor import privacy
 from edge_delta.doctor.findings import Finding, Level, failed, ok, warning
 from edge_delta.doctor.probe import probed
 from edge_delta.doctor.rehearsal import Stage
@@ -32,6 +33,21 @@ _SAMPLE = 5
 _SMALL_FILES, _SMALL_BYTES = 200, 8_000_000
 
 
+def check_privacy(load: Callable[[], Settings]) -> Iterator[Finding]:
+    """What becomes of the columns, and what is published already."""
+    try:
+        stage = Stage(load())
+    except EdgeDeltaError as error:
+        yield failed("settings", error)
+        return
+    if not stage.settings.gps_fuzzing.enabled:
+        yield warning(
+            "privacy", "gps_fuzzing is off: places leave as they are", "Set gps_fuzzing.enabled if they must not"
+        )
+    yield from _guarded("privacy", privacy.columns, stage)
+    yield from _guarded("privacy", privacy.published, stage)
+
+
 def check(load: Callable[[], Settings]) -> Iterator[Finding]:
     """Everything that can be found out, in the order in which a start would need it."""
     try:
@@ -46,6 +62,7 @@ def check(load: Callable[[], Settings]) -> Iterator[Finding]:
     yield from stored
     try:
         stage = Stage(settings)
+        yield from _guarded("privacy", privacy.columns, stage)
         lanes = stage.lanes()
     except EdgeDeltaError as error:
         yield failed("database", error)

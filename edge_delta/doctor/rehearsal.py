@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from edge_delta.core.events import Log
 from edge_delta.core.model import Commit, Cursor
 from edge_delta.device.state import kept_node_id
-from edge_delta.topology.lanes import Session, lanes_of, open_source
+from edge_delta.modes.privacy import audit
+from edge_delta.topology.lanes import SAMPLED, Session, lanes_of, open_source
 from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
@@ -163,6 +164,9 @@ def rehearsals(settings: Settings) -> Iterator[tuple[str, Rehearsal | None]]:
         EdgeDeltaError: if it could not be delivered.
     """
     stage = Stage(settings)
+    if settings.gps_fuzzing.enabled:
+        for fate in audit.fates(settings, stage.source.layout, stage.source.sample(SAMPLED)):
+            print(f"column {fate.column}: {fate.becomes}{', ' if fate.why else ''}{fate.why}")
     for lane in stage.lanes():
         yield lane.name, stage.rehearse(lane, limit=settings.max_batch_size)
 

@@ -41,6 +41,31 @@ def read_cell(database: Database, column: Column, source: str) -> Cell:
     return None if text is None else untagged(text, database.encoding)
 
 
+def sampled(database: Database, table: Table, count: int) -> dict[str, list[Cell]]:
+    """Cells of each column out of the first and the last rows, long ones cut off.
+
+    Args:
+        database: the source.
+        table: its table.
+        count: how many rows at either end.
+    """
+    ways = ("ASC", "DESC") if table.key_is_rowid else ("",)
+    found: dict[str, list[Cell]] = {column.name: [] for column in table.columns}
+    for way in ways:
+        order = f"ORDER BY {table.key} {way}" if way else ""
+        for start in range(0, len(table.columns), _COLUMNS_PER_STATEMENT):
+            part = table.columns[start : start + _COLUMNS_PER_STATEMENT]
+            asked = ", ".join(tagged(_short(quoted(column.name))) for column in part)
+            for texts in database.rows(f"SELECT {asked} FROM {quoted(table.name)} {order} LIMIT {count}"):
+                for column, text in zip(part, texts, strict=True):
+                    found[column.name].append(untagged(text, database.encoding))
+    return found
+
+
+def _short(column: str) -> str:
+    return f"(CASE WHEN typeof({column}) IN ('text', 'blob') THEN substr({column}, 1, 1000) ELSE {column} END)"
+
+
 def read_rows(database: Database, table: Table, rowids: Iterable[int]) -> list[tuple[int, dict[str, Cell]]]:
     """Rows by key, each a mapping of column name to cell, exactly as SQLite stores them.
 

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError, SourceReset, SourceUnavailable
-from edge_delta.core.model import BEFORE_FIRST, Batch, Column, Cursor, Layout, Mark, Passed, Waiting
+from edge_delta.core.model import BEFORE_FIRST, Batch, Cell, Column, Cursor, Layout, Mark, Passed, Waiting
 from edge_delta.core.moments import moment
 from edge_delta.source import cells, lasts, rows
 from edge_delta.source.database import Database, quoted
@@ -59,10 +59,8 @@ class SQLiteSource:
             for name in names:
                 if self._table.column(name) is None:
                     there = ", ".join(c.name for c in self._table.columns)
-                    raise ConfigurationError(
-                        f"{key} names {name!r}, which is no column of table {self._table.name!r}; it has: {there}",
-                        f"Check [{key}]",
-                    )
+                    fact = f"{key} names {name!r}, which is no column of table {self._table.name!r}; it has: {there}"
+                    raise ConfigurationError(fact, f"Check [{key}]")
 
     def traced(self, told: Callable[[str], None]) -> None:
         """Let something hear of each statement before it runs."""
@@ -100,8 +98,12 @@ class SQLiteSource:
 
     @property
     def timestamp_reason(self) -> str:
-        """Why the time column is that one, or why there is none."""
+        """Why that is it, or why there is none."""
         return self._table.timestamp_reason
+
+    def sample(self, count: int) -> dict[str, list[Cell]]:
+        """Some cells of each column, by name: of so many rows at either end."""
+        return cells.sampled(self._database, self._table, count)
 
     def changed(self) -> bool:
         """Whether another process wrote since the last call."""

@@ -15,6 +15,7 @@ from edge_delta.delivery.prefetch import ReadAhead
 from edge_delta.delivery.route import Device, Route, Tables
 from edge_delta.device.state import kept_witness_key
 from edge_delta.modes.names import leaving
+from edge_delta.modes.privacy import audit
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.fields import changed
 from edge_delta.source import Database, SQLiteSource
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from edge_delta.delivery.prepared import Prepared
     from edge_delta.device.state import StateDirectory
     from edge_delta.settings.sections import Settings
+
+
+SAMPLED = 100
+"""Rows at either end of a table that are searched for places before a start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,8 @@ def tried(settings: Settings, session: Session) -> list[Lane]:
         ConfigurationError: if a mode's settings cannot work with this source.
     """
     problems = [p for mode in settings.processing_mode for p in _problems(settings, mode, session.source)]
+    if settings.gps_fuzzing.enabled:
+        problems += audit.problems(settings, session.source.layout, session.source.sample(SAMPLED))
     if problems:
         raise ConfigurationError("; ".join(problems), "Correct the settings")
     return [_lane(settings, mode, session) for mode in settings.processing_mode]

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from edge_delta.cli.commands.shared import settings_of
-from edge_delta.doctor.check import check
+from edge_delta.doctor.check import check, check_privacy
 
 if TYPE_CHECKING:
     import argparse
@@ -19,13 +19,19 @@ HELP = "find what is wrong with settings, database, storage and tables, and say 
 def arguments(parser: Parser) -> None:
     """Add the command's flags."""
     parser.add_settings()
+    parser.add_argument(
+        "--privacy",
+        action="store_true",
+        help="what becomes of columns that tell a place, and what is published of places",
+    )
     parser.add_json("the findings")
 
 
 def main(options: argparse.Namespace) -> int:
     """Say each finding as soon as it is there."""
     findings = []
-    for finding in check(lambda: settings_of(options)):
+    looked = check_privacy if options.privacy else check
+    for finding in looked(lambda: settings_of(options)):
         findings.append(finding)
         if not options.json:
             print(finding, flush=True)

@@ -133,7 +133,7 @@ def numbers(digest: bytes, count: int) -> list[float]:
 
 def draw_of(policy: Policy) -> str:
     """The draw in a few words: two that differ are two draws of each place."""
-    return " ".join(policy.notes().values())
+    return " ".join(value for _, value in sorted(policy.notes().items()))
 
 
 def policy_of(settings: Settings) -> Policy:

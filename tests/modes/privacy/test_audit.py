@@ -1,0 +1,132 @@
+"""With fuzzing on, nothing that might tell a place leaves without the owner's word."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edge_delta.core.errors import ConfigurationError
+from tests.core.test_places import NAMES, VALUES
+from tests.modes.privacy.test_gps import DAY, GPS, TRUE, assert_no_exact_place, transactions
+from tests.support import modes
+from tests.support.tables import Place
+
+PLAIN = GPS | {"harmless": []}
+PAIR = (-33.856_784_1, 151.215_296_7)
+
+
+def source(sensor, **columns):
+    """A table with coordinates and some more columns; one row."""
+    declared = ", ".join(f'"{name}" {kind}' for name, (kind, _) in columns.items())
+    sensor.run(f"CREATE TABLE t (id INTEGER PRIMARY KEY, timestamp TEXT, latitude REAL, longitude REAL, {declared})")
+    marks = ", ".join("?" * (4 + len(columns)))
+    values = (value for _, value in columns.values())
+    sensor.many(f"INSERT INTO t VALUES ({marks})", [(1, DAY, *TRUE, *values)])
+
+
+@pytest.mark.parametrize("mode", ["raw", "sanitized"])
+def test_seventy_names_are_not_delivered_without_the_owners_word(sensor, folder, mode):
+    names = [n for n in dict.fromkeys(n.lower() for n in NAMES) if n not in ("latitude", "longitude")]
+    source(sensor, **dict.fromkeys(names, ("REAL", PAIR[0])))
+    gps = PLAIN | {"modes": ["raw", "sanitized"]}
+    with pytest.raises(ConfigurationError) as found:
+        modes.deliver(sensor.path, folder, mode, gps_fuzzing=gps)
+    assert [n for n in names if f" {n} (" not in str(found.value)] == []
+    assert not folder.exists("_2_sanitized")
+    done = modes.deliver(sensor.path, folder, mode, gps_fuzzing=gps | {"withhold": [n.upper() for n in names]})
+    assert done.complete
+    assert_no_exact_place(folder, done.log, [TRUE, PAIR])
+
+
+def test_thirty_forms_of_values_are_not_delivered_without_the_owners_word(sensor, folder):
+    columns = {f"c{i}": ("BLOB" if isinstance(v, bytes) else "TEXT", v) for i, v in enumerate(VALUES.values())}
+    source(sensor, **columns)
+    with pytest.raises(ConfigurationError) as found:
+        modes.deliver(sensor.path, folder, "schematized", gps_fuzzing=PLAIN)
+    assert [name for name in columns if f" {name} (" not in str(found.value)] == []
+
+
+def test_two_numbers_that_look_like_coordinates_are_not_delivered_without_the_owners_word(sensor, folder):
+    source(sensor, a=("REAL", PAIR[0]), b=("REAL", PAIR[1]))
+    with pytest.raises(ConfigurationError, match="numbers look like coordinates"):
+        modes.deliver(sensor.path, folder, "schematized", gps_fuzzing=PLAIN)
+    modes.deliver(sensor.path, folder, "schematized", gps_fuzzing=PLAIN | {"harmless": ["A", "b"]})
+    assert folder.read().row(0, named=True)["a"] == PAIR[0]
+
+
+def test_fuzzing_that_finds_no_coordinates_does_not_start(sensor, folder):
+    sensor.run("CREATE TABLE t (id INTEGER PRIMARY KEY, timestamp TEXT, north REAL)")
+    with pytest.raises(ConfigurationError, match="no coordinates that it could displace"):
+        modes.deliver(sensor.path, folder, "schematized", gps_fuzzing=PLAIN)
+
+
+def test_a_column_that_is_named_in_vain_is_an_error(sensor, folder):
+    source(sensor, note=("TEXT", "x"))
+    with pytest.raises(ConfigurationError, match="withhold names 'notes'"):
+        modes.deliver(sensor.path, folder, "schematized", gps_fuzzing=PLAIN | {"withhold": ["notes"]})
+
+
+@pytest.mark.parametrize("mode", ["raw", "schematized", "sanitized"])
+def test_a_renamed_pair_is_displaced_and_the_one_of_the_standard_names_withheld(sensor, folder, mode):
+    source(sensor, deviceLat=("REAL", PAIR[0]), deviceLon=("REAL", PAIR[1]))
+    done = modes.deliver(
+        sensor.path,
+        folder,
+        mode,
+        gps_fuzzing=PLAIN | {"modes": [mode], "withhold": ["latitude", "longitude"]},
+        schematize={"rename": {"DEVICELAT": "latitude", "devicelon": "longitude"}},
+    )
+    assert_no_exact_place(folder, done.log, [TRUE, PAIR])
+
+
+def test_rejected_rows_of_a_mode_that_is_not_fuzzed_show_no_exact_place(sensor, folder):
+    source(sensor, humidity=("REAL", "broken"))
+    done = modes.deliver(sensor.path, folder, ["raw", "sanitized"], gps_fuzzing=PLAIN)
+    assert folder.read("_rejected").height == 2
+    assert all(json.loads(row)["latitude"] != TRUE[0] for row in folder.read("_rejected")["row"])
+    assert done.complete
+
+
+def test_a_limit_on_latitude_rejects_by_the_published_value(sensor, folder):
+    """Else limits, one after the other, would bisect the exact one."""
+    source(sensor, note=("TEXT", "x"))
+    modes.deliver(sensor.path, folder, "schematized", gps_fuzzing=PLAIN)
+    published = folder.read()["latitude"][0]
+    between = sorted([published, TRUE[0]])
+    limit = sum(between) / 2
+    modes.deliver(
+        sensor.path, folder, "sanitized", gps_fuzzing=PLAIN, sanitize={"ranges": {"latitude": {"max": limit}}}
+    )
+    rejected = {rule for _, rule, _ in modes.rejected(folder)}
+    assert rejected == (set() if published <= limit else {"range"})
+
+
+# -- withheld and not allowed columns
+
+
+HIDDEN = {"secret_name": ("Ada", "Grace"), "geohash": ("u33db2m3", "gcpvj0du"), "lat2": (52.123456, 48.654321)}
+
+
+@pytest.mark.parametrize("mode", ["schematized", "sanitized", "aggregated", "emergency"])
+def test_no_published_byte_depends_on_a_withheld_column(sensor, tmp_path, mode):
+    published = []
+    source(sensor, **dict.fromkeys(HIDDEN, ("TEXT", None)), temperature=("REAL", 21.5))
+    for i in range(2):
+        for name, values in HIDDEN.items():
+            sensor.run(f"UPDATE t SET {name} = ?", values[i])
+        place = Place(str(tmp_path / f"run{i}" / "readings"))
+        gps = PLAIN | {"withhold": list(HIDDEN)}
+        done = modes.deliver(sensor.path, place, mode, gps_fuzzing=gps, flush=True)
+        suffix = {"schematized": "_1_schematized", "sanitized": "_2_sanitized", "aggregated": "_3_aggregated"}.get(mode)
+        rows = [
+            {k: v for k, v in row.items() if k != "databricks_inserted_at"}
+            for row in (place.read(suffix).rows(named=True) if suffix else [])
+        ]
+        notes = [
+            {k: v for k, v in c.items() if k.startswith("gps")}
+            for c in (modes.history(place, suffix) if suffix else [])
+        ]
+        events = [e["event"] for e in done.events]
+        published.append((rows, notes, events, transactions(place) if suffix == "_1_schematized" else None))
+    assert published[0] == published[1]
