@@ -42,6 +42,8 @@ class Mark(StrEnum):
     """Rows that were read, came into no window, and can no longer be read; in all generations so far."""
     COUNTED = "counted"
     """Rows that were not behind the cursor, in a table that is read in the order of time."""
+    SWEPT = "swept"
+    """Counts the commits with rows from below the cursor."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,9 @@ class Source(Protocol):
     def nearest(self, rowid: int) -> list[int]:
         """The ids of some rows up to one, at growing distance from it."""
 
+    def counts(self, after: int, upto: int) -> tuple[int, int, str]:
+        """How many rows have ids behind one and up to another, a sum over the ids, and the latest time."""
+
     def placed(self, cursor: Cursor, rowid: int) -> Cursor:
         """The cursor at a row, with what tells that row again."""
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from edge_delta.core.model import BEFORE_FIRST, Mark
+from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.plan import ROWID
-from edge_delta.core.questions import Question, Where, among, mine, named
+from edge_delta.core.questions import Question, Where, among, mine, named, rejected_by, within
 from edge_delta.delivery import fitting
 from edge_delta.source.cells import is_left_out
 
 if TYPE_CHECKING:
-    from edge_delta.core.model import Batch, Cursor
+    from collections.abc import Iterator
+
+    from edge_delta.core.model import Batch
     from edge_delta.delivery.route import Route
 
 GENERATION = "source_generation"
@@ -40,8 +42,8 @@ class Delivered:
         """Whether a row of `beside` came from the source that the table stands in, or from one that it goes on from."""
         return pl.any_horizontal(
             *(
-                (pl.col(GENERATION) == generation) & (pl.col(ROWID) > low) & (pl.col(ROWID) <= high)
-                for generation, low, high in self._chain()
+                (pl.col(GENERATION) == generation) & (pl.col(ROWID) <= high)  # before its beginning are those of sweeps
+                for generation, _, high in self._chain()
             )
         )
 
@@ -55,9 +57,13 @@ class Delivered:
             found.append((generation, low, high))
             if begins is None or generation == 0:
                 return found
-            generation, high = generation - 1, begins
-            before = self.route.sink.witnessed(generation)
-            begins = None if before is None else before.marks.get(Mark.BEGINS)
+            high, before = begins, None
+            while generation > 0 and before is None:  # a table need not have all of them
+                generation -= 1
+                before = self.route.sink.witnessed(generation)
+            if before is None:
+                return found
+            begins = before.marks.get(Mark.BEGINS)
 
     def same(self, rowid: int) -> tuple[bool, bool] | None:
         """Whether the rows up to one are those that were delivered, and whether some of them were updated since.
@@ -83,6 +89,39 @@ class Delivered:
         same = own[KNOWN].all() if own.height else True
         return bool(same and 2 * found[KNOWN].sum() >= found.height), not found[EQUAL].all()
 
+    def begin(self) -> int:
+        """The id behind which the table has the source's rows; an older tool or another table has those before."""
+        return max(self._chain()[-1][1], self.stands.marks.get(Mark.SINCE_ROWID, BEFORE_FIRST))
+
+    def missing(self, after: int, upto: int, *, rows: int, by_time: bool) -> Iterator[list[int]]:
+        """The ids of source rows that are neither in the table nor rejected.
+
+        Args:
+            after: the id behind which to look.
+            upto: the last id to look at.
+            rows: how many rows to look at together.
+            by_time: whether a row with another time is another one, as where ids are used again.
+        """
+        cursor = Cursor(rowid=after)
+        while (batch := self.route.source.read_after(cursor, limit=rows, upto=upto)) is not None:
+            cursor = Cursor(rowid=batch.cursor.rowid)
+            frame, _ = self.kept(batch)
+            where = within(self.key, batch.first_rowid, batch.cursor.rowid)
+            columns = [self.time] if by_time and self.time is not None and self.time in frame.columns else []
+            beside = self.beside(frame, columns, where, all_of_them=True).filter(self.inside() & pl.col(EQUAL))
+            there = {*beside[ROWID], *self._rejected(where)}
+            ids = {*batch.frame[ROWID], *(r.rowid for r in batch.rejected)}
+            if ids - there:
+                yield sorted(ids - there)
+
+    def _rejected(self, where: Where) -> set[int]:
+        rejects, route = self.route.tables.rejects, self.route
+        if not rejects.exists():
+            return set()
+        own = (*mine(route.device.node_id), *rejected_by(route.source.table, route.name))
+        named_as = tuple(replace(one, column="reading_id") for one in where)
+        return set(rejects.ask(Question((*own, *named_as), named("reading_id")))["reading_id"].to_list())
+
     @property
     def key(self) -> str:
         """The table's column with the source row's id."""
@@ -104,13 +143,16 @@ class Delivered:
         ours = {ROWID, *_OURS, *route.mode().filled}
         return rows, sorted(n for n in rows.columns if n in there and n not in ours and not is_left_out(n))
 
-    def beside(self, rows: pl.DataFrame, columns: list[str], where: Where) -> pl.DataFrame:
+    def beside(
+        self, rows: pl.DataFrame, columns: list[str], where: Where, *, all_of_them: bool = False
+    ) -> pl.DataFrame:
         """Each row with what the table has under its id, in any generation.
 
         Args:
             rows: rows of the source as the mode makes them.
             columns: those to compare.
             where: which rows of the table.
+            all_of_them: whether rows are told by these columns alone, be they none.
 
         Returns:
             ``_rowid`` ascending, `GENERATION` (None where the table has no such row), `EQUAL`, and `KNOWN`: whether it
@@ -125,7 +167,8 @@ class Delivered:
         equal = pl.sum_horizontal(pl.lit(0), *(s & t for s, t in zip(same, told, strict=True)))
         compared = pl.sum_horizontal(pl.lit(0), *told)
         timed = self.time in columns
-        on_time = pl.col(str(self.time)).eq_missing(pl.col(str(self.time) + _THERE)) if timed else compared > 0
+        alone = pl.lit(value=True) if all_of_them else compared > 0
+        on_time = pl.col(str(self.time)).eq_missing(pl.col(str(self.time) + _THERE)) if timed else alone
         found = pl.col(GENERATION).is_not_null()
         whole = pl.all_horizontal(pl.lit(value=True), *same)
         return both.select(

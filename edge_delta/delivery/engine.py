@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Waiting
 from edge_delta.core.retry import Outage, Persistence
+from edge_delta.delivery.sweep import Sweeping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,6 +75,7 @@ class Engine:
         pace: when and how much.
         log: where events go.
         observer: hears of batches, cycles and failures.
+        sweeping: looks for rows that came below the cursors.
         reload: looks for changed settings; gives the lanes and the pace that are to take over, or None.
     """
 
@@ -85,6 +87,7 @@ class Engine:
         *,
         log: Log,
         observer: Observer,
+        sweeping: Sweeping | None = None,
         reload: Callable[[Sequence[Lane]], tuple[Sequence[Lane], Pace] | None] = lambda _lanes: None,
     ) -> None:
         self._reader = reader
@@ -94,6 +97,7 @@ class Engine:
         self._log = log
         self._observer = observer
         self._reload = reload
+        self._sweeping = sweeping or Sweeping(float("inf"), dict, lambda _kept: None)
         self._outage = Outage(log, observer)
         self._behind = True
 
@@ -176,6 +180,7 @@ class Engine:
         moved = self._source.moved()
         if not (self._source.changed() or moved or self._behind):
             self._idle()
+            self._sweep(stop)
             self._over()
             return
         self._behind = True
@@ -186,9 +191,17 @@ class Engine:
             self._log.warning(Event.SOURCE_REPLACED)
             self._reader.reopen()
             self._drain_all(self._lanes, stop)
+        self._sweeping.changed()
         if not stop.is_set():
+            self._sweep(stop)
             self._over()
         self._behind = stop.is_set()
+
+    def _sweep(self, stop: Flag) -> None:
+        """Deliver what came below the cursors, if it is time to look."""
+        if self._sweeping.due():
+            for lane, step in self._sweeping.run(self._lanes, self._pace.batch_rows, stop):
+                self._settled(lane, step, Waiting(None, None))
 
     def _idle(self) -> None:
         for lane in self._lanes:

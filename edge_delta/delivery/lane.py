@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from edge_delta.core.errors import SourceReset
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Cursor, Mark, Step
 from edge_delta.delivery.identity import Identity, Lanes
+from edge_delta.delivery.sweep import swept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import polars as pl
 
@@ -224,6 +226,17 @@ class Lane:
         )
         step = self._writing.deliver(*found, self.cursor())
         self._ahead = None if step.commit is not None else step.cursor
+        return step
+
+    def deliver_below(self, ids: Sequence[int]) -> Step | None:
+        """Deliver rows that came below the cursor, which stays where it is; None if they are gone."""
+        batch = self.route.source.read_ids(ids)
+        if batch is None:
+            return None
+        before = self.cursor()
+        step = self._writing.deliver(replace(batch, cursor=swept(before)), None, before)
+        self._ahead = None if step.commit is not None else step.cursor
+        self._writing.forget()  # what it remembers is of rows in their order
         return step
 
     def _next_batch(self, limit: int, upto: int | None) -> tuple[Batch, Prepared | None] | None:

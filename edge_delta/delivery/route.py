@@ -102,16 +102,17 @@ class Route:
 
     # -- commits beside the mode's own
 
-    def refuse(self, rejected: list[Rejection], cursor: Cursor) -> Refused:
+    def refuse(self, rejected: list[Rejection], cursor: Cursor, *, swept: bool = False) -> Refused:
         """Write rejected rows, before the rows that are kept. What is there already of this batch is not written again.
 
         Args:
             rejected: the batch's rejected rows.
             cursor: where the batch ends.
+            swept: whether the rows come from below the cursor, and are known not to be there.
         """
         rejects = self.tables.rejects
         stands = rejects.committed() if rejected else None
-        if stands is not None and stands.generation == cursor.generation:
+        if stands is not None and stands.generation == cursor.generation and not swept:
             rejected = [r for r in rejected if r.rowid > stands.rowid]
         if not rejected:
             return Refused()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from edge_delta.core.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, Step
-from edge_delta.core.plan import LastValues, TableQuery
+from edge_delta.core.plan import ROWID, LastValues, TableQuery
 from edge_delta.delivery import fitting
 from edge_delta.delivery.prepared import Prepared
 
@@ -60,7 +60,8 @@ class Rows:
         context = self._context(batch.cursor.generation, before)
         processed = self._processed(batch, prepared, context)
         rejected = [*batch.rejected, *processed.rejected]
-        refused = route.refuse(rejected, batch.cursor)
+        last = max((*batch.frame[ROWID].tail(1), *(r.rowid for r in batch.rejected)), default=batch.cursor.rowid)
+        refused = route.refuse(rejected, batch.cursor, swept=last < batch.cursor.rowid)
         commit = route.sink.append(processed.kept, batch.cursor) if processed.kept.height else None
         if context.memory is not None:
             self._memory = mode.remembered(context.memory, processed.frame, processed.kept, batch.layout)

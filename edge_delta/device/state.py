@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 MIRROR = "last_upload.json"
+_SWEEP = "sweep.json"
 _WITNESS_KEY = "witness.key"
 _KEY_BYTES = 32
 _NODE_ID = "node_id"
@@ -193,6 +194,19 @@ class StateDirectory:
         with contextlib.suppress(OSError):
             self._write(_WITNESS_KEY, made.hex() + "\n")
         return made
+
+    def sweep(self) -> dict[str, Any]:
+        """What the last sweep counted, empty if there was none or it is lost."""
+        with contextlib.suppress(OSError, ValueError):
+            kept = json.loads((self.path / _SWEEP).read_text(encoding="utf-8"))
+            if isinstance(kept, dict):
+                return kept
+        return {}
+
+    def write_sweep(self, kept: Mapping[str, Any]) -> None:
+        """Keep what a sweep counted; that it cannot be kept costs time alone."""
+        with contextlib.suppress(OSError):
+            self._write(_SWEEP, json.dumps(kept) + "\n", lasting=False)
 
     # -- the mirror
 

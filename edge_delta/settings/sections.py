@@ -309,6 +309,15 @@ class Settings(Section, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    sweep: Annotated[
+        float,
+        about(
+            "seconds between looks for rows that came below the cursor; 0: at every cycle",
+            env="SWEEP",
+            ge=0,
+            fixed=True,
+        ),
+    ] = 3600.0
     on_source_reset: Annotated[
         Literal["new_generation", "stop"],
         about("what to do when the source was replaced", env="ON_SOURCE_RESET"),

@@ -219,6 +219,21 @@ class SQLiteSource:
         with self._looking():
             return self._witnesses.ids(rowid)
 
+    def counts(self, after: int, upto: int) -> tuple[int, int, str]:
+        """How many rows have ids behind one and up to another, a sum over the ids, and the latest time.
+
+        Visits their pages. The sum is of remainders, which no number of rows makes too large for SQLite.
+        """
+        with self._looking():
+            key, stamp = self._table.key, self._table.timestamp
+            latest = f"CAST(max({quoted(stamp.name)}) AS TEXT)" if stamp is not None else "NULL"
+            bounds = [f"{key} > {after}"] if after != BEFORE_FIRST else []
+            where = " AND ".join([*bounds, f"{key} <= {upto}"])
+            asked = f"count(*), ifnull(sum({key} % 1000003), 0), {latest}"
+            found = self._database.rows(f"SELECT {asked} FROM {quoted(self._table.name)} WHERE {where}")
+        [(count, ids, time)] = found
+        return int(count), int(ids), str(time or "")
+
     @property
     def _witnesses(self) -> Witnesses:
         return Witnesses(self._database, self._table, self._witnessing)

@@ -10,6 +10,7 @@ from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Cursor
 from edge_delta.core.retry import Outage, Persistence
 from edge_delta.delivery.engine import Engine
+from edge_delta.delivery.sweep import Sweeping
 from edge_delta.device.observers import observed
 from edge_delta.device.state import MIRROR, StateDirectory
 from edge_delta.recovery.takeover import refuse_without_cursor, take_over
@@ -119,4 +120,13 @@ def build(
         refuse_without_cursor(lane, state.mirror(), state.path / MIRROR)
     observers.opened(session.source, session.node_id)
     live = LiveSettings(settings, flags, session, observers)
-    return Engine(session.reader, lanes, pace_of(settings), log=session.log, observer=observers, reload=live.poll)
+    sweeping = Sweeping(settings.sweep, state.sweep, state.write_sweep)
+    return Engine(
+        session.reader,
+        lanes,
+        pace_of(settings),
+        log=session.log,
+        observer=observers,
+        sweeping=sweeping,
+        reload=live.poll,
+    )

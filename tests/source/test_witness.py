@@ -52,7 +52,7 @@ def test_an_update_repeats_neither_windows_nor_alerts(sensor, folder):
     sensor.add(900)
     settings = {
         "processing_mode": ["aggregated", "emergency"],
-        "emergency": {"severity_thresholds": {"temperature": 29}, "anomaly_flag": False},
+        "env": {"EMERGENCY_CONFIG": '{"severity_thresholds": {"temperature": 29}, "anomaly_flag": false}'},
     }
     deliver(sensor.path, folder, **settings)
     before = [
