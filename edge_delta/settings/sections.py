@@ -311,12 +311,7 @@ class Settings(Section, frozen=True, kw_only=True):
     ) = None
     sweep: Annotated[
         float,
-        about(
-            "seconds between looks for rows that came below the cursor; 0: at every cycle",
-            env="SWEEP",
-            ge=0,
-            fixed=True,
-        ),
+        about("seconds between looks for rows below the cursor; 0: each cycle", env="SWEEP", fixed=True, ge=0),
     ] = 3600.0
     on_source_reset: Annotated[
         Literal["new_generation", "stop"],
@@ -330,11 +325,7 @@ class Settings(Section, frozen=True, kw_only=True):
     gps_fuzzing_secret: Annotated[Secret | None, about("key of the displacements", env="GPS_FUZZING_SECRET")] = None
     witness_key: Annotated[
         Secret | None,
-        about(
-            "key of the hashes that a source is told again by; default: kept in the state directory",
-            env="EDGE_DELTA_WITNESS_KEY",
-            fixed=True,
-        ),
+        about("key that rows are told again by; default: kept", env="EDGE_DELTA_WITNESS_KEY", fixed=True),
     ] = None
     maintenance: MaintenanceSettings = MaintenanceSettings()
     storage: Annotated[StorageSettings, about("the object store", fixed=True)] = StorageSettings()

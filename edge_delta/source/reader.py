@@ -9,6 +9,7 @@ from edge_delta.core.errors import ConfigurationError, SourceReset, SourceUnavai
 from edge_delta.core.model import BEFORE_FIRST, Batch, Cell, Column, Cursor, Layout, Mark, Passed, Waiting
 from edge_delta.core.moments import moment
 from edge_delta.source import cells, lasts, rows
+from edge_delta.source.counts import counted
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import Extent, Extents
 from edge_delta.source.options import Options
@@ -195,7 +196,7 @@ class SQLiteSource:
     def placed(self, cursor: Cursor, rowid: int) -> Cursor:
         """The cursor at a row, with what tells the source again."""
         with self._looking():
-            return cursor.moved_to(rowid, self._witnesses_at(rowid))
+            return cursor.moved_to(rowid, self._witnesses.at(rowid))
 
     def verify(self, cursor: Cursor) -> bool:
         """Check that the source is still the one that the cursor belongs to.
@@ -220,26 +221,13 @@ class SQLiteSource:
             return self._witnesses.ids(rowid)
 
     def counts(self, after: int, upto: int) -> tuple[int, int, str]:
-        """How many rows have ids behind one and up to another, a sum over the ids, and the latest time.
-
-        Visits their pages. The sum is of remainders, which no number of rows makes too large for SQLite.
-        """
+        """How many rows have ids behind one and up to another, a sum over the ids, and the latest time."""
         with self._looking():
-            key, stamp = self._table.key, self._table.timestamp
-            latest = f"CAST(max({quoted(stamp.name)}) AS TEXT)" if stamp is not None else "NULL"
-            bounds = [f"{key} > {after}"] if after != BEFORE_FIRST else []
-            where = " AND ".join([*bounds, f"{key} <= {upto}"])
-            asked = f"count(*), ifnull(sum({key} % 1000003), 0), {latest}"
-            found = self._database.rows(f"SELECT {asked} FROM {quoted(self._table.name)} WHERE {where}")
-        [(count, ids, time)] = found
-        return int(count), int(ids), str(time or "")
+            return counted(self._database, self._table, after, upto)
 
     @property
     def _witnesses(self) -> Witnesses:
         return Witnesses(self._database, self._table, self._witnessing)
-
-    def _witnesses_at(self, rowid: int) -> tuple[int, ...]:
-        return self._witnesses.at(rowid) if self._table.key_is_rowid else ()
 
     def _verify(self, cursor: Cursor) -> bool:
         if not self._table.key_is_rowid or not (cursor.witnesses or cursor.fingerprint is not None):
@@ -337,7 +325,7 @@ class SQLiteSource:
             return None
         if not self._table.key_is_rowid:
             cursor = cursor.marked(**{Mark.COUNTED: self._not_behind(max(ids))})
-        batch = Batch(frame, rejected, cursor.moved_to(max(ids), self._witnesses_at(max(ids))), min(ids), self.layout)
+        batch = Batch(frame, rejected, cursor.moved_to(max(ids), self._witnesses.at(max(ids))), min(ids), self.layout)
         self._extents.learn(batch)
         return batch
 

@@ -172,7 +172,9 @@ class Witnesses:
         return [rowid, *(i for i in found if i is not None)]
 
     def at(self, rowid: int) -> tuple[int, ...]:
-        """The words for a cursor at a row, which need not be there any more."""
+        """The words for a cursor at a row, which need not be there any more; none where keys are no ids."""
+        if not self.table.key_is_rowid:
+            return ()
         ids = self.ids(rowid)
         rows = self._rows(f"{self._key} IN ({', '.join(map(str, ids))})")
         own, *behind = [rows[i].packed if i in rows else 0 for i in [*ids, *[None] * (len(RANKS) + 1 - len(ids))]]
