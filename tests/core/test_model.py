@@ -37,7 +37,7 @@ def test_the_next_generation_begins_before_its_first_row_and_keeps_nothing():
 
 
 def test_a_cursor_that_moves_keeps_its_generation_and_its_marks():
-    assert Cursor(3, 77, 5, {"since": 1}).moved_to(80, None) == Cursor(3, 80, None, {"since": 1})
+    assert Cursor(3, 77, 5, {"since": 1}).moved_to(80, (9, 8)) == Cursor(3, 80, None, {"since": 1}, witnesses=(9, 8))
 
 
 def test_marks_are_added_and_replaced():
