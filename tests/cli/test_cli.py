@@ -136,9 +136,9 @@ def test_several_tables_are_listed(faulty, sensor):
 
 
 def test_several_timestamp_candidates_are_listed(faulty, sensor):
-    sensor.run("CREATE TABLE t (id INTEGER PRIMARY KEY, made DATETIME, seen DATETIME)")
+    sensor.run("CREATE TABLE t (id INTEGER PRIMARY KEY, made DATETIME, taken DATETIME)")
     line = faulty(sensor.path, code=2)
-    assert "made, seen" in line
+    assert "made, taken" in line
     assert "--timestamp-field" in line
 
 
