@@ -15,7 +15,7 @@ SELECT
   max(databricks_inserted_at) AS last_delivery,
   max(timestamp) AS last_reading,
   unix_timestamp(current_timestamp()) - unix_timestamp(max(databricks_inserted_at)) AS seconds_since_delivery
-FROM fleet_readings
+FROM current_readings
 GROUP BY node_id;
 
 CREATE OR REPLACE VIEW quality_rejected
@@ -32,9 +32,10 @@ FROM (
   WHERE replayed_at IS NULL AND mode = 'schematized'
   GROUP BY node_id, rule, column_name
 ) AS r
-LEFT JOIN (SELECT node_id, count(*) AS kept FROM fleet_readings GROUP BY node_id) AS k ON k.node_id = r.node_id;
+LEFT JOIN (SELECT node_id, count(*) AS kept FROM current_readings GROUP BY node_id) AS k ON k.node_id = r.node_id;
 
--- A gap is a row that was deleted on the device before it was read.
+-- A gap is a row that was deleted on the device before it was read. Of all generations: what another one took the place of
+-- was delivered too.
 CREATE OR REPLACE VIEW quality_gaps
   COMMENT 'Ids between two known readings that were neither delivered nor rejected' AS
 WITH known AS (
@@ -49,7 +50,8 @@ SELECT node_id, source_generation, reading_id + 1 AS first_missing, next_id - 1 
 FROM following
 WHERE next_id > reading_id + 1;
 
--- A window is named by the first reading in it, whatever its groups are.
+-- A window is named by the first reading in it, whatever its groups are. Readings, windows and alerts count across
+-- generations.
 CREATE OR REPLACE VIEW quality_duplicates
   COMMENT 'Rows that are there more than once: always empty' AS
 SELECT 'raw' AS mode, node_id, source_generation, source_rowid AS reading_id, count(*) AS copies
@@ -62,19 +64,19 @@ FROM readings_2_sanitized
 GROUP BY node_id, source_generation, reading_id
 HAVING count(*) > 1
 UNION ALL
-SELECT 'aggregated' AS mode, node_id, source_generation, first_reading_id AS reading_id, count(*) AS copies
-FROM readings_3_aggregated
-GROUP BY node_id, source_generation, window_start, first_reading_id
+SELECT 'aggregated' AS mode, node_id, max(source_generation) AS source_generation, first_reading_id AS reading_id, count(*) AS copies
+FROM current_windows
+GROUP BY node_id, window_start, first_reading_id
 HAVING count(*) > 1
 UNION ALL
-SELECT 'emergency' AS mode, node_id, source_generation, reading_id, count(*) AS copies
-FROM readings_4_emergency
-GROUP BY node_id, source_generation, reading_id, alert_id
+SELECT 'emergency' AS mode, node_id, max(source_generation) AS source_generation, reading_id, count(*) AS copies
+FROM current_alerts
+GROUP BY node_id, reading_id, alert_type, sensor_id, timestamp, CASE WHEN timestamp IS NULL THEN source_generation END
 HAVING count(*) > 1
 UNION ALL
-SELECT 'schematized' AS mode, node_id, source_generation, reading_id, count(*) AS copies
-FROM fleet_readings
-GROUP BY node_id, source_generation, reading_id
+SELECT 'schematized' AS mode, node_id, max(source_generation) AS source_generation, reading_id, count(*) AS copies
+FROM current_readings
+GROUP BY node_id, reading_id, sensor_id, timestamp, CASE WHEN timestamp IS NULL THEN source_generation END
 HAVING count(*) > 1;
 
 SELECT assert_true(count(*) = 0, 'rows are there more than once: see quality_duplicates') AS no_duplicates

@@ -23,7 +23,9 @@ _LITERAL = r"'(?:[^']|'')*'"
 _JOINED = re.compile(rf"EXECUTE IMMEDIATE ((?:{_LITERAL})(?: \|\| {_LITERAL})*)$", re.DOTALL)
 _PARENT = "regexp_replace(:base_path, '/[^/]*$', '')"
 _MADE = re.compile(r"\bCREATE (?:OR REPLACE (?:VIEW|TABLE)|TABLE IF NOT EXISTS) ([\w`]+)")
-_NAME = re.compile(r"\b(?:readings_(?:\d_\w+|rejected)|fleet_\w+|quality_\w+|rollup_\w+|open_alerts)\b")
+_NAME = re.compile(
+    r"\b(?:readings_(?:\d_\w+|rejected)|fleet_\w+|quality_\w+|rollup_\w+|current_(?:readings|windows|alerts)|alert_groups|open_alerts)\b"
+)
 _COMMENT = re.compile(r"COMMENT '[^']*'")
 _UNION = re.compile(r"(\n *UNION(?: ALL)?\n)")
 _ROLLED = {"fleet_hourly": ("HOUR", "window_start", "hour"), "fleet_daily": ("DAY", "hour", "day")}
@@ -108,7 +110,7 @@ def rolled_up(view: str, columns: Mapping[str, str]) -> str:
             values.append(f"sum({column} * record_count) / {weight} AS {column}")
         elif function in _WHOLE:
             values.append(f"{_WHOLE[function]}({column}) AS {column}")
-    source = "readings_3_aggregated" if view == "fleet_hourly" else "fleet_hourly"
+    source = "current_windows" if view == "fleet_hourly" else "fleet_hourly"
     listed = ",\n  ".join([f"date_trunc('{unit}', {time}) AS {name}", *groups, *values])
     grouped = ", ".join([f"date_trunc('{unit}', {time})", *groups])
     return f"CREATE OR REPLACE VIEW {view} AS\nSELECT\n  {listed}\nFROM {source}\nGROUP BY {grouped}"

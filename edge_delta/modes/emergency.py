@@ -1,4 +1,9 @@
-"""emergency: one row an alert, from keywords, thresholds and the anomaly flag."""
+"""emergency: one row an alert, from keywords, thresholds and the anomaly flag.
+
+With a ``cooldown``, alerts of one sensor and rule are a group: repeated once a ``cooldown`` while the rule still fires,
+and ended by a row of the severity `OVER`, from the first reading that it no longer fires for. What is open is had again
+from the table's rows alone, so that a kill neither repeats nor loses a beginning or an end.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +19,10 @@ from edge_delta.core.plan import ROWID, Plan, TableQuery
 from edge_delta.core.questions import Question, Total, mine, named
 from edge_delta.modes import schematized
 from edge_delta.modes.base import UTC, Plain, bookkeeping, columns_of
+from edge_delta.modes.cooldown import OVER, Groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from edge_delta.core.model import Context, Layout, Rejection
     from edge_delta.modes.schematized import Schematized
@@ -34,7 +39,14 @@ SCHEMA: dict[str, pl.DataType] = {
     "node_id": pl.String(),
     "reading_id": pl.Int64(),
     "source_generation": pl.Int32(),
+    "anomaly_type": pl.String(),
+    "value": pl.Float64(),
+    "limit_value": pl.Float64(),
+    "unit": pl.String(),
 }
+_NOTHING = pl.lit(None, dtype=pl.Float64)
+_GROUP = ("sensor_id", "alert_type")
+_UNITS = ("unit", "units", "uom")
 _NO_WORDS = ("sensor_id", "timestamp", "original_timezone", "node_id")
 
 
@@ -47,12 +59,20 @@ class Trigger:
         severity: the alert's severity.
         fires: true where a row makes an alert.
         message: the alert's text.
+        over: true where a row says that it is over.
+        value: what was measured.
+        limit: what it was measured against.
+        column: whose unit it is.
     """
 
     alert_type: str
     severity: str
     fires: pl.Expr
     message: pl.Expr
+    over: pl.Expr
+    value: pl.Expr = _NOTHING
+    limit: pl.Expr = _NOTHING
+    column: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +96,7 @@ class Emergency(Plain):
         thresholds: by column.
         anomaly_severity: severity of anomaly alerts; None for no such alerts.
         cooldown: seconds without a second alert of one sensor and rule, by the readings' times.
+        every: all alerts, and all rows that may have ended one, whatever came before.
     """
 
     schema: Schematized
@@ -85,6 +106,7 @@ class Emergency(Plain):
     thresholds: Mapping[str, AlertLimits] = field(default_factory=dict)
     anomaly_severity: str | None = "medium"
     cooldown: float = 0.0
+    every: bool = False
     name: str = "emergency"
 
     def problems(self, layout: Layout) -> list[str]:
@@ -100,6 +122,9 @@ class Emergency(Plain):
             for n in self.keyword_columns or ()
             if n not in names
         ]
+        severities = [self.keyword_severity, self.anomaly_severity, *(t.severity for t in self.thresholds.values())]
+        if OVER in severities:
+            unknown.append(f"emergency: the severity {OVER!r} is that of rows which end an alert, give it another name")
         if unknown:
             return unknown
         types = columns_of(self.schema.plan, layout)
@@ -128,13 +153,16 @@ class Emergency(Plain):
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """See `Mode.plan`. Kept rows become alerts; rows that trip nothing are not selected."""
         plan = self.schema.plan(frame, layout, context)
-        names = [n for n in plan.frame.collect_schema().names() if n in self._there(layout)]
-        triggers = self._triggers(plan.frame.collect_schema(), names)
+        types, there = plan.frame.collect_schema(), self._there(layout)
+        names = [n for n in types.names() if n in there]
+        triggers = self._triggers(types, names, derived="anomaly_flag" not in self.schema.matched(layout))
 
         def alerts(kept: pl.LazyFrame) -> pl.LazyFrame:
-            found = [_alerts_of(kept, trigger) for trigger in triggers] or [kept.clear().select(**_empty())]
-            rows = pl.concat(found).sort(ROWID, maintain_order=True)
-            if self.cooldown:
+            found = [_alerts_of(kept, trigger, types) for trigger in triggers]
+            if self.cooldown or self.every:
+                found += [_ends_of(kept, trigger, types) for trigger in triggers]
+            rows = pl.concat(found or [kept.clear().select(**_empty())]).sort(ROWID, maintain_order=True)
+            if self.cooldown and not self.every:
                 rows = rows.map_batches(lambda df: self._cooled(df, context.memory), schema=rows.collect_schema())
             ours = bookkeeping(context)
             return rows.with_columns(_alert_id(context), **ours).select(pl.col(n) for n in SCHEMA)
@@ -143,7 +171,7 @@ class Emergency(Plain):
 
     # -- triggers
 
-    def _triggers(self, schema: Mapping[str, pl.DataType], names: Any) -> list[Trigger]:
+    def _triggers(self, schema: Mapping[str, pl.DataType], names: Any, *, derived: bool = False) -> list[Trigger]:
         found = [t for word in self.keywords for t in self._keyword(word, schema, names)]
         for name, threshold in self.thresholds.items():
             if name in names and schema[name].is_numeric():
@@ -151,7 +179,8 @@ class Emergency(Plain):
         if self.anomaly_severity is not None and "anomaly_flag" in names:
             flag = pl.col("anomaly_flag")
             message = pl.format("anomaly_flag is {}", flag)
-            found.append(Trigger("anomaly", self.anomaly_severity, flag != 0, message))
+            value, limit = self.schema.anomalous(schema) if derived else (_NOTHING, _NOTHING)
+            found.append(Trigger("anomaly", self.anomaly_severity, flag != 0, message, flag == 0, value, limit))
         return found
 
     def _keyword(self, word: str, schema: Mapping[str, pl.DataType], names: Any) -> list[Trigger]:
@@ -164,47 +193,48 @@ class Emergency(Plain):
         hits = [pl.col(n).str.contains(pattern) for n in texts]
         place = pl.coalesce(pl.when(hit).then(pl.lit(n)) for n, hit in zip(texts, hits, strict=True))
         message = pl.format("keyword {} in {}", pl.lit(word), place)
-        return [Trigger(f"keyword_{word.lower()}", self.keyword_severity, pl.any_horizontal(hits), message)]
+        fires = pl.any_horizontal(hits).fill_null(False)  # noqa: FBT003
+        return [Trigger(f"keyword_{word.lower()}", self.keyword_severity, fires, message, ~fires)]
 
     # -- cooldown
 
     def wanted(self, _layout: Layout, context: Context) -> TableQuery | None:
-        """See `Memory.wanted`: the last alert of each sensor and rule."""
-        if not self.cooldown:
+        """See `Memory.wanted`: the last alert of each sensor and rule, and its last end."""
+        if not self.cooldown or self.every:
             return None
+        # By the severity, which tells ends from alerts and is a column of tables of any age.
         question = Question(
             mine(context.node_id, context.generation),
-            named("sensor_id", "alert_type"),
-            totals={"timestamp": Total("max", "timestamp")},
+            named(*_GROUP, "severity"),
+            totals={name: Total("max", name) for name in ("timestamp", "reading_id")},
         )
-        return TableQuery(question, {n: SCHEMA[n] for n in ("sensor_id", "alert_type", "timestamp")})
+        return TableQuery(question, {n: SCHEMA[n] for n in (*_GROUP, "severity", "timestamp", "reading_id")})
 
     def remembered(
         self, memory: pl.DataFrame, _batch: pl.DataFrame, kept: pl.DataFrame, _layout: Layout
     ) -> pl.DataFrame:
         """See `Memory.remembered`."""
         both = pl.concat([memory, kept.select(memory.columns)])
-        return both.group_by("sensor_id", "alert_type").agg(pl.col("timestamp").max())
+        return both.group_by(*_GROUP, "severity").agg(pl.col("timestamp", "reading_id").max())
 
     def forgetful(self) -> Emergency:
-        """See `Mode.forgetful`: every alert, whichever came before."""
-        return replace(self, cooldown=0.0)
+        """See `Mode.forgetful`: every alert and every possible end, whichever came before."""
+        return replace(self, every=bool(self.cooldown), cooldown=0.0)
 
-    def _cooled(self, alerts: pl.DataFrame, memory: pl.DataFrame | None) -> pl.DataFrame:
-        """The alerts without those that follow another of the same sensor and rule too soon."""
-        pause = timedelta(seconds=self.cooldown)
-        last: dict[tuple[str | None, str], datetime] = {
-            (sensor, kind): time for sensor, kind, time in (memory.iter_rows() if memory is not None else ()) if time
-        }
-        keep = []
-        for sensor, kind, time in alerts.select("sensor_id", "alert_type", "timestamp").iter_rows():
-            before = last.get((sensor, kind))
-            # A reading that came late, from before the last alert's time, is silenced only if it lies near it too.
-            too_soon = time is not None and before is not None and before - pause < time < before + pause
-            keep.append(not too_soon)
-            if not too_soon and time is not None:
-                last[sensor, kind] = max(time, before or time)
-        return alerts.filter(pl.Series(keep, dtype=pl.Boolean))
+    def _cooled(self, rows: pl.DataFrame, memory: pl.DataFrame | None) -> pl.DataFrame:
+        """The alerts without those that follow another of the same sensor and rule too soon, and the groups' ends.
+
+        Args:
+            rows: alerts and all that may end one, in the order of their ids.
+            memory: what `wanted` asks for.
+        """
+        groups = Groups(timedelta(seconds=self.cooldown), memory)
+        firing = rows.filter(pl.col("severity") != OVER).select(_GROUP)
+        known = firing if memory is None else pl.concat([firing, memory.select(_GROUP)])
+        # Most readings end nothing, because nothing was open.
+        rows = rows.join(known.unique(), on=list(_GROUP), how="semi", nulls_equal=True, maintain_order="left")
+        told = [groups.tells(*row) for row in rows.select(*_GROUP, "severity", "timestamp").iter_rows()]
+        return rows.filter(pl.Series(told, dtype=pl.Boolean))
 
     def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
         """See `Mode.redacted`."""
@@ -214,30 +244,53 @@ class Emergency(Plain):
 def _threshold(name: str, threshold: AlertLimits) -> list[Trigger]:
     column = pl.col(name)
     found = []
-    if threshold.max is not None:
-        message = pl.format(f"{name} {{}} is above {threshold.max:g}", column)
-        found.append(Trigger(f"{name}_high", threshold.severity, column > threshold.max, message))
-    if threshold.min is not None:
-        message = pl.format(f"{name} {{}} is below {threshold.min:g}", column)
-        found.append(Trigger(f"{name}_low", threshold.severity, column < threshold.min, message))
+    for side, word, limit in (("high", "above", threshold.max), ("low", "below", threshold.min)):
+        if limit is None:
+            continue
+        fires = column > limit if side == "high" else column < limit
+        message = pl.format(f"{name} {{}} is {word} {limit:g}", column)
+        value, bound = column.cast(pl.Float64), pl.lit(limit, dtype=pl.Float64)
+        found.append(Trigger(f"{name}_{side}", threshold.severity, fires, message, ~fires, value, bound, name))
     return found
 
 
-def _alerts_of(kept: pl.LazyFrame, trigger: Trigger) -> pl.LazyFrame:
-    return kept.filter(trigger.fires).select(
+def _alerts_of(kept: pl.LazyFrame, trigger: Trigger, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    return kept.filter(trigger.fires).select(*_row(trigger, trigger.severity, trigger.message, types))
+
+
+def _ends_of(kept: pl.LazyFrame, trigger: Trigger, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    message = pl.lit(f"{trigger.alert_type} is over")
+    return kept.filter(trigger.over).select(*_row(trigger, OVER, message, types))
+
+
+def _row(trigger: Trigger, severity: str, message: pl.Expr, types: Mapping[str, pl.DataType]) -> list[pl.Expr]:
+    """An alert's columns, and the row that it is of."""
+    return [
         pl.col(ROWID),
         pl.col("sensor_id"),
         pl.col("timestamp"),
         pl.lit(trigger.alert_type).alias("alert_type"),
-        pl.lit(trigger.severity).alias("severity"),
-        trigger.message.alias("message"),
+        pl.lit(severity).alias("severity"),
+        message.alias("message"),
         pl.col("reading_id"),
-    )
+        pl.col("anomaly_type"),
+        trigger.value.alias("value"),
+        trigger.limit.alias("limit_value"),
+        _unit(trigger.column, types).alias("unit"),
+    ]
+
+
+def _unit(column: str, types: Mapping[str, pl.DataType]) -> pl.Expr:
+    """The unit as the source has it: in a column for this one's unit, or for that of the whole reading."""
+    names = {name.lower(): name for name in types if types[name] == pl.String}
+    wanted = (*(f"{column}_{unit}" for unit in _UNITS), *_UNITS) if column else ()
+    found = [pl.col(names[name.lower()]) for name in wanted if name.lower() in names]
+    return pl.coalesce(found) if found else pl.lit(None, dtype=pl.String)
 
 
 def _empty() -> dict[str, pl.Expr]:
-    names = ("sensor_id", "timestamp", "alert_type", "severity", "message", "reading_id")
-    return {ROWID: pl.lit(0, dtype=pl.Int64), **{n: pl.lit(None, dtype=SCHEMA[n]) for n in names}}
+    ours = ("alert_id", "databricks_inserted_at", "node_id", "source_generation")
+    return {ROWID: pl.lit(0, dtype=pl.Int64), **{n: pl.lit(None, dtype=t) for n, t in SCHEMA.items() if n not in ours}}
 
 
 def _alert_id(context: Context) -> pl.Expr:

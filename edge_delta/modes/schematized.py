@@ -179,6 +179,24 @@ class Schematized(Plain):
         by_status = self.ok_status is not None and "status_code" in matched
         return "anomaly_flag" in matched or (self.derived and (by_status or any(n in matched for n in self.thresholds)))
 
+    def anomalous(self, there: Mapping[str, pl.DataType]) -> tuple[pl.Expr, pl.Expr]:
+        """What a flag that was made here comes from: the value and its limit, null for a status code.
+
+        Args:
+            there: the columns that there are.
+        """
+        nothing = pl.lit(None, dtype=pl.Float64)
+        values, limits = [], []
+        for name, bounds in self.thresholds.items():
+            column = pl.col(name).cast(pl.Float64)
+            if name in there and there[name].is_numeric():
+                values.append(pl.when(bounds.exceeded(column)).then(column))
+                limits += [pl.when(column < bounds.min).then(bounds.min)] if bounds.min is not None else []
+                limits += [pl.when(column > bounds.max).then(bounds.max)] if bounds.max is not None else []
+        by_limit = pl.any_horizontal([value.is_not_null() for value in values]) if values else pl.lit(value=False)
+        status = pl.when(~by_limit).then(pl.col("status_code").cast(pl.Float64))
+        return pl.coalesce([*values, status]), pl.coalesce([*(limit.cast(pl.Float64) for limit in limits), nothing])
+
     def _anomaly(self, known: Mapping[str, pl.Expr], nothing: pl.Expr) -> pl.Expr:
         """The flag by what the source does have; NULL where it has nothing to tell it by."""
         if not self.derived:

@@ -287,5 +287,8 @@ class EmergencySettings(Section, frozen=True, kw_only=True):
     ] = msgspec.field(default_factory=dict)
     anomaly_flag: Annotated[bool, about("alert on anomaly_flag")] = True
     anomaly_severity: Annotated[str, about("severity of anomaly alerts")] = "medium"
-    cooldown: Annotated[float, about("seconds without a second alert of one sensor and rule", ge=0)] = 0.0
+    cooldown: Annotated[
+        float,
+        about("seconds without a second alert of one sensor and rule, whose end is then told; 0: each alert", ge=0),
+    ] = 0.0
     min_pause: Annotated[float, about("seconds between commits at the least", ge=0.05)] = 0.5

@@ -17,7 +17,8 @@ DAY = "2026-01-01T00:00:00Z"
 COLUMNS = {
     "alert_id": "long", "sensor_id": "string", "timestamp": "timestamp", "alert_type": "string", "severity": "string",
     "message": "string", "databricks_inserted_at": "timestamp", "node_id": "string", "reading_id": "long",
-    "source_generation": "integer",
+    "source_generation": "integer", "anomaly_type": "string", "value": "double", "limit_value": "double",
+    "unit": "string",
 }  # fmt: skip
 
 
@@ -131,6 +132,31 @@ def test_a_row_that_trips_two_rules_makes_two_alerts(stations, folder):
     assert alerts(folder) == [(1, "anomaly"), (1, "keyword_emergency"), (1, "temperature_high")]
 
 
+def test_an_alert_carries_what_was_measured_its_limit_and_its_unit(sensor, folder):
+    sensor.run(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, timestamp TEXT, temperature REAL, temperature_unit TEXT, co2 INTEGER, "
+        "unit TEXT, anomaly_type TEXT)"
+    )
+    sensor.run(
+        f"INSERT INTO t VALUES (1, '{DAY}', 99.5, 'F', 700, 'ppm', 'drift'), (2, '{DAY}', -5, 'C', 3, NULL, NULL)"
+    )
+    limits = {"temperature": {"min": 0, "max": 90}, "co2": 500}
+    run(sensor, folder, severity_thresholds=limits)
+    assert alerts(folder, "alert_type", "value", "limit_value", "unit", "anomaly_type") == [
+        ("co2_high", 700.0, 500.0, "ppm", "drift"),
+        ("temperature_high", 99.5, 90.0, "F", "drift"),
+        ("temperature_low", -5.0, 0.0, "C", None),
+    ]
+
+
+def test_the_alert_of_a_flag_that_was_made_here_says_what_it_was_made_of(sensor, folder):
+    sensor.run("CREATE TABLE t (id INTEGER PRIMARY KEY, timestamp TEXT, temperature REAL, status_code INTEGER)")
+    sensor.run(f"INSERT INTO t VALUES (1, '{DAY}', 99.5, 200), (2, '{DAY}', 20, 503), (3, '{DAY}', -5, 503)")
+    limits = {"temperature": {"min": 0, "max": 90}}
+    run(sensor, folder, settings={"schematize": {"thresholds": limits}})
+    assert alerts(folder, "value", "limit_value") == [(99.5, 90.0), (503.0, None), (-5.0, 0.0)]
+
+
 def test_the_table_has_the_promised_columns(stations, folder):
     modes.insert(stations, {"sensor_id": "a", "timestamp": DAY, "note": "EMERGENCY"})
     run(stations, folder)
@@ -189,10 +215,55 @@ def test_cooldown_silences_a_sensor_and_rule_across_batches_and_restarts(station
     assert told == [0, 60, 120, 400]
 
 
+HOT = [
+    (0, 40.0),
+    (10, 41.0),
+    (20, 30.0),
+    (25, 29.0),
+    (30, 42.0),
+    (70, 43.0),
+    (80, None),
+    (90, 20.0),
+    (95, 50.0),
+    (96, 1.0),
+]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1_000])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_group_of_alerts_ends_once_with_the_value_that_came_back(stations, folder, size, restarts):
+    limits = {"severity_thresholds": {"temperature": {"max": 35, "severity": "critical"}}, "cooldown": 60}
+    for second, value in HOT:
+        modes.insert(stations, at(second, "x") | {"temperature": value}, at(second, "x", "b") | {"temperature": 1.0})
+        if restarts:
+            run(stations, folder, size=size, **limits)
+    run(stations, folder, size=size, **limits)
+    first = modes.EPOCH * 1_000_000
+    told = [
+        ((moment - first) // 1_000_000, severity, value)
+        for moment, severity, value in alerts(folder, "timestamp", "severity", "value")
+    ]
+    assert told == [(0, "critical", 40.0), (20, "over", 30.0), (70, "critical", 43.0), (90, "over", 20.0)]
+    assert set(alerts(folder, "sensor_id", "alert_type", "limit_value")) == {("a", "temperature_high", 35.0)}
+    ids = alerts(folder, "alert_id")
+    assert len(set(ids)) == len(ids)
+
+
+def test_without_a_cooldown_no_end_is_written(stations, folder):
+    modes.insert(stations, at(0), at(1, "all is well"))
+    run(stations, folder)
+    assert alerts(folder, "severity") == [("critical",)]
+
+
 def test_cooldown_is_by_sensor_and_by_rule(stations, folder):
     modes.insert(stations, at(0), at(1, sensor="b"), at(2, text="fire"), at(3, text="EMERGENCY fire"))
     run(stations, folder, cooldown=60, trigger_keywords=["EMERGENCY", "fire"])
-    assert alerts(folder) == [(1, "keyword_emergency"), (2, "keyword_emergency"), (3, "keyword_fire")]
+    assert alerts(folder, "reading_id", "alert_type", "severity") == [
+        (1, "keyword_emergency", "critical"),
+        (2, "keyword_emergency", "critical"),
+        (3, "keyword_emergency", "over"),
+        (3, "keyword_fire", "critical"),
+    ]
 
 
 def test_an_alert_that_comes_late_from_another_time_is_not_silenced(stations, folder):
@@ -279,6 +350,7 @@ WRONG = {
     "words in a column that is not there": ({"keyword_columns": ["radiation"]}, "radiation"),
     "words in numbers": ({"keyword_columns": ["humidity"]}, "humidity"),
     "nothing that triggers": ({"trigger_keywords": [], "anomaly_flag": False}, "no alert could ever come"),
+    "a severity that is taken": ({"keyword_severity": "over"}, "give it another name"),
     "a negative cooldown": ({"cooldown": -1}, "cooldown"),
     "a pause of nothing": ({"min_pause": 0}, "min_pause"),
     "a key that is not there": ({"keywords": ["x"]}, "did you mean"),

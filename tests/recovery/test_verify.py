@@ -119,6 +119,21 @@ def test_all_modes_are_equal_with_windows_and_alerts_computed_again(sensor, fold
     assert all(t["ranges"] for t in found["tables"])
 
 
+def test_alerts_with_a_cooldown_and_their_ends_are_equal_also_after_a_purge(sensor, folder, command, tmp_path):
+    modes.create(sensor)
+    file = tmp_path / "settings.toml"
+    limits = {"severity_thresholds": {"temperature": 35}, "cooldown": 60}
+    file.write_text(modes.toml({"emergency": limits}), encoding="utf-8")
+    edge = command(sensor.path, folder, node_id="n1", config=file, max_batch_size=70, processing_mode="emergency")
+    modes.add(sensor, 600)
+    edge.once().succeeded()
+    assert "over" in set(folder.read("_4_emergency")["severity"])
+    for _ in range(2):
+        found = verified(sensor.path, folder, tmp_path, node_id="n1", config=file, mode="emergency")
+        assert found["equal"], [t["differences"] for t in found["tables"]]
+        sensor.run("DELETE FROM stations WHERE id < 200")
+
+
 def test_another_source_is_said_and_the_table_checked_by_itself(delivered, sensor, tmp_path):
     sensor.run("DELETE FROM readings")
     sensor.add(20, start=9000)

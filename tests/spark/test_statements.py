@@ -77,10 +77,33 @@ def test_the_views_answer(outcome, spark, tables):
     readings = tables.read("_1_schematized")
     assert spark.table("sensor_data.fleet_readings").count() == readings.height
     assert spark.table("sensor_data.fleet_latest").count() == readings["sensor_id"].n_unique()
+    for view, suffix in (("readings", "_1_schematized"), ("windows", "_3_aggregated"), ("alerts", "_4_emergency")):
+        assert spark.table(f"sensor_data.current_{view}").count() == tables.read(suffix).height
+    alerts = tables.read("_4_emergency")
+    groups = spark.sql("SELECT count(*) AS n, sum(alerts) AS alerts FROM sensor_data.alert_groups").first()
+    assert (groups.n, groups.alerts) == (alerts.select("sensor_id", "alert_type").n_unique(), alerts.height)
     windows = tables.read("_3_aggregated")
     for view in ("fleet_hourly", "fleet_daily"):
         [row] = spark.sql(f"SELECT sum(record_count) AS n, max(max_temperature) AS t FROM sensor_data.{view}").collect()
         assert (row.n, row.t) == (windows["record_count"].sum(), windows["max_temperature"].max())
+
+
+def test_what_a_later_generation_delivered_again_is_current_once(outcome, spark, tables):
+    assert outcome
+    readings = tables.read("_1_schematized")
+    spark.sql("USE SCHEMA sensor_data")
+    there = spark.table("readings_1_schematized").columns
+    later = ", ".join("7" if name == "source_generation" else name for name in there)
+    spark.sql(
+        "CREATE OR REPLACE VIEW fleet_readings AS SELECT * FROM readings_1_schematized UNION ALL "
+        f"SELECT {later} FROM readings_1_schematized WHERE reading_id = {readings['reading_id'].min()}"
+    )
+    try:
+        assert spark.table("fleet_readings").count() == readings.height + 1
+        assert spark.table("current_readings").count() == readings.height
+        assert spark.table("quality_duplicates").count() == 0
+    finally:
+        spark.sql("CREATE OR REPLACE VIEW fleet_readings AS SELECT * FROM readings_1_schematized")
 
 
 def test_the_checks_find_nothing_and_the_rejected_rows(outcome, spark, tables):

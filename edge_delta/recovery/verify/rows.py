@@ -232,7 +232,11 @@ class RowsCheck:
                 hidden = tells_a_place(name)
                 text = f"{name} differs" if hidden else f"{name} is {_short(delivered)}, expected {_short(value)}"
                 # A column that was added to the source later is empty in the rows before.
-                late = name not in STANDARD and name not in self._filled and delivered is None
+                late = (
+                    (name not in STANDARD or self.parts.traits.selective)
+                    and name not in self._filled
+                    and delivered is None
+                )
                 if late and (filled is None or row < filled):
                     rows = self._empty_so_far.setdefault(name, [])
                     rows[_KEPT:] = []
