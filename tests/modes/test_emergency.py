@@ -249,6 +249,27 @@ def test_a_group_of_alerts_ends_once_with_the_value_that_came_back(stations, fol
     assert len(set(ids)) == len(ids)
 
 
+def test_kills_repeat_and_lose_neither_an_alert_nor_an_end(stations, folder, command, tmp_path):
+    config = tmp_path / "settings.toml"
+    limits = {"severity_thresholds": {"temperature": 35}, "cooldown": 4, "min_pause": 0.05}
+    config.write_text(modes.toml({"emergency": limits}), encoding="utf-8")
+    edge = command(stations.path, folder, config=config, processing_mode="emergency", node_id="n1", max_batch_size=3)
+    second = 0
+    for kill in range(5):
+        running = edge.start()
+        for _ in range(15):
+            modes.insert(stations, at(second, "x") | {"temperature": 40.0 if second % 10 < 7 else 20.0})
+            second += 1
+        running.wait_for("batch committed", count=1 + kill % 3)
+        running.kill()
+    edge.once().succeeded()
+    once = Place(str(tmp_path / "once"))
+    run(stations, once, **limits)
+    columns = ("reading_id", "alert_type", "severity", "alert_id", "value")
+    assert alerts(folder, *columns) == alerts(once, *columns)
+    assert {severity for (severity,) in alerts(once, "severity")} == {"high", "over"}
+
+
 def test_without_a_cooldown_no_end_is_written(stations, folder):
     modes.insert(stations, at(0), at(1, "all is well"))
     run(stations, folder)
