@@ -14,7 +14,7 @@ from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import Extent, Extents
 from edge_delta.source.options import Options
 from edge_delta.source.rows import ROWID
-from edge_delta.source.schema import find_table
+from edge_delta.source.schema import find_table, refuse_unknown_columns
 from edge_delta.source.shape import kinds_of_tables
 from edge_delta.source.witness import Witnesses, Witnessing
 
@@ -52,16 +52,7 @@ class SQLiteSource:
         self._extents = Extents(database)
         self._witnessing = Witnessing()
         self._table = find_table(database, table, timestamp, options)
-        self._refuse_unknown_columns()
-
-    def _refuse_unknown_columns(self) -> None:
-        named = {"columns": self._options.kinds, "times": self._options.forms}
-        for key, names in named.items():
-            for name in names:
-                if self._table.column(name) is None:
-                    there = ", ".join(c.name for c in self._table.columns)
-                    fact = f"{key} names {name!r}, which is no column of table {self._table.name!r}; it has: {there}"
-                    raise ConfigurationError(fact, f"Check [{key}]")
+        refuse_unknown_columns(self._table, options)
 
     def traced(self, told: Callable[[str], None]) -> None:
         """Let something hear of each statement before it runs."""

@@ -167,3 +167,17 @@ def _columns(described: tuple[Described, ...], options: Options) -> tuple[Column
         kind = kinds.READ_AS[read_as] if read_as is not None else kinds.kind_of(declared, affinity)
         columns.append(Column(name, alias, declared, kind, affinity, read_as, options.form_of(name)))
     return tuple(columns)
+
+
+def refuse_unknown_columns(table: Table, options: Options) -> None:
+    """Whether the settings speak of columns that the table has.
+
+    Raises:
+        ConfigurationError: if not.
+    """
+    for key, names in {"columns": options.kinds, "times": options.forms}.items():
+        for name in names:
+            if table.column(name) is None:
+                there = ", ".join(c.name for c in table.columns)
+                fact = f"{key} names {name!r}, which is no column of table {table.name!r}; it has: {there}"
+                raise ConfigurationError(fact, f"Check [{key}]")
