@@ -37,6 +37,10 @@ class MaintenanceSettings(Section, frozen=True, kw_only=True):
         Annotated[float, Meta(ge=1)] | None,
         about("days that older versions can be read; default: 7, in a folder 3", example="7"),
     ] = None
+    statistics_columns: Annotated[
+        tuple[str, ...],
+        about("columns whose limits new tables keep for each file, besides ids and times", example='["temperature"]'),
+    ] = ()
 
 
 class StorageSettings(Section, frozen=True, kw_only=True):

@@ -33,10 +33,18 @@ def _session(settings: Settings, state: StateDirectory, log: Log) -> Session:
     return Session(source, node_id_of(settings, state, source.table), log)
 
 
-def maintain(settings: Settings, log: Log, *, z_order: Sequence[str] = ()) -> dict[str, Report | None]:
+def maintain(
+    settings: Settings, log: Log, *, z_order: Sequence[str] = (), upgrade: bool = False
+) -> dict[str, Report | None]:
     """Look after the tables of the chosen modes and the rejected one now; what was done, by table.
 
     The database is not needed: it may be done on another machine.
+
+    Args:
+        settings: the settings.
+        log: where events go.
+        z_order: columns to order all rows by.
+        upgrade: whether tables of earlier versions get the properties of new ones first.
 
     Raises:
         EdgeDeltaError: if it cannot be done now.
@@ -50,6 +58,8 @@ def maintain(settings: Settings, log: Log, *, z_order: Sequence[str] = ()) -> di
     tables = DeviceTables(settings, node_id or UNKNOWN)
     columns = {TRAITS[mode].suffix: z_order for mode in settings.processing_mode} | {modes.REJECTED_SUFFIX: ()}
     keepers = [(tables.keeper(tables.sink(suffix), log), order) for suffix, order in columns.items()]
+    for keeper, _ in keepers if upgrade else ():
+        keeper.upgrade()
     return {keeper.uri: keeper.run(order) for keeper, order in keepers}
 
 

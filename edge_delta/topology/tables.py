@@ -94,6 +94,7 @@ class DeviceTables:
             application_id(self.node_id, self.source_table, contents.part),
             append_only=contents.append_only,
             retention=_retention(self.settings, uri),
+            statistics=self.settings.maintenance.statistics_columns,
             marks=contents.marks,
             notes=contents.notes,
             wait=self.wait,
@@ -114,7 +115,13 @@ class DeviceTables:
         from edge_delta.sinks.delta.upkeep import Keeper, Plan  # noqa: PLC0415 - not where nobody looks after tables
 
         own = self.settings.maintenance
-        plan = Plan(own.every_commits, own.hours, own.target_file_mb * 1_000_000, _retention(self.settings, sink.uri))
+        plan = Plan(
+            own.every_commits,
+            own.hours,
+            own.target_file_mb * 1_000_000,
+            _retention(self.settings, sink.uri),
+            own.statistics_columns,
+        )
         disk = disk_of(sink.uri, sync=self.settings.storage.durability == "full", log=log)
         return Keeper(sink.uri, sink.options, plan, now=now, log=log, disk=disk)
 

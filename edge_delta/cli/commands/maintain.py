@@ -23,12 +23,17 @@ def arguments(parser: Parser) -> None:
     parser.add_argument(
         "--z-order", metavar="COLUMNS", help="sort all rows by these columns, separated by commas (Z-order)"
     )
+    parser.add_argument(
+        "--upgrade", action="store_true", help="first give tables made by earlier versions the properties of new ones"
+    )
     parser.add_json("the outcome")
 
 
 def main(options: argparse.Namespace) -> int:
     """Look after the tables; the database is not needed for it."""
-    reports = commands.maintain(settings_of_reader(options), log_of(options), z_order=listed(options.z_order))
+    reports = commands.maintain(
+        settings_of_reader(options), log_of(options), z_order=listed(options.z_order), upgrade=options.upgrade
+    )
     if options.json:
         print(json.dumps({table: asdict(report) if report else None for table, report in reports.items()}))
     for table, report in reports.items() if not options.json else ():

@@ -56,6 +56,7 @@ class DeltaSink:
         app_id: from `application_id`.
         append_only: whether the table, when created here, refuses deletes and updates.
         retention: how long older versions can be read, when it is created here.
+        statistics: columns that the log has limits of besides ids and times, when it is created here.
         marks: the marks that go with the cursor in this table.
         notes: recorded with every commit, for people who read the table's history.
         wait: waits between tries where others write the table too, see `Turns`.
@@ -70,6 +71,7 @@ class DeltaSink:
         *,
         append_only: bool = True,
         retention: timedelta = timedelta(days=7),
+        statistics: Sequence[str] = (),
         marks: Sequence[Mark] = COMMON_MARKS,
         notes: Mapping[str, str] | None = None,
         wait: Callable[[float], bool] | None = None,
@@ -79,6 +81,7 @@ class DeltaSink:
         self._options = dict(options)
         self._append_only = append_only
         self._retention = retention
+        self._statistics = statistics
         self._cursors = Cursors(app_id, marks)
         self._notes = dict(notes or {})
         self._disk = disk
@@ -320,7 +323,14 @@ class DeltaSink:
 
         self._identity.forget()
         with storage.errors(self.uri, "create"):
-            create(self.uri, self._options, frame.schema, append_only=self._append_only, retention=self._retention)
+            create(
+                self.uri,
+                self._options,
+                frame.schema,
+                append_only=self._append_only,
+                retention=self._retention,
+                statistics=self._statistics,
+            )
             if self._disk is not None:
                 self._disk.created()
         self.forget()

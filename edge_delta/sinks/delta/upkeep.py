@@ -21,6 +21,7 @@ from deltalake.exceptions import TableNotFoundError
 from edge_delta.core.errors import CommitConflict, CompactorAtWork, EdgeDeltaError
 from edge_delta.core.events import Event, Log
 from edge_delta.sinks import address as storage
+from edge_delta.sinks.delta.creation import durable_properties
 from edge_delta.sinks.delta.durable import folder_of
 from edge_delta.sinks.delta.heal import temporary_files
 from edge_delta.sinks.delta.parquet import writer_properties
@@ -29,7 +30,7 @@ from edge_delta.sinks.delta.types import to_polars
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from edge_delta.sinks.delta.durable import Disk
+from edge_delta.sinks.delta.durable import Disk
 
 LEASE = "edge-delta/compactor"
 _LEASE_TIME = timedelta(hours=2)
@@ -46,12 +47,14 @@ class Plan:
         hours: at which hours of the day, UTC, instead.
         target_bytes: the size that compacted files grow to.
         retention: how long files that are no longer in the table stay, for readers of older versions.
+        statistics: columns that the log has limits of besides ids and times, where a table is brought up to date.
     """
 
     every_commits: int = 100
     hours: tuple[int, ...] = ()
     target_bytes: int = 64_000_000
     retention: timedelta = timedelta(days=7)
+    statistics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,34 @@ class Keeper:
             seconds=round(time.perf_counter() - started, 3),
         )
         return report
+
+    def upgrade(self) -> dict[str, str]:
+        """Give a table made by an earlier version or another tool the properties of a new one; data stays as it is.
+
+        Files keep the limits that they have; those that come, and compacted ones, have the chosen columns'.
+
+        Returns:
+            What was changed, by property; empty if nothing had to be, or there is no table.
+
+        Raises:
+            CommitConflict: if another commit got in the way.
+            StorageUnavailable: if the store does not answer.
+        """
+        with storage.errors(self.uri, "upgrade"):
+            if self._disk is not None:
+                self._disk.prepare()
+            try:
+                table = DeltaTable(self.uri, storage_options=self._options or None)
+            except TableNotFoundError:
+                return {}
+            columns = {name: dtype for name, dtype in to_polars(table.schema()).items() if dtype is not None}
+            there = table.metadata().configuration
+            wanted = durable_properties(pl.Schema(columns), self._plan.retention, self._plan.statistics)
+            changed = {name: value for name, value in wanted.items() if there.get(name) != value}
+            if changed:
+                table.alter.set_table_properties(changed)
+                self._settle(table)
+        return changed
 
     def _small_files(self, table: DeltaTable) -> int:
         sizes = arrow.Table.from_arrow(table.get_add_actions(flatten=True)).column("size_bytes").to_pylist()

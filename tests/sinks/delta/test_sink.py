@@ -74,12 +74,27 @@ def test_the_table_is_made_with_versions_that_everything_can_read(sink, place):
     assert "delta.setTransactionRetentionDuration" not in configuration
 
 
-def test_the_log_has_the_limits_of_every_column_by_which_readers_leave_files_out(sink, place):
-    sink.append(frame(1, 2, 3, name=["c", "a", "b"]), at(3))
+def test_the_log_has_the_limits_of_ids_and_times_by_which_readers_leave_files_out(sink, place):
+    sink.append(frame(1, 2, 3, name=["c", "a", "b"], sensor_id=["s1", "s2", "s1"]), at(3))
     [added] = pl.DataFrame(place.table(SUFFIX).get_add_actions(flatten=True)).rows(named=True)
-    limits = {name: (added[f"min.{name}"], added[f"max.{name}"]) for name in ("id", "value", "name")}
-    assert limits == {"id": (1, 3), "value": (0.5, 1.5), "name": ("a", "c")}
+    limits = {name: (added[f"min.{name}"], added[f"max.{name}"]) for name in ("id", "sensor_id")}
+    assert limits == {"id": (1, 3), "sensor_id": ("s1", "s2")}
     assert added["min.at"] == datetime(2026, 1, 1, tzinfo=UTC)
+    assert not {"min.value", "min.name"} & set(added)
+
+
+def test_the_limits_of_other_columns_are_kept_where_a_setting_names_them(folder):
+    sink = DeltaSink(folder.uri(SUFFIX), folder.options, APP, statistics=["VALUE"])
+    sink.append(frame(1, 2, 3, name=["c", "a", "b"]), at(3))
+    [added] = pl.DataFrame(folder.table(SUFFIX).get_add_actions(flatten=True)).rows(named=True)
+    assert (added["min.value"], added["max.value"]) == (0.5, 1.5)
+
+
+def test_a_wide_table_has_limits_of_its_bookkeeping_columns(folder):
+    wide = frame(1, **{f"c{i:02}": [1.0] for i in range(60)}, node_id=["n1"])
+    make(folder).append(wide, at(1))
+    [added] = pl.DataFrame(folder.table(SUFFIX).get_add_actions(flatten=True)).rows(named=True)
+    assert (added["min.node_id"], added["min.id"]) == ("n1", 1)
 
 
 def test_a_lower_or_equal_cursor_is_never_written(sink, place):
@@ -399,10 +414,10 @@ def test_the_table_is_opened_anew_after_a_hundred_commits_and_not_before(proxy, 
 def test_long_texts_are_cut_in_the_statistics_so_that_the_log_stays_small(sink, place):
     long = "x" * 100_000
     for rowid in range(1, 6):
-        sink.append(frame(rowid, text=[long]), at(rowid))
+        sink.append(frame(rowid, text_id=[long]), at(rowid))
     [added, *_] = pl.DataFrame(place.table(SUFFIX).get_add_actions(flatten=True)).rows(named=True)
-    assert len(added["min.text"]) <= 65
-    assert len(added["max.text"] or "") <= 65
+    assert len(added["min.text_id"]) <= 65
+    assert len(added["max.text_id"] or "") <= 65
     if place.url is None:
         log = Path(place.uri(SUFFIX)) / "_delta_log"
         assert sum(path.stat().st_size for path in log.iterdir()) < 30_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -330,3 +331,21 @@ def test_a_device_leaves_tables_alone_that_others_may_look_after(sensor, folder,
     finished = command(sensor.path, folder, max_batch_size=50).once(config=settings).succeeded()
     assert not finished.named("table looked after")
     assert len(folder.table().file_uris()) == 10
+
+
+def test_maintain_upgrade_gives_tables_of_earlier_versions_the_properties_of_new_ones(sensor, folder, command):
+    sensor.create()
+    sensor.add(20)
+    device = command(sensor.path, folder, max_batch_size=5, node_id="n1")
+    device.once().succeeded()
+    new = folder.table().metadata().configuration
+    assert "reading_id" in new["delta.dataSkippingStatsColumns"].split(",")
+    held, old = folder.table(), folder.uri("_1_schematized") + "_old"
+    DeltaTable.create(old, held.schema(), configuration={"delta.appendOnly": "true"})
+    shutil.rmtree(folder.uri("_1_schematized"))
+    Path(old).rename(folder.uri("_1_schematized"))
+    assert device.run("maintain", max_batch_size=None, upgrade=True).succeeded().code == 0
+    assert folder.table().metadata().configuration == new
+    version = folder.table().version()
+    device.run("maintain", max_batch_size=None, upgrade=True).succeeded()
+    assert folder.table().version() == version
