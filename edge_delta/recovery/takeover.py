@@ -67,7 +67,8 @@ def refuse_without_cursor(lane: Lane, mirror: Mapping[str, Any], file: Path) -> 
         TableReplaced: if so.
     """
     known = mirror.get("tables", {}).get(lane.name, {})
-    ours = known.get("table") == lane.sink.uri and mirror.get("source_table") == lane.route.source.table
+    here = (lane.sink.uri, lane.route.source.table, lane.route.device.node_id)
+    ours = (known.get("table"), mirror.get("source_table"), mirror.get("node_id")) == here
     if not ours or known.get("last_id") is None or lane.sink.committed() is not None or not lane.sink.files()[0]:
         return
     raise TableReplaced(
