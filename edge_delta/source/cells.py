@@ -15,13 +15,15 @@ from edge_delta.source.database import Database, quoted
 from edge_delta.source.values import Misfit, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from edge_delta.source.schema import Table
 
 
 _ROWS_PER_STATEMENT = 500
 _COLUMNS_PER_STATEMENT = 1_000
+_SMALL_BYTES = 1_000
+_ANY_LENGTH = 2**31
 _BITS = 21
 _MASK = (1 << _BITS) - 1
 _OFTEN_UPDATED = re.compile(r"sync|upload|sent|send|process|deliver|export|status|state|flag|ack|retr", re.IGNORECASE)
@@ -37,7 +39,7 @@ def is_left_out(name: str) -> bool:
 
 def read_cell(database: Database, column: Column, source: str) -> Cell:
     """A column's cell in the first row of FROM and what follows, exactly as it is stored; None if there is no row."""
-    text = database.scalar(f"SELECT {tagged(quoted(column.name))} FROM {source} LIMIT 1")
+    text = database.scalar(f"SELECT {tagged(quoted(column.name), database.longest_cell)} FROM {source} LIMIT 1")
     return None if text is None else untagged(text, database.encoding)
 
 
@@ -85,7 +87,7 @@ def _read(database: Database, table: Table, rows: str) -> list[tuple[int, dict[s
     found: list[tuple[int, dict[str, Cell]]] = []
     for start in range(0, len(table.columns), _COLUMNS_PER_STATEMENT):
         part = table.columns[start : start + _COLUMNS_PER_STATEMENT]
-        asked = ", ".join(tagged(quoted(column.name)) for column in part)
+        asked = ", ".join(tagged(quoted(column.name), database.longest_cell) for column in part)
         read = database.rows(f"SELECT {table.key}, {asked} FROM {rows}")
         if not start:
             found = [(rowid, {}) for rowid, *_ in read]
@@ -94,11 +96,41 @@ def _read(database: Database, table: Table, rows: str) -> list[tuple[int, dict[s
     return found
 
 
-def tagged(column: str) -> str:
-    """SQL for a cell as text that says its storage class, so that one text column can carry all of them."""
+def too_large(database: Database, table: Table, giants: Mapping[int, int], most: int) -> tuple[Rejection, ...]:
+    """The records of rows that are too large to be delivered: their sizes, and the cells that are small.
+
+    A cell that is left out is text that is not there, so that no `replay` takes the row for one that is whole.
+
+    Args:
+        database: the file.
+        table: the table.
+        giants: bytes by key.
+        most: what was allowed.
+    """
+    rejections = []
+    for rowid, size in giants.items():
+        found: dict[str, Cell] = {}
+        lengths: dict[str, int] = {}
+        for column in table.columns:
+            name, where = quoted(column.name), f"{quoted(table.name)} WHERE {table.key} = {rowid}"
+            lengths[column.alias] = int(database.scalar(f"SELECT ifnull(octet_length({name}), 0) FROM {where}") or 0)
+            small = lengths[column.alias] <= _SMALL_BYTES
+            found[column.alias] = read_cell(database, column, where) if small else RawText(b"")
+        largest = max(lengths, key=lambda alias: lengths[alias])
+        reason = f"{size:,} bytes, {lengths[largest]:,} of them in this column; max_row_bytes is {most:,}"
+        rejections.append(Rejection(rowid, "too_large", largest, reason, found))
+    return tuple(rejections)
+
+
+def tagged(column: str, longest: int = _ANY_LENGTH) -> str:
+    """SQL for a cell as text that says its storage class, so that one text column can carry all of them.
+
+    Of what is longer than so many bytes only the class comes: nobody loads it.
+    """
+    digits = f"CASE WHEN octet_length({column}) <= {longest} THEN hex({column}) ELSE '' END"
     return (
         f"CASE typeof({column}) WHEN 'integer' THEN 'i' || {column} WHEN 'real' THEN 'r' || quote({column}) "
-        f"WHEN 'text' THEN 't' || hex({column}) WHEN 'blob' THEN 'b' || hex({column}) ELSE 'n' END"
+        f"WHEN 'text' THEN 't' || {digits} WHEN 'blob' THEN 'b' || {digits} ELSE 'n' END"
     )
 
 

@@ -374,6 +374,15 @@ static void disconnect(void *connection) {
   free(connection);
 }
 
+#define LIMIT_LENGTH 0 /* SQLITE_LIMIT_LENGTH, https://sqlite.org/c3ref/c_limit_attached.html */
+
+/* arrow_limit(bytes): from now on SQLite refuses to load a longer text or blob (SQLITE_TOOBIG), before it is read. */
+static void limit(sqlite3_context *context, int arguments, sqlite3_value **argument) {
+  const sqlite3_api_routines *sqlite3_api = library();
+  (void)arguments;
+  sqlite3_limit(sqlite3_context_db_handle(context), LIMIT_LENGTH, sqlite3_value_int(argument[0]));
+}
+
 int sqlite3_columns_init(sqlite3 *database, char **error, const sqlite3_api_routines *sqlite3_api) {
   (void)error;
   const sqlite3_api_routines *known = NULL;
@@ -381,6 +390,7 @@ int sqlite3_columns_init(sqlite3 *database, char **error, const sqlite3_api_rout
     return SQLITE_ERROR; /* a second library in one process: their locks would break each other */
   Connection *connection = calloc(1, sizeof *connection);
   if (!connection) return SQLITE_NOMEM;
+  sqlite3_create_function_v2(database, "arrow_limit", 1, SQLITE_UTF8 | SQLITE_DIRECTONLY, NULL, limit, NULL, NULL, NULL);
   int code = sqlite3_create_function_v2(database, "arrow_columns", -1, SQLITE_UTF8 | SQLITE_DIRECTONLY, connection, NULL,
                                         step, finish, disconnect);
   return code == SQLITE_OK ? SQLITE_OK_LOAD_PERMANENTLY : code; /* arrays that were taken need it after the connection */

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_MS = 5_000
 _WAL_VERSION_OFFSET = 18  # https://sqlite.org/fileformat.html, 1.3.1: 2 at this offset means WAL
 _HEADER_BYTES = 100
+_ANY_LENGTH = 2**31
 _AT_REST_SECONDS = 3
 _MAGIC = b"SQLite format 3\x00"
 
@@ -41,6 +42,10 @@ def quoted(identifier: str) -> str:
     8), and a column that was renamed would be read as its own old name. In backticks it is an error.
     """
     return "`" + identifier.replace("`", "``") + "`"
+
+
+class TooLong(SourceUnavailable):
+    """A statement would load a longer text or blob than `Database.limit` allows."""
 
 
 class Database:
@@ -65,6 +70,7 @@ class Database:
         self._settled: object = None
         self._seen: object = None
         self._encoding: str | None = None
+        self._longest: int | None = None
         self.traced: Callable[[str], None] = lambda _sql: None
         """Is given each statement before it runs."""
         self._refuse_what_cannot_work()
@@ -130,7 +136,23 @@ class Database:
         self.opened_as = (stat.st_dev, stat.st_ino)
         self._database, self._connection = database, connection
         self.rows(f"PRAGMA busy_timeout={self._busy_timeout_ms}")
+        self._limit()
         return connection
+
+    def limit(self, longest: int) -> None:
+        """Have no text or blob loaded that is longer than so many bytes; a statement that needs one is `TooLong`."""
+        self._longest = longest
+        if self._connection is not None:
+            self._limit()
+
+    @property
+    def longest_cell(self) -> int:
+        """The longest text or blob whose hexadecimal digits may be asked for."""
+        return _ANY_LENGTH if self._longest is None else self._longest // 2
+
+    def _limit(self) -> None:
+        if self._longest is not None:
+            self.rows(f"SELECT arrow_limit({self._longest})")
 
     def _stat(self) -> os.stat_result:
         try:
@@ -262,6 +284,8 @@ class Database:
                 raise
             if "not a database" in message:
                 raise ConfigurationError(f"{self.path} is not a SQLite database", "Check --sqlite") from error
+            if "too big" in message:
+                raise TooLong(f"{self.path} has a text or blob that is longer than allowed") from error
             if "locked" in message or "busy" in message:
                 raise SourceUnavailable(
                     f"{self.path} is locked by another process for more than {self._busy_timeout_ms / 1000:g} s"

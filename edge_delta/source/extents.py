@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_delta.core.model import BEFORE_FIRST, Kind
 from edge_delta.source.database import Database, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_delta.core.model import Batch
     from edge_delta.source.schema import Table
 
@@ -26,14 +28,25 @@ class Extent:
     """The rows of a batch to come.
 
     Attributes:
-        source: FROM and WHERE that give them.
+        where: FROM and WHERE that give them.
         last: the last of their keys.
         rows: the most that they can be.
+        order: ORDER BY, where the key's b-tree does not give them in order.
     """
 
-    source: str
+    where: str
     last: int
     rows: int
+    order: str = ""
+
+    @property
+    def source(self) -> str:
+        """FROM and what follows."""
+        return self.where + self.order
+
+    def without(self, key: str, keys: Iterable[int]) -> Extent:
+        """The other rows."""
+        return replace(self, where=f"{self.where} AND {key} NOT IN ({', '.join(map(str, keys))})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +68,7 @@ class _Behind:
         end = self.upto if last is None else last
         bounds = [self.table.behind(self.after)] if self.after != BEFORE_FIRST else []
         bounds += [f"{self.table.key} <= {end}"] if end is not None else []
-        return quoted(self.table.name) + (f" WHERE {' AND '.join(bounds)}" if bounds else "")
+        return f"{quoted(self.table.name)} WHERE {' AND '.join(bounds) or 'TRUE'}"
 
 
 class Extents:
@@ -115,7 +128,7 @@ class Extents:
         source = behind.source(last)
         if not behind.table.key_is_rowid:  # rows of one time stay together, so there may be more
             count = self._database.scalar(f"SELECT count(*) FROM {source}")
-            source += f" ORDER BY {behind.table.key}"
+            return Extent(source, int(last), int(count), f" ORDER BY {behind.table.key}")
         return Extent(source, int(last), int(count))
 
     # -- by weight
@@ -138,18 +151,18 @@ class Extents:
 
     def _weight(self, table: Table, source: str) -> int:
         """The mean bytes of some rows."""
-        some = f"SELECT {_weight_of(table)} AS n FROM {source}"
+        some = f"SELECT {weight_of(table)} AS n FROM {source}"
         return max(1, round(self._database.scalar(f"SELECT avg(n) FROM ({some})") or 1))
 
     def _weighed(self, behind: _Behind, rows: int) -> Extent | None:
-        some = f"SELECT {behind.table.key} AS k, {_weight_of(behind.table)} AS n FROM {behind.source()}"
+        some = f"SELECT {behind.table.key} AS k, {weight_of(behind.table)} AS n FROM {behind.source()}"
         some += f" ORDER BY k LIMIT {rows}"
         total = f"SELECT k, sum(n) OVER (ORDER BY k ROWS UNBOUNDED PRECEDING) AS total FROM ({some})"
         [(last, count)] = self._database.rows(f"SELECT max(k), count(*) FROM ({total}) WHERE total <= {BATCH_BYTES}")
         return self._upto(behind, last, count) if count else self._counted(behind, 1)
 
 
-def _weight_of(table: Table) -> str:
+def weight_of(table: Table) -> str:
     """SQL for the bytes of a row in a frame; octet_length() reads no overflow page."""
     fixed = sum(_BYTES_OF_A_CELL.get(c.kind, 8) for c in table.columns)
     long = [quoted(c.name) for c in table.columns if c.kind in _BYTES_OF_A_CELL]

@@ -51,6 +51,7 @@ class SQLiteSource:
         self._schema_version: int | None = None
         self._extents = Extents(database)
         self._witnessing = Witnessing()
+        database.limit(rows.longest_cell(options.max_row_bytes))
         self._table = find_table(database, table, timestamp, options)
         refuse_unknown_columns(self._table, options)
 
@@ -310,7 +311,7 @@ class SQLiteSource:
         return self._database.opened_as == other._database.opened_as
 
     def _read_extent(self, extent: Extent, cursor: Cursor) -> Batch | None:
-        self._table, frame, rejected = rows.read(self._database, self._table, extent)
+        self._table, frame, rejected = rows.read(self._database, self._table, extent, self._options.max_row_bytes)
         ids = [*frame[ROWID].head(1), *frame[ROWID].tail(1), *(r.rowid for r in rejected)]
         if not ids:
             return None
@@ -328,8 +329,9 @@ class SQLiteSource:
         """
         with self._looking():
             ids = ", ".join(map(str, rowids))
-            source = f"{quoted(self._table.name)} WHERE {self._table.key} IN ({ids}) ORDER BY {self._table.key}"
-            return self._read_extent(Extent(source, max(rowids), len(rowids)), Cursor())
+            where = f"{quoted(self._table.name)} WHERE {self._table.key} IN ({ids})"
+            extent = Extent(where, max(rowids), len(rowids), f" ORDER BY {self._table.key}")
+            return self._read_extent(extent, Cursor())
 
     def _notice_schema_change(self) -> None:
         version = self._database.scalar("PRAGMA schema_version")

@@ -6,6 +6,7 @@ told apart by ``typeof()``, in the same transaction.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from edge_delta.core.errors import SourceUnavailable
 from edge_delta.core.model import Column, Kind, Rejection
 from edge_delta.source import cells
 from edge_delta.source.columns import KINDS, TEXT_AS_BYTES
+from edge_delta.source.database import TooLong
+from edge_delta.source.extents import weight_of
 from edge_delta.source.kinds import is_open, seen
 from edge_delta.source.pinning import fits, not_utf8, pinned, portions, times_read
 from edge_delta.source.schema import decided
@@ -26,12 +29,28 @@ if TYPE_CHECKING:
     from edge_delta.source.extents import Extent
     from edge_delta.source.schema import Table
 
+_ROOM = 65_536
+_BYTES_OF_A_VIEW = 16
+
 ROWID = "_rowid"
 """The name of the key in the frames; `edge_delta.core.plan` has it too, but imports Polars."""
 
 
-def read(database: Database, table: Table, extent: Extent) -> tuple[Table, pl.DataFrame, tuple[Rejection, ...]]:
+def longest_cell(max_row_bytes: int) -> int:
+    """What SQLite may load: rejected rows travel as hexadecimal digits, two for a byte."""
+    return 2 * max_row_bytes + _ROOM
+
+
+def read(
+    database: Database, table: Table, extent: Extent, max_row_bytes: int
+) -> tuple[Table, pl.DataFrame, tuple[Rejection, ...]]:
     """All rows of an extent, in the transaction that is open.
+
+    Args:
+        database: the file, with `longest_cell` as its limit.
+        table: the table.
+        extent: the rows.
+        max_row_bytes: a larger row is rejected; those that SQLite would not load are not loaded.
 
     Returns:
         The table with its columns as their cells are, the rows that fit, and the others.
@@ -39,6 +58,36 @@ def read(database: Database, table: Table, extent: Extent) -> tuple[Table, pl.Da
     Raises:
         SourceUnavailable: if it cannot be read now.
     """
+    frame: pl.DataFrame | None = None
+    rejected: tuple[Rejection, ...] = ()
+    with contextlib.suppress(TooLong):
+        table, frame, rejected = _read(database, table, extent)
+    if frame is not None and _long_bytes(frame) <= max_row_bytes:
+        return table, frame, rejected
+    giants = dict(database.rows(_giants(table, extent, max_row_bytes)))
+    if giants:
+        table, frame, rejected = _read(database, table, extent.without(table.key, giants))
+        rejected += cells.too_large(database, table, giants, max_row_bytes)
+    if frame is None:
+        raise SourceUnavailable(f"{database.path}: table {table.name!r} has a row that cannot be read or measured")
+    return table, frame, tuple(sorted(rejected, key=lambda r: r.rowid))
+
+
+def _giants(table: Table, extent: Extent, most: int) -> str:
+    """SQL for the keys and bytes of rows that are too large; octet_length() reads no overflow page."""
+    return f"SELECT k, n FROM (SELECT {table.key} AS k, {weight_of(table)} AS n FROM {extent.source}) WHERE n > {most}"
+
+
+def _long_bytes(frame: pl.DataFrame) -> int:
+    """The bytes of texts and blobs, less what their views take, which every row has."""
+    import polars as pl  # noqa: PLC0415 - an idle run must not pay for it
+
+    long = [c for c in frame.get_columns() if c.dtype in (pl.String, pl.Binary)]
+    return sum(int(c.estimated_size()) - _BYTES_OF_A_VIEW * len(c) for c in long)
+
+
+def _read(database: Database, table: Table, extent: Extent) -> tuple[Table, pl.DataFrame, tuple[Rejection, ...]]:
+    """All rows of an extent, none of which is too large."""
     frame = _fast(database, table, extent)
     if frame is None:
         learned = _learned(database, table, extent)

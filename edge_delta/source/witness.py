@@ -202,7 +202,7 @@ class Witnesses:
     def _rows(self, where: str) -> dict[int, _Seen]:
         stamp, columns = self._stamp, self._columns
         asked = [*([stamp] if stamp is not None else []), *columns]
-        tagged = ", ".join(cells.tagged(_shortened(c)) for c in asked)
+        tagged = ", ".join(cells.tagged(_shortened(c, self.database.longest_cell)) for c in asked)
         found = self.database.rows(
             f"SELECT {self._key}{', ' + tagged if tagged else ''} FROM {self._name} WHERE {where}"
         )
@@ -312,8 +312,8 @@ class Witnesses:
         return max((rowid for rowid, seen in self._around(cursor).items() if seen in wanted), default=None)
 
 
-def _shortened(column: Column) -> str:
-    """SQL for a cell, a long text by its beginning."""
+def _shortened(column: Column, longest: int) -> str:
+    """SQL for a cell, a long text by its beginning; nothing of one that may not be loaded."""
     name = quoted(column.name)
-    text = f"WHEN 'text' THEN substr({name}, 1, {_MOST_CHARACTERS})"
-    return f"CASE typeof({name}) {text} WHEN 'blob' THEN NULL ELSE {name} END"
+    start = f"CASE WHEN octet_length({name}) <= {longest} THEN substr({name}, 1, {_MOST_CHARACTERS}) ELSE '' END"
+    return f"CASE typeof({name}) WHEN 'text' THEN {start} WHEN 'blob' THEN NULL ELSE {name} END"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
@@ -289,3 +290,39 @@ def test_a_foreign_commit_is_noticed_once(sensor):
     assert source.changed()
     assert not source.changed()
     database.close()
+
+
+# -- giant rows
+
+GIANT = "INSERT INTO t (x, s) VALUES ({x}, {s})"
+
+
+@pytest.mark.parametrize("giant", ["zeroblob(100000000)", "hex(zeroblob(20000000))", "hex(zeroblob(4500000))"])
+@pytest.mark.parametrize("where", [1, 50, 100])
+def test_a_giant_row_is_rejected_with_its_size_and_never_loaded(giant, where, sensor, read):
+    sensor.run("CREATE TABLE t (id INTEGER PRIMARY KEY, x, s TEXT)")
+    sensor.many("INSERT INTO t (x, s) VALUES (?, ?)", [(i, f"s{i}") for i in range(100)])
+    sensor.run(f"UPDATE t SET x = {giant} WHERE id = {where}")
+    before = peak_megabytes()
+    batches = read(limit=60)
+    assert peak_megabytes() - before < 60
+    [bad] = [r for b in batches for r in b.rejected]
+    assert (bad.rowid, bad.rule, bad.column, bad.cells["s"]) == (where, "too_large", "x", f"s{where - 1}")
+    assert "max_row_bytes is 8,388,608" in bad.reason
+    assert sum(b.frame.height for b in batches) == 99
+    assert batches[-1].cursor.rowid == 100
+
+
+def peak_megabytes():
+    Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def test_rows_just_below_the_limit_are_delivered_also_where_they_do_not_fit(sensor, read):
+    sensor.run("CREATE TABLE t (id INTEGER PRIMARY KEY, x REAL, b BLOB)")
+    sensor.run("INSERT INTO t (x, b) VALUES (1, zeroblob(8000000)), ('bad', zeroblob(8000000)), (2, x'00')")
+    batches = read()
+    assert [len(cell) for b in batches for cell in b.frame["b"]] == [8_000_000, 1]
+    [bad] = [r for b in batches for r in b.rejected]
+    assert (bad.rowid, bad.column, len(bad.cells["b"])) == (2, "x", 8_000_000)
