@@ -37,6 +37,8 @@ class Event(StrEnum):
     NO_ROWID = "table has no rowid"
     TIME_COLUMN = "time column"
     PASSED_BY = "rows came with a time that is passed"
+    DOUBTFUL_TIME = "doubtful time"
+    ALL_REJECTED = "every row of a batch rejected"
     UNAVAILABLE = "unavailable"
     RECOVERED = "recovered"
     STATE_NOT_WRITTEN = "state not written"
@@ -72,6 +74,8 @@ EVENTS: Mapping[Event, str] = {
     Event.NEEDS_RESTART: "Settings that cannot change while running were changed: keys.",
     Event.NO_ROWID: "Rows are read in the order of their time, the latest some seconds later: order_by, ahead (rows).",
     Event.TIME_COLUMN: "The column with the readings' times: table, column, reason, format, zone, first and last time.",
+    Event.DOUBTFUL_TIME: "Times came from before 2000 or ahead of the clock, said once: mode, time, reason, cure.",
+    Event.ALL_REJECTED: "Not one row of a batch fits: mode, rows, table, cure.",
     Event.PASSED_BY: "Without a rowid, rows that come with a time before the last one's are not delivered: mode, rows.",
     Event.UNAVAILABLE: "Source or storage cannot be used now; edge-delta retries: error, failures, pause.",
     Event.RECOVERED: "It works again: after_seconds, failures.",

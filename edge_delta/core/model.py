@@ -273,6 +273,7 @@ class Step:
         first_rowid: where the batch began.
         cursor: where it ended.
         last_time: the largest time among the kept rows, None if they have none.
+        first_time: the smallest of them.
     """
 
     mode: str
@@ -284,6 +285,7 @@ class Step:
     first_rowid: int
     cursor: Cursor
     last_time: datetime | None
+    first_time: datetime | None = None
 
     @property
     def written(self) -> int:

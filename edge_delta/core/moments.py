@@ -166,6 +166,7 @@ def _zone(name: str) -> ZoneInfo:
 
 AHEAD_AFTER = timedelta(minutes=5)
 """What is further ahead of the clock has another zone or unit, or a clock of its own."""
+REJECTED_CURE = "Look at the reasons in the rejected table; [columns] and timestamp_format say what the source holds"
 ODD_CURE = "Set timestamp_format or source_time_zone, or look at the clock of what writes the rows"
 
 

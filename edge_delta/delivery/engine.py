@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Waiting
+from edge_delta.core.moments import ODD_CURE, REJECTED_CURE, doubtful
 from edge_delta.core.retry import Outage, Persistence
 from edge_delta.delivery.sweep import Sweeping
 
@@ -99,6 +101,7 @@ class Engine:
         self._reload = reload
         self._sweeping = sweeping or Sweeping(float("inf"), dict, lambda _kept: None)
         self._outage = Outage(log, observer)
+        self._doubted: set[tuple[str, str]] = set()
         self._behind = True
 
     @property
@@ -252,8 +255,21 @@ class Engine:
             seconds=round(seconds, 3),
         )
 
+    def _say_what_is_odd(self, step: Step) -> None:
+        """What was delivered as it should be, but can hardly be meant."""
+        if step.read and step.rejected == step.read:
+            self._log.error(Event.ALL_REJECTED, mode=step.mode, table=step.table, rows=step.read, cure=REJECTED_CURE)
+        for moment in filter(None, (step.first_time, step.last_time)):
+            word = doubtful(moment, datetime.now(UTC))
+            if word is not None and (step.mode, word) not in self._doubted:
+                self._doubted.add((step.mode, word))
+                self._log.warning(
+                    Event.DOUBTFUL_TIME, mode=step.mode, time=moment.isoformat(), reason=word, cure=ODD_CURE
+                )
+
     def _settled(self, lane: Lane, step: Step, waiting: Waiting) -> None:
         self._outage.over()
+        self._say_what_is_odd(step)
         commit = step.commit
         if commit is not None:
             self._log.info(

@@ -29,12 +29,14 @@ class Processed:
         kept: the rows for the mode's table.
         rejected: the rows that break a rule.
         last_time: the largest time among the kept rows, None if they have none.
+        first_time: the smallest of them.
     """
 
     frame: pl.DataFrame
     kept: pl.DataFrame
     rejected: list[Rejection]
     last_time: datetime | None
+    first_time: datetime | None = None
 
 
 def process(batch: Batch, mode: Mode, columns: Mapping[str, pl.DataType | None], context: Context) -> Processed:
@@ -49,7 +51,8 @@ def process(batch: Batch, mode: Mode, columns: Mapping[str, pl.DataType | None],
     frame = not_taken_over(batch, batch.layout)
     plan = fitted(mode.plan(frame.lazy(), batch.layout, context), columns)
     kept, rejected = split(plan, frame)
-    return Processed(frame, kept, rejected, last_time(kept, frame, batch.layout))
+    first, last = time_span(kept, frame, batch.layout)
+    return Processed(frame, kept, rejected, last, first)
 
 
 def blank(columns: Sequence[Column]) -> pl.DataFrame:
@@ -143,10 +146,11 @@ def rejections(rows: pl.DataFrame, why: Callable[[dict[str, Any]], tuple[str, st
     return rejected
 
 
-def last_time(kept: pl.DataFrame, source: pl.DataFrame, layout: Layout) -> datetime | None:
-    """The largest time among the rows, None if they have none."""
+def time_span(kept: pl.DataFrame, source: pl.DataFrame, layout: Layout) -> tuple[datetime | None, datetime | None]:
+    """The smallest and the largest time among the rows, None if they have none."""
     if kept.schema.get("timestamp") == UTC:
-        return kept["timestamp"].max()  # type: ignore[return-value]
+        return kept["timestamp"].min(), kept["timestamp"].max()  # type: ignore[return-value]
     if layout.timestamp is None:
-        return None
-    return source.select(times.parsed(pl.col(layout.timestamp.alias), layout.timestamp.time).max()).item()  # type: ignore[no-any-return]
+        return None, None
+    read = source.select(times.parsed(pl.col(layout.timestamp.alias), layout.timestamp.time)).to_series()
+    return read.min(), read.max()  # type: ignore[return-value]

@@ -75,6 +75,7 @@ class Rows:
             first_rowid=batch.first_rowid,
             cursor=batch.cursor,
             last_time=processed.last_time,
+            first_time=processed.first_time,
         )
 
     def _processed(self, batch: Batch, prepared: Prepared | None, context: Context) -> Processed:

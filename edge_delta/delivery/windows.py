@@ -235,6 +235,7 @@ class Windows:
             return Step(route.name, route.sink.uri, 0, 0, nothing, commit, cursor.rowid, cursor, None)
         batch, rejected, refused = of_batch
         last_time = turn.rows["timestamp"].max() if turn.rows is not None else None
+        first_time = turn.rows["timestamp"].min() if turn.rows is not None else None
         return Step(
             mode=route.name,
             table=route.sink.uri,
@@ -245,6 +246,7 @@ class Windows:
             first_rowid=batch.first_rowid,
             cursor=cursor,
             last_time=last_time,  # type: ignore[arg-type]
+            first_time=first_time,  # type: ignore[arg-type]
         )
 
     def _computed(self, chosen: OpenWindows, turn: _Turn) -> pl.DataFrame | None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from edge_delta.source.glance import Behind
 
 DEFAULT_ALLOWED = 960.0
+_REJECTED_IN_A_ROW = 10
+"""Rows without one that was kept, from which on something is wrong with all of them."""
 
 
 class Verdict(StrEnum):
@@ -41,6 +43,7 @@ class Verdict(StrEnum):
     STOPPED = "stopped"
     FAILED = "stopped with an error"
     NEVER = "never started"
+    REJECTING = "every row is rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,14 @@ class Health:
 
     @property
     def ok(self) -> bool:
-        """False where rows wait, or cannot be looked for, and nothing was delivered for longer than allowed."""
-        return not (self.rows_waiting or self.unreadable) or self.waited <= self.allowed
+        """False where rows wait, or cannot be looked for, for longer than allowed, and where every row is rejected."""
+        return not self.rejecting and (not (self.rows_waiting or self.unreadable) or self.waited <= self.allowed)
+
+    @property
+    def rejecting(self) -> list[str]:
+        """The modes that reject every row that comes."""
+        tables = self.mirror.get("tables", {})
+        return [m for m, table in tables.items() if table.get("rejected_in_a_row", 0) >= _REJECTED_IN_A_ROW]
 
     @property
     def growth(self) -> float | None:
@@ -136,6 +145,7 @@ class Health:
             Verdict.STOPPED: not self.running,
             Verdict.SOURCE: self.unreadable or kind == "SourceUnavailable",
             Verdict.STORAGE: kind is not None,
+            Verdict.REJECTING: bool(self.rejecting),
         }
         return next((verdict for verdict, holds in causes.items() if holds), None)
 

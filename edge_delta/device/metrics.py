@@ -82,7 +82,11 @@ METRICS: Mapping[str, Declared] = {
     ),
     "edge_delta_settled_id": Declared("gauge", "Rows of the source table up to this id may be deleted", ("table",)),
     "edge_delta_lag_seconds": Declared("gauge", "Age of the oldest waiting row in seconds; 0 if no row waits"),
-    "edge_delta_healthy": Declared("gauge", "1 unless rows wait and nothing was delivered for longer than allowed"),
+    "edge_delta_healthy": Declared(
+        "gauge", "1 unless rows wait and nothing was delivered for longer than allowed, or every row is rejected"
+    ),
+    "edge_delta_rejected_in_a_row": Declared("gauge", "Rows that were rejected since the last one was kept", ("mode",)),
+    "edge_delta_doubtful_times": Declared("gauge", "1 if times came from before 2000 or ahead of the clock", ("mode",)),
     "edge_delta_resident_memory_bytes": Declared("gauge", "Memory of the process that is in RAM"),
     "edge_delta_build_info": Declared("gauge", "1; the version is a label", ("version",)),
 }
@@ -201,6 +205,8 @@ _LOOKED_UP = (
     "edge_delta_settled_id",
     "edge_delta_lag_seconds",
     "edge_delta_healthy",
+    "edge_delta_rejected_in_a_row",
+    "edge_delta_doubtful_times",
     "edge_delta_resident_memory_bytes",
 )
 
@@ -219,7 +225,7 @@ class _LookedUp(Collector):
         """The values now."""
         health = examine(self._state_dir)
         families = [_FAMILY[METRICS[n].kind](n, METRICS[n].help, labels=METRICS[n].labels or None) for n in _LOOKED_UP]
-        operations, waiting, purgeable, lag, healthy, memory = families
+        operations, waiting, purgeable, lag, healthy, in_a_row, odd, memory = families
         for labels, times in OPERATIONS.copy().items():
             operations.add_metric(labels, times)
         for mode, behind in health.behind.items():
@@ -230,6 +236,9 @@ class _LookedUp(Collector):
         if health.lag_seconds is not None and not health.unreadable:
             lag.add_metric([], health.lag_seconds)
         healthy.add_metric([], float(health.ok))
+        for mode, own in health.mirror.get("tables", {}).items():
+            in_a_row.add_metric([mode], own.get("rejected_in_a_row", 0))
+            odd.add_metric([mode], float(bool(own.get("doubtful_time"))))
         memory.add_metric([], _resident_bytes())
         return families
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from edge_delta import __version__
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Mark
+from edge_delta.core.moments import doubtful
 from edge_delta.core.ports import SilentObserver
 from edge_delta.device.settled import settled_id
 
@@ -31,6 +32,15 @@ GRACE = 60.0
 _RATE_SECONDS = 60.0
 _ROUND_SECONDS = 0.5
 """Between two writings while a round of many batches is under way."""
+
+
+def _doubtful(step: Step) -> str | None:
+    """A time of the batch that is more likely misread than meant, with the reason; None if none is."""
+    for time_ in (step.first_time, step.last_time):
+        word = doubtful(time_, now()) if time_ is not None else None
+        if time_ is not None and word is not None:
+            return f"{time_.astimezone(UTC).isoformat()} is {word}"
+    return None
 
 
 def now() -> datetime:
@@ -119,6 +129,8 @@ class Mirror(SilentObserver):
             "rows_waiting": waiting.rows if waiting.last_rowid is not None else before.get("rows_waiting", 0),
             "rows_written": before.get("rows_written", 0) + step.written,
             "rows_rejected": before.get("rows_rejected", 0) + step.rejected,
+            "rejected_in_a_row": 0 if step.rejected < step.read else before.get("rejected_in_a_row", 0) + step.rejected,
+            "doubtful_time": _doubtful(step) or before.get("doubtful_time"),
             "rows_lost": step.cursor.marks.get(Mark.LOST, 0),
             "rows_ahead_until": _time(step.cursor.marks.get(Mark.AHEAD, 0)),
             "rows_per_second": self._rate(step.mode, step.read),

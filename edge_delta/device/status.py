@@ -10,6 +10,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
+from edge_delta.core.moments import ODD_CURE, REJECTED_CURE
 from edge_delta.device.health import Health, Verdict, duration, examine, now
 from edge_delta.device.settled import settled
 from edge_delta.device.state import read_mirror
@@ -83,6 +84,8 @@ def _of_mode(mode: str, health: Health) -> dict[str, Any]:
         "source_began_again": behind.began_again if behind is not None else None,
         "rows_written": table.get("rows_written", 0),
         "rows_rejected": table.get("rows_rejected", 0),
+        "rejected_in_a_row": table.get("rejected_in_a_row", 0),
+        "doubtful_time": table.get("doubtful_time"),
         "rows_lost": table.get("rows_lost", 0),
         "rows_ahead_until": table.get("rows_ahead_until"),
         "settled_id": table.get("settled_id"),
@@ -161,6 +164,10 @@ def _mode(one: Mapping[str, Any]) -> list[str]:
         lines.append(f"LOST: {count(one['rows_lost'], 'row')} in no window, because the source went before it closed")
     if one["rows_ahead_until"]:
         lines.append(f"rows wait for the clock: their times begin at {one['rows_ahead_until']}")
+    if one["rejected_in_a_row"]:
+        lines.append(f"REJECTED: the last {count(one['rejected_in_a_row'], 'row')}, every one; {REJECTED_CURE}")
+    if one["doubtful_time"]:
+        lines.append(f"time {one['doubtful_time']}; {ODD_CURE}")
     return lines
 
 
