@@ -15,7 +15,8 @@ def test_a_source_whose_every_row_is_rejected_is_an_error_with_the_cure(sensor, 
     sensor.run("CREATE TABLE t (id INTEGER PRIMARY KEY, timestamp TEXT, temperature REAL)")
     sensor.run(
         "INSERT INTO t (timestamp, temperature) "
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50) SELECT '2026-01-01T00:00:00Z', 'n/a' FROM n"
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50) "
+        "SELECT '2026-01-01T00:00:00Z', 'n/a' FROM n"
     )
     edge = command(sensor.path, folder, node_id="n1")
     done = edge.once()
