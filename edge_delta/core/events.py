@@ -35,6 +35,7 @@ class Event(StrEnum):
     SETTINGS_INVALID = "settings not taken over"
     NEEDS_RESTART = "settings need a restart"
     NO_ROWID = "table has no rowid"
+    PLACES = "places"
     TIME_COLUMN = "time column"
     PASSED_BY = "rows came with a time that is passed"
     DOUBTFUL_TIME = "doubtful time"
@@ -73,6 +74,7 @@ EVENTS: Mapping[Event, str] = {
     Event.SETTINGS_INVALID: "The settings file was changed and has errors; the old settings stay in force: error.",
     Event.NEEDS_RESTART: "Settings that cannot change while running were changed: keys.",
     Event.NO_ROWID: "Rows are read in the order of their time, the latest some seconds later: order_by, ahead (rows).",
+    Event.PLACES: "What the settings and tables show of places besides the draw of now: draw, detail.",
     Event.TIME_COLUMN: "The column with the readings' times: table, column, reason, format, zone, first and last time.",
     Event.DOUBTFUL_TIME: "Times came from before 2000 or ahead of the clock, said once: mode, time, reason, cure.",
     Event.ALL_REJECTED: "Not one row of a batch fits: mode, rows, table, cure.",

@@ -93,6 +93,13 @@ def kept_witness_key(path: Path) -> bytes:
     return kept if len(kept) == _KEY_BYTES else b""
 
 
+def _closed_to_others(path: Path) -> None:
+    """Take write permission from others on a directory that is ours: they could put links where files are written."""
+    found = path.stat()
+    if found.st_uid == os.getuid() and found.st_mode & 0o022:
+        path.chmod(0o700)
+
+
 class StateDirectory:
     """Files of one device, readable by their owner alone.
 
@@ -107,6 +114,7 @@ class StateDirectory:
         self.path = path
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _closed_to_others(path)
         except OSError as error:
             raise ConfigurationError(
                 f"the state directory {path} cannot be made: {error.strerror}", "Check --state-dir"
@@ -122,7 +130,7 @@ class StateDirectory:
             AlreadyRunning: if another process holds it, with its name.
         """
         try:
-            descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise ConfigurationError(
                 f"the state directory {self.path} cannot be written: {error.strerror}",
@@ -208,6 +216,20 @@ class StateDirectory:
         with contextlib.suppress(OSError):
             self._write(_SWEEP, json.dumps(kept) + "\n", lasting=False)
 
+    # -- small texts
+
+    def kept(self, name: str) -> str | None:
+        """A text that was kept under a name, None if there is none."""
+        try:
+            return (self.path / name).read_text(encoding="utf-8").strip() or None
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def keep(self, name: str, text: str) -> None:
+        """Keep a text under a name; where that cannot be done, it is asked for again at the next start."""
+        with contextlib.suppress(OSError):
+            self._write(name, text + "\n")
+
     # -- the mirror
 
     def mirror(self) -> dict[str, Any]:
@@ -229,7 +251,8 @@ class StateDirectory:
     def _write(self, name: str, text: str, *, lasting: bool = True) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = self.path / f".{name}.new"  # one process at a time holds the lock
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        temporary.unlink(missing_ok=True)  # of a crash, or a link that someone else put there
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)

@@ -47,8 +47,13 @@ def address(table_path: str, *, node_id: str) -> str:
 
     Raises:
         ConfigurationError: if the address has a scheme that is not supported, a brace that is not ``{node_id}``, or a
-            character that delta-rs does not find again.
+            character that delta-rs does not find again; or if the node id is no name of a folder.
     """
+    if "{node_id}" in table_path and (node_id in (".", "..") or re.search(r"[/\\]", node_id)):
+        raise ConfigurationError(
+            f"node_id {node_id!r} would lead out of its folder in table_path {table_path!r}",
+            "Set a node_id without slashes",
+        )
     filled = table_path.replace("{node_id}", node_id)
     if "{" in filled or "}" in filled:
         raise ConfigurationError(f"table_path {table_path!r} has a placeholder other than {{node_id}}", "Remove it")

@@ -102,7 +102,7 @@ def _boolean(column: Column, cell: Cell) -> Cell:
     elif isinstance(cell, int) or (own and isinstance(cell, float)):
         if cell in (0, 1):
             return int(cell)
-        raise Misfit(f"{cell} in a column {_declared(column)}, expected 0 or 1")
+        raise Misfit(f"a number other than 0 and 1 in a column {_declared(column)}")
     raise _refused(column, cell)
 
 

@@ -15,6 +15,7 @@ from edge_delta.device.observers import observed
 from edge_delta.device.state import MIRROR, StateDirectory
 from edge_delta.recovery.takeover import refuse_without_cursor, take_over
 from edge_delta.topology.change import LiveSettings, pace_of
+from edge_delta.topology.draws import say_what_is_published
 from edge_delta.topology.lanes import Session, lanes_of, node_id_of, open_source
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def build(
     for lane in lanes:
         take_over(lane, state.mirror(), state.path / MIRROR, session.log)
         refuse_without_cursor(lane, state.mirror(), state.path / MIRROR)
+    say_what_is_published(settings, session, state)
     observers.opened(session.source, session.node_id)
     live = LiveSettings(settings, flags, session, observers)
     sweeping = Sweeping(settings.sweep, state.sweep, state.write_sweep)

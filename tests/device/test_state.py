@@ -233,3 +233,25 @@ def test_a_last_upload_that_is_no_time_is_refused_in_one_line(sensor, folder, co
     assert done.code == 2
     assert "yesterday" in done.error
     assert not folder.exists("_1_schematized")
+
+
+def test_a_directory_that_others_may_write_is_closed_to_them(tmp_path):
+    place = tmp_path / "state"
+    place.mkdir()
+    place.chmod(0o777)
+    StateDirectory(place)
+    assert place.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_link_that_someone_put_into_the_directory_is_not_followed(tmp_path):
+    state, victim = StateDirectory(tmp_path / "state"), tmp_path / "victim"
+    victim.write_text("mine")
+    for name in (".last_upload.json.new", "last_upload.json"):
+        (state.path / name).symlink_to(victim)
+    state.write_mirror({"a": 1})
+    assert victim.read_text() == "mine"
+    assert state.mirror() == {"a": 1}
+    (state.path / "lock").symlink_to(tmp_path / "other")
+    with pytest.raises(ConfigurationError), state.locked():
+        pass
+    assert not (tmp_path / "other").exists()

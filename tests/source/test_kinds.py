@@ -128,7 +128,7 @@ def test_a_column_is_what_the_settings_say(case, mode, sensor, folder, tmp_path)
         ("TEXT", "integer", "1.5", "TEXT in a column read as integer"),
         ("TEXT", "real", "n/a", "TEXT in a column read as real"),
         ("TEXT", "boolean", "maybe", "TEXT in a column read as boolean"),
-        ("INTEGER", "boolean", 2, "2 in a column read as boolean, expected 0 or 1"),
+        ("INTEGER", "boolean", 2, "a number other than 0 and 1 in a column read as boolean"),
         ("TEXT", "timestamp", "soon", "cannot be read as a time"),
         ("TEXT", "json", "{", "no JSON"),
         ("BLOB", "text", b"\xff\x00", "not UTF-8"),

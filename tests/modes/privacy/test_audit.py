@@ -102,6 +102,23 @@ def test_a_limit_on_latitude_rejects_by_the_published_value(sensor, folder):
     assert rejected == (set() if published <= limit else {"range"})
 
 
+def test_sensor_ids_that_are_no_text_do_not_stop_the_stream(sensor, folder):
+    sensor.run("CREATE TABLE t (id INTEGER PRIMARY KEY, timestamp TEXT, latitude REAL, longitude REAL, sensor_id BLOB)")
+    sensor.many("INSERT INTO t VALUES (?, ?, ?, ?, ?)", [(1, DAY, *TRUE, b"\xff\xfe"), (2, DAY, *TRUE, b"a")])
+    done = modes.deliver(
+        sensor.path, folder, ["raw", "schematized"], gps_fuzzing=PLAIN | {"modes": ["raw", "schematized"]}
+    )
+    assert done.complete
+    assert_no_exact_place(folder, done.log, [TRUE])
+
+
+def test_a_node_id_does_not_lead_out_of_its_folder(sensor, tmp_path):
+    source(sensor, note=("TEXT", "x"))
+    place = Place(str(tmp_path / "lake" / "{node_id}" / "readings"))
+    with pytest.raises(ConfigurationError, match="lead out of its folder"):
+        modes.deliver(sensor.path, place, "schematized", node_id="../../elsewhere")
+
+
 # -- withheld and not allowed columns
 
 

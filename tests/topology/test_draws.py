@@ -1,0 +1,44 @@
+"""A start says what a change of the displacement costs, and what of places is in the tables."""
+
+from __future__ import annotations
+
+from tests.modes.privacy.test_gps import run, stations
+from tests.support import modes
+
+__all__ = ["stations"]
+
+
+def told(done):
+    return " ".join(text for event in done.named("places") for text in event["detail"])
+
+
+def more(stations, folder, **changed):
+    modes.add(stations, 2)
+    return run(stations, folder, **changed)
+
+
+def test_the_first_draw_and_the_same_one_again_are_no_news(stations, folder):
+    assert told(run(stations, folder)) == ""
+    assert told(more(stations, folder)) == ""
+
+
+def test_another_radius_or_secret_is_told_by_the_number_of_draws(stations, folder):
+    run(stations, folder)
+    assert "in 2 draws" in told(more(stations, folder, gps={"radius_meters": 900}))
+    assert "in 3 draws" in told(more(stations, folder, secret="a secret that nobody knew before"))
+    assert told(more(stations, folder, secret="a secret that nobody knew before")) == ""
+
+
+def test_rows_from_before_the_fuzzing_are_told_as_exact(stations, folder):
+    modes.deliver(stations.path, folder, "schematized")
+    assert "exact places" in told(more(stations, folder))
+
+
+def test_old_settings_and_modes_that_stay_exact_are_told_at_every_start(stations, folder):
+    for _ in range(2):
+        found = told(
+            more(stations, folder, mode=["raw", "sanitized"], gps={"strategy": "per_sensor", "cell_meters": 90})
+        )
+        assert "old name" in found
+        assert "cell_meters" in found
+        assert "not displaced in the tables of raw" in found
