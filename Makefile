@@ -32,7 +32,7 @@ test-spark-slow: $(VENV)/.spark ## a million rows, and three minutes of streamin
 spark-beside: $(VENV)/.spark ## OPTIMIZE of Spark beside live devices; writes the figures into docs/databricks.md
 	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m tests.spark.beside
 
-attacks: $(VENV)/.dev ## attack displaced places of twelve simulated years; writes the figures into docs/privacy.md
+attacks: $(VENV)/.dev ## attack displaced places of six simulated years; writes the figures into docs/privacy.md
 	$(BIN)/python -m tests.attacks
 
 coverage: $(VENV)/.dev ## run the tests, and report which lines and branches they pass through, commands included
