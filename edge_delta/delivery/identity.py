@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 from edge_delta.core.errors import SourceReset, TwoSources
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
+from edge_delta.core.questions import COUNT, Question, between, mine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edge_delta.core.questions import Where
     from edge_delta.delivery.lane import Lane
     from edge_delta.delivery.route import Route
 
+_LAST = 2**63 - 1
 _LOOKED_BACK = 8
 """Earlier generations whose witnesses are looked for again."""
 
@@ -146,6 +149,23 @@ class Identity:
                     "Give each database a NODE_ID of its own; if an old backup is meant, say so with edge-delta reset",
                 )
 
+    def delivered_beyond(self, cursor: Cursor, generation: int) -> int:
+        """Rows that other tables of the source have, and this lane can no longer read.
+
+        Args:
+            cursor: where the lane stands, in a source that is gone.
+            generation: of the source that is there now. Others may have come and gone in between.
+        """
+        counts = [0]
+        for route in self._judges():
+            if route.traits.key is None or not route.sink.exists():
+                continue
+            own = route.device.node_id
+            behind = (*mine(own, cursor.generation), *between(route.traits.key, cursor.rowid, _LAST))
+            later = (*mine(own), *between("source_generation", cursor.generation, generation - 1))
+            counts.append(sum(_count(route, where) for where in (behind, later)))
+        return max(counts)
+
     def agreed(self, cursor: Cursor) -> Cursor:
         """The cursor in the generation that all lanes of the source are in; its own rows stay known."""
         generation = self._lanes.generation()
@@ -153,3 +173,7 @@ class Identity:
             return cursor
         own: dict[str, int] = {} if cursor.rowid == BEFORE_FIRST else {Mark.BEGINS: cursor.rowid}
         return replace(cursor, generation=generation, marks={**cursor.marks, **own})
+
+
+def _count(route: Route, where: Where) -> int:
+    return int(route.sink.ask(Question(where, totals={"n": COUNT}))["n"][0])

@@ -167,6 +167,9 @@ class Lane:
             self._say_what_is_passed_by()
             return
         found = self._identity.agreed(found)
+        begun = cursor.rowid == BEFORE_FIRST and self.sink.committed() is not None
+        if begun and found.generation > cursor.generation:  # no row tells that the source is another one by now
+            found = self._left(cursor, found) if self.route.traits.windowed else found
         if found is not cursor:
             self._ahead = found
         self._say_what_is_passed_by()
@@ -189,23 +192,42 @@ class Lane:
             ) from None
         before = self.cursor()
         fresh = self._identity.succeeded(before)
-        lost = before.marks.get(Mark.LOST, 0) + self._leave(before)
         known = fresh.marks.get(Mark.BEGINS)
-        fresh = fresh.marked(**{Mark.LOST: lost}) if lost else fresh
+        if self.route.traits.windowed or self._loaded is not None:
+            fresh = self._left(before, fresh)
         self.route.device.log.warning(
             Event.SOURCE_RESET, mode=self.name, reason=reset.fact, generation=fresh.generation, known_until=known
         )
         self._ahead = fresh
 
-    def _leave(self, before: Cursor) -> int:
-        """Write what can be written of a source that is gone; how many rows are lost with it."""
-        if not self.route.traits.windowed and self._loaded is None:
-            return 0
-        step, lost = self._writing.source_gone(before)
+    def _left(self, before: Cursor, fresh: Cursor) -> Cursor:
+        """Write what can be written of a source that is gone, and tell what is lost with it.
+
+        Args:
+            before: where the lane stood in it.
+            fresh: where it begins in the one that came after.
+
+        Returns:
+            The fresh cursor, with what is known of rows that were read and are in no table.
+        """
+        step, pending = self._writing.source_gone(before)
         self._committed_aside(step)
+        if not self.route.traits.windowed:
+            return fresh
+        known, first = fresh.marks.get(Mark.BEGINS), before.marks.get(Mark.OPEN)
+        if pending and known is not None and first is not None and first <= known:
+            # A backup has the open windows' rows still; those that it does not have are missed when it is read.
+            kept = (Mark.OPEN, Mark.PENDING, Mark.WATERMARK)
+            fresh = fresh.marked(**{mark: before.marks[mark] for mark in kept if mark in before.marks})
+            pending = 0
+        # The log counts: a generation that was only agreed on was not read yet.
+        stands = self.sink.committed() or before
+        read = before if stands.generation == before.generation else stands
+        lost = pending + (self._identity.delivered_beyond(read, fresh.generation) if known is None else 0)
         if lost:
             self.route.device.log.warning(Event.LOST, mode=self.name, rows=lost, generation=before.generation)
-        return lost
+        total = before.marks.get(Mark.LOST, 0) + lost
+        return fresh.marked(**{Mark.LOST: total}) if total else fresh
 
     # -- one batch, one commit
 
@@ -304,8 +326,8 @@ class Lane:
         The table is made for that if it is not there yet: else a device without alerts would read all its rows again at
         every start.
         """
-        if self._ahead is None or self._ahead.rowid == BEFORE_FIRST:
-            return None
+        if self._ahead is None or (self._ahead.rowid == BEFORE_FIRST and not self._ahead.marks.get(Mark.LOST)):
+            return None  # a position before the first row says nothing, unless rows were lost before it
         stands = self.sink.committed()
         if stands is not None and _place(stands) == _place(self._ahead):
             return None  # only its witnesses are new; the next commit takes them along

@@ -173,7 +173,7 @@ class Windows:
         turn = self._turn(cursor, cursor, known, None)
         due = known.closed_by(turn.cursor.marks.get(Mark.WATERMARK), self._rows.mode.lateness)
         now = due | ({s for s, w in known.windows.items() if w.pending} if everything else set())
-        if not now:
+        if not now and not self._lost:
             self._open = known
             return None
         return self._written(turn, now, due, None)

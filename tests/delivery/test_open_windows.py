@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -239,14 +240,13 @@ def test_rows_that_are_ahead_of_the_clock_wait_and_that_is_said(stations, folder
 
 
 def test_windows_ahead_of_the_clock_close_when_it_gets_there(stations, folder):
-    """With a tolerance of minus one second a time is ahead until a second after it."""
-    early = [{"sensor_id": "a", "timestamp": ahead(0, seconds=s), "pressure": 1.0} for s in (-200, -190, 3)]
-    modes.insert(stations, *early)
+    minute = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=4)
+    due = datetime.now(UTC) + timedelta(seconds=15)
+    for moment in (minute + timedelta(seconds=10), minute + timedelta(seconds=20), due):
+        modes.insert(stations, {"sensor_id": "a", "timestamp": moment.isoformat(), "pressure": 1.0})
     settings = {"window_minutes": 1, "allowed_lateness": 0, "future_tolerance": 0}
     run(stations, folder, **settings)
-    assert sum(rows for _, _, rows, _ in windows(folder)) == 0
-    import time  # noqa: PLC0415
-
-    time.sleep(4)
-    run(stations, folder, **settings)
-    assert sum(rows for _, _, rows, _ in windows(folder)) == 2
+    assert windows(folder) == []
+    time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds() + 0.2))
+    run(stations, folder, **settings)  # no row is new
+    assert [rows for _, _, rows, _ in windows(folder)] == [2]
