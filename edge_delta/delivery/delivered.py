@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 GENERATION = "source_generation"
 KNOWN = "\0known"
 EQUAL = "\0equal"
+ON_TIME = "\0on time"
 _THERE = "\0there"
 _OURS = frozenset({"reading_id", "source_rowid", "databricks_inserted_at", "node_id", GENERATION})
 
@@ -100,16 +101,19 @@ class Delivered:
             after: the id behind which to look.
             upto: the last id to look at.
             rows: how many rows to look at together.
-            by_time: whether a row with another time is another one, as where ids are used again.
+            by_time: whether times of this range are known to have changed. Else a row with another time is another one,
+                as where ids are used again, only if such rows are few: all of them mean that times are read otherwise.
         """
         cursor = Cursor(rowid=after)
         while (batch := self.route.source.read_after(cursor, limit=rows, upto=upto)) is not None:
             cursor = Cursor(rowid=batch.cursor.rowid)
             frame, _ = self.kept(batch)
             where = within(self.key, batch.first_rowid, batch.cursor.rowid)
-            columns = [self.time] if by_time and self.time is not None and self.time in frame.columns else []
-            beside = self.beside(frame, columns, where, all_of_them=True).filter(self.inside() & pl.col(EQUAL))
-            there = {*beside[ROWID], *self._rejected(where)}
+            columns = [self.time] if self.time is not None and self.time in frame.columns else []
+            beside = self.beside(frame, columns, where, all_of_them=True).filter(self.inside())
+            known, timely = {*beside[ROWID]}, {*beside.filter(EQUAL)[ROWID]}
+            there = timely if by_time or 2 * len(known - timely) < len(known) else known
+            there |= self._rejected(where)
             ids = {*batch.frame[ROWID], *(r.rowid for r in batch.rejected)}
             if ids - there:
                 yield sorted(ids - there)
@@ -155,8 +159,8 @@ class Delivered:
             all_of_them: whether rows are told by these columns alone, be they none.
 
         Returns:
-            ``_rowid`` ascending, `GENERATION` (None where the table has no such row), `EQUAL`, and `KNOWN`: whether it
-            is the same row, perhaps updated since.
+            ``_rowid`` ascending, `GENERATION` (None where the table has no such row), `ON_TIME`, `EQUAL`,
+            and `KNOWN`: whether it is the same row, perhaps updated since.
         """
         asked = {ROWID: self.key, GENERATION: GENERATION, **named(*columns)}
         there = self.route.sink.ask(Question((*mine(self.route.device.node_id), *where), asked))
@@ -174,6 +178,7 @@ class Delivered:
         return both.select(
             ROWID,
             GENERATION,
+            (found & on_time & timed).alias(ON_TIME),
             (found & on_time & whole).alias(EQUAL),
             (found & on_time & ((equal == compared) | (2 * equal > compared))).alias(KNOWN),
         ).sort(ROWID)

@@ -16,7 +16,7 @@ from edge_delta.core.errors import TwoSources
 from edge_delta.core.model import BEFORE_FIRST, Cursor
 from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import Condition, Question, between, mine, named, within
-from edge_delta.delivery.delivered import GENERATION, KNOWN, Delivered
+from edge_delta.delivery.delivered import GENERATION, KNOWN, ON_TIME, Delivered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from edge_delta.delivery.route import Route
 
 _ROWS = 50_000
+_SURE = 16
+"""Twice the rows that must be known before one that was changed altogether, at the same time, counts as an update."""
 
 
 @dataclass(slots=True)
@@ -66,16 +68,18 @@ class Lineage:
             inside = self._delivered.inside()
             found = beside.group_by(ROWID, maintain_order=True).agg(
                 (pl.col(KNOWN) & inside).any().alias("here"),
+                (pl.col(ON_TIME) & inside).any().alias("on_time"),
                 (pl.col(KNOWN) & ~inside).any().alias("elsewhere"),
                 pl.col(GENERATION).is_null().all().alias("missing"),
             )
-            for rowid, here, other, missing in found.iter_rows():
+            for rowid, here, on_time, other, missing in found.iter_rows():
                 seen, elsewhere = seen + 1, elsewhere + (other and not here)  # since the last known one
                 if missing:
                     return self._judged(last, elsewhere, seen)
-                score += 1 if here else -1
-                if here and score > best:
-                    last, best, elsewhere, seen = rowid, score, 0, 0
+                score += 2 if here else -1 if on_time else -2
+                updated = on_time and best >= _SURE and 2 * score >= best
+                if updated or (here and score >= max(best, 1)):
+                    last, best, elsewhere, seen = rowid, max(best, score), 0, 0
         return self._judged(last, elsewhere, seen)
 
     def _judged(self, last: int | None, elsewhere: int, seen: int) -> int | None:
