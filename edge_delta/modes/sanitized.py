@@ -104,7 +104,7 @@ class Sanitized(Plain):
         sources = {name: column.alias for name, column in self.schema.matched(layout).items()}
         rules = []
         for name, dtype in schema.items():
-            if name in (ROWID, *plan.marks):
+            if name in (ROWID, *plan.marks) or not self._looked_at(name):
                 continue
             source = sources.get(name, name)
             rules += [replace(rule, column=source) for rule in self._rules_of(name, dtype)]
@@ -112,6 +112,10 @@ class Sanitized(Plain):
         reason = f"a time more than {self.future_tolerance:g} s in the future"
         rules.append(Rule("future", sources.get("timestamp", "timestamp"), reason, pl.col("timestamp") > latest))
         return rules
+
+    def _looked_at(self, name: str) -> bool:
+        """Whether rules look at a column: not if it stays on the device and nobody asked, as they would tell of it."""
+        return self.columns is None or name in (*_ALWAYS, *self.columns, *self.ranges, *self.missing)
 
     def _rules_of(self, name: str, dtype: pl.DataType) -> list[Rule]:
         column = pl.col(name)

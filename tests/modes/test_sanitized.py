@@ -259,7 +259,7 @@ def test_a_column_that_is_not_allowed_leaves_neither_with_rows_nor_with_rejected
 
 def test_a_rejection_because_of_a_column_that_is_not_allowed_shows_no_value(stations, folder):
     modes.insert(stations, {"timestamp": DAY, "humidity": 123.5})
-    run(stations, folder, columns=["temperature"])
+    run(stations, folder, columns=["temperature"], ranges={"humidity": {"max": 110}})
     assert modes.rejected(folder) == [(1, "impossible", "humidity")]
     assert "123.5" not in str(folder.read("_rejected").rows())
 

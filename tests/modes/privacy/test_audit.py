@@ -147,3 +147,16 @@ def test_no_published_byte_depends_on_a_withheld_column(sensor, tmp_path, mode):
         events = [e["event"] for e in done.events]
         published.append((rows, notes, events, transactions(place) if suffix == "_1_schematized" else None))
     assert published[0] == published[1]
+
+
+def test_no_published_byte_of_sanitized_depends_on_a_column_that_is_not_allowed(sensor, tmp_path):
+    published = []
+    source(sensor, temperature=("REAL", None), humidity=("REAL", 50.0), note=("TEXT", None))
+    for i, (temperature, note) in enumerate([(21.5, "Ada"), (-999.0, "Grace")]):
+        sensor.run("UPDATE t SET temperature = ?, note = ?", temperature, note)
+        place = Place(str(tmp_path / f"run{i}" / "readings"))
+        done = modes.deliver(sensor.path, place, "sanitized", sanitize={"columns": ["humidity"]})
+        rows = place.read("_2_sanitized").drop("databricks_inserted_at").rows()
+        published.append((rows, place.exists("_rejected"), [e["event"] for e in done.events]))
+    assert published[0] == published[1]
+    assert len(published[0][0]) == 1
