@@ -44,6 +44,8 @@ class Mark(StrEnum):
     """Rows that were not behind the cursor, in a table that is read in the order of time."""
     SWEPT = "swept"
     """Counts the commits with rows from below the cursor."""
+    AGAIN = "again"
+    """Rows of generations up to this one were delivered again because somebody asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ class Cursor:
 
     def next_generation(self) -> Cursor:
         """The cursor before the first row of the source that replaced this one."""
-        return Cursor(generation=self.generation + 1)
+        marks = {name: n for name, n in self.marks.items() if name == Mark.AGAIN}
+        return Cursor(generation=self.generation + 1, marks=marks)
 
     def moved_to(self, rowid: int, witnesses: tuple[int, ...] = ()) -> Cursor:
         """The same cursor, further on."""

@@ -125,6 +125,7 @@ class Mirror(SilentObserver):
             "version": step.commit.version if step.commit is not None else before.get("version"),
             "generation": step.cursor.generation,
             "last_id": step.cursor.rowid,
+            "committed_id": _committed_id(step, before),
             "settled_id": step.cursor.settled,
             "rows_waiting": waiting.rows if waiting.last_rowid is not None else before.get("rows_waiting", 0),
             "rows_written": before.get("rows_written", 0) + step.written,
@@ -253,3 +254,10 @@ def _trying_since(before: dict[str, Any]) -> str:
 
 def _time(micros: int) -> str | None:
     return datetime.fromtimestamp(micros / 1_000_000, UTC).isoformat() if micros else None
+
+
+def _committed_id(step: Step, before: dict[str, Any]) -> int | None:
+    """The last id whose commit was answered, of the generation that the table is at."""
+    if step.commit is not None:
+        return step.commit.cursor.rowid
+    return before.get("committed_id") if before.get("generation") == step.cursor.generation else None

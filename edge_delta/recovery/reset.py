@@ -114,6 +114,7 @@ class Rewind:
 
     def _cursor(self, stands: Cursor, behind: int) -> Cursor:
         kept = {name: n for name, n in stands.marks.items() if name in (Mark.SINCE, Mark.SINCE_ROWID)}
+        kept[Mark.AGAIN] = self._generation(stands) - 1
         cursor = replace(Cursor(self._generation(stands)), marks=kept)
         if behind == BEFORE_FIRST:
             return cursor

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_delta import modes
 from edge_delta.core.errors import NodeUnknown
-from edge_delta.device.state import StateDirectory, kept_node_id
+from edge_delta.device.state import StateDirectory, kept_node_id, read_mirror
 from edge_delta.modes.privacy.policy import draw_of, policy_of
 from edge_delta.modes.traits import TRAITS
 from edge_delta.recovery import replay as replaying
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge_delta.core.events import Log
+    from edge_delta.core.ports import Sink
+    from edge_delta.delivery.lane import Lane
     from edge_delta.recovery.replay import Outcome
     from edge_delta.recovery.reset import Again, Destination
     from edge_delta.recovery.verify import Verification
@@ -94,9 +97,21 @@ def verify(settings: Settings, log: Log, *, ignore: Sequence[str] = ()) -> list[
     node_id = settings.node_id or kept_node_id(settings.state_dir)
     if node_id is None:
         raise NodeUnknown(f"{settings.state_dir} does not say which device this is", "Set NODE_ID to this device's id")
-    lanes = lanes_of(settings, Session(open_source(settings), node_id, log, heals=False))
+    mirror = read_mirror(settings.state_dir)  # before the tables are opened, or a commit might come in between
+    source = open_source(settings)
+    tables = DeviceTables(settings, node_id, source.table)
     names = frozenset(name.lower() for name in ignore)
-    return [verifying.check(lane.route, names) for lane in lanes]
+
+    def compared(lane: Lane) -> Verification:
+        others = partial(_others, tables, lane.name)
+        return verifying.check(lane.route, verifying.Elsewhere(mirror, others), names)
+
+    return [compared(lane) for lane in lanes_of(settings, Session(source, node_id, log, heals=False))]
+
+
+def _others(tables: DeviceTables, mode: str) -> list[Sink]:
+    """The sinks of the other modes' tables."""
+    return [tables.of_mode(other) for other in TRAITS if other != mode]
 
 
 def reset(

@@ -134,12 +134,12 @@ def test_alerts_with_a_cooldown_and_their_ends_are_equal_also_after_a_purge(sens
         sensor.run("DELETE FROM stations WHERE id < 200")
 
 
-def test_another_source_is_said_and_the_table_checked_by_itself(delivered, sensor, tmp_path):
+def test_another_source_is_a_difference_and_the_table_checked_by_itself(delivered, sensor, tmp_path):
     sensor.run("DELETE FROM readings")
     sensor.add(20, start=9000)
     found = verified(sensor.path, delivered, tmp_path, node_id="n1")
-    assert found["equal"]
-    assert any("another one" in note for note in found["tables"][0]["notes"])
+    assert counts(found) == {"another source": 20}
+    assert any("its source is gone" in note for note in found["tables"][0]["notes"])
 
 
 def test_a_column_added_later_is_no_difference(delivered, sensor, command, tmp_path):

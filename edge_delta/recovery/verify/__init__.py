@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_delta.recovery.verify.base import Compared
+from edge_delta.recovery.verify.accounts import Accounts, Elsewhere
+from edge_delta.recovery.verify.base import ROWS, Compared
 from edge_delta.recovery.verify.report import Checked, Verification
 from edge_delta.recovery.verify.rows import RowsCheck
 from edge_delta.recovery.verify.windows import WindowsCheck
@@ -17,10 +18,21 @@ if TYPE_CHECKING:
     from edge_delta.delivery.route import Route
 
 
-def check(route: Route, ignore: frozenset[str] = frozenset()) -> Verification:
-    """Compare what was delivered along a route with its source; see `Compared`."""
-    compared = Compared(route, route.mode(), ignore)
-    return (WindowsCheck if route.traits.windowed else RowsCheck)(compared).run()
+def check(
+    route: Route, elsewhere: Elsewhere, ignore: frozenset[str] = frozenset(), *, rows: int = ROWS
+) -> Verification:
+    """Compare what was delivered along a route with its source, then account for all rows.
+
+    Args:
+        route: the source, the mode and its tables.
+        elsewhere: what is known beside the mode's table.
+        ignore: columns that are not compared.
+        rows: how many are held at a time, about.
+    """
+    compared, started = Compared(route, route.mode(), ignore, rows), route.device.now()
+    report = (WindowsCheck if route.traits.windowed else RowsCheck)(compared).run()
+    Accounts(compared, report, elsewhere, started).settle()
+    return report
 
 
-__all__ = ["Checked", "Verification", "check"]
+__all__ = ["Checked", "Elsewhere", "Verification", "check"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import SourceReset
-from edge_delta.core.model import BEFORE_FIRST, Context, Mark
+from edge_delta.core.model import BEFORE_FIRST, Context, Cursor, Mark
 from edge_delta.core.places import tells_by_name
 from edge_delta.core.questions import COUNT, Condition, Question, between, mine, named, rejected_by, within
 from edge_delta.delivery.identity import Identity, Lanes
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from edge_delta.core.model import Cursor
     from edge_delta.core.ports import Mode, Sink, Source
     from edge_delta.core.questions import Where
     from edge_delta.delivery.route import Route
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
 
 ROWS = 100_000
 """Rows that are held at a time."""
+GONE = (
+    "are in no table and not in the source, which leaves out no other ids: deleted before they were delivered, "
+    "or lost with a commit that another one replaced"
+)
 _NEVER = frozenset({"databricks_inserted_at"})
 
 
@@ -37,11 +40,13 @@ class Compared:
             opened at.
         mode: the mode; another one where what came before the first row is not known.
         ignore: columns that are not compared, because the sensor's application changes them after delivery.
+        rows: how many are held at a time, about.
     """
 
     route: Route
     mode: Mode
     ignore: frozenset[str] = frozenset()
+    rows: int = ROWS
 
     @property
     def name(self) -> str:
@@ -94,12 +99,12 @@ class Compared:
         question = Question(mine(self.node_id), {"g": "source_generation"}, distinct=True, order=("g",))
         return self.sink.ask(question)["g"].to_list()
 
-    def rejected(self, generation: int, after: int, last: int, since: datetime) -> set[int]:
-        """Source rows in the rejected table that had not passed a replay when this began."""
+    def rejected(self, generation: int | None, after: int, last: int, since: datetime) -> set[int]:
+        """Source rows in the rejected table, of one or all generations, that had not passed a replay at a time."""
         if not self.rejects.exists():
             return set()
         where = (
-            *self.mine(generation),
+            *mine(self.node_id, generation),
             *rejected_by(self.source.table, self.name),
             *between("reading_id", after, last),
             Condition("replayed_at", "null or >=", since),
@@ -122,9 +127,19 @@ def same_source(parts: Compared, cursor: Cursor, report: Verification) -> bool:
     try:
         Identity(parts.route, Lanes()).confirmed(cursor)
     except SourceReset as reset:
-        report.notes.append(f"the source is another one by now: {reset.fact}")
+        waiting = parts.source.waiting(Cursor()).rows
+        report.found("another source", max(waiting, 1), f"the cursor is not of this source: {reset.fact}")
         return False
     return True
+
+
+def leaves_out_no_id(source: Source) -> bool:
+    """Whether the rows that the source has are numbered without a gap, so that a gap elsewhere means lost rows."""
+    last = source.waiting(Cursor()).last_rowid
+    if last is None:
+        return False
+    first, _, rows = source.between(BEFORE_FIRST, last)
+    return first is not None and rows > 1 and rows == last - first + 1
 
 
 def checksum(frame: pl.DataFrame) -> str:
@@ -141,7 +156,7 @@ def bisected(parts: Compared, condition: Where, key: str, low: int, high: int) -
     rows = int(parts.sink.ask(Question(where, totals={"n": COUNT}))["n"][0])
     if not rows:
         return []
-    if rows <= 5 * ROWS or low == high:
+    if rows <= 5 * parts.rows or low == high:
         return [(low, high, rows)]
     middle = (low + high) // 2
     return [*bisected(parts, condition, key, low, middle), *bisected(parts, condition, key, middle + 1, high)]

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 FIRST = 20
-"""Differences that are shown; all are counted."""
+"""Differences of single rows that are shown; all are counted."""
+MANY = "(several)"
+"""Stands for the row where a difference is about many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,8 @@ class Difference:
     """One thing that is not as it should be.
 
     Attributes:
-        kind: ``missing``, ``extra``, ``twice``, ``rejected too``, ``cell`` or ``lost``.
+        kind: ``missing``, ``extra``, ``twice``, ``rejected too``, ``cell`` or ``lost``; ``repeated``, ``no cursor``,
+            ``commit gone``, ``another source``, ``another node`` or ``all rejected`` for many rows at once.
         id: the source row's key; a window's start for windows.
         detail: in words.
     """
@@ -87,8 +90,12 @@ class Verification:
 
     def lost(self, rows: int, detail: str) -> None:
         """Count rows that are told as lost."""
-        self.counts["lost"] += rows
-        self.differences.append(Difference("lost", "(unknown)", detail))
+        self.found("lost", rows, detail)
+
+    def found(self, kind: str, rows: int, detail: str) -> None:
+        """Count many rows that have one cause in common."""
+        self.counts[kind] += rows
+        self.differences.append(Difference(kind, MANY, detail))
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -102,7 +109,7 @@ class Verification:
         if self.equal:
             return [*found, "  equal"]
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
-        return [*found, f"  DIFFERENT: {kinds}", *(f"    {d.kind}: row {d.id}: {d.detail}" for d in self.differences)]
+        return [*found, f"  DIFFERENT: {kinds}", *map(_line, self.differences)]
 
     def _summary(self, generation: int) -> str:
         ranges = [r for r in self.ranges if r.generation == generation]
@@ -115,3 +122,7 @@ class Verification:
             f"generation {generation}, {ids}: {read} rows read, {delivered} delivered, {rejected} rejected, "
             f"{passed} not selected; checksums equal in {alike} of {len(ranges)} ranges"
         )
+
+
+def _line(one: Difference) -> str:
+    return f"    {one.kind}: {one.detail}" if one.id == MANY else f"    {one.kind}: row {one.id}: {one.detail}"

@@ -12,7 +12,16 @@ from edge_delta.core.plan import ROWID, LastValues
 from edge_delta.core.questions import COUNT, Question, Total, between, named, within
 from edge_delta.delivery import fitting
 from edge_delta.modes.schematized import STANDARD
-from edge_delta.recovery.verify.base import ROWS, Compared, begins, bisected, checksum, same_source, tells_a_place
+from edge_delta.recovery.verify.base import (
+    GONE,
+    Compared,
+    begins,
+    bisected,
+    checksum,
+    leaves_out_no_id,
+    same_source,
+    tells_a_place,
+)
 from edge_delta.recovery.verify.report import Checked, Verification
 
 if TYPE_CHECKING:
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
     from edge_delta.core.model import Batch
 
 _LAST = 2**63 - 1
+_PURGED = "purged from the source"
 _SHOWN = 60
 _KEPT = 1_000
 
@@ -88,15 +98,15 @@ class RowsCheck:
         start = begins(cursor)
         first = self.parts.source.waiting(Cursor(rowid=start)).first_rowid
         if first is None or first > cursor.rowid:
-            self._without_source(cursor.generation, _LAST, "purged from the source")
+            self._without_source(cursor.generation, _LAST, _PURGED)
             return
         if start != BEFORE_FIRST:
             self._without_source(cursor.generation, start, "the table begins again after them")
-        complete = not self._without_source(cursor.generation, first - 1, "purged from the source", after=start)
+        complete = not self._without_source(cursor.generation, first - 1, _PURGED, after=start)
         self._remember(cursor, start, complete=complete)
         position = Cursor(cursor.generation, first - 1, marks=cursor.marks)
         while position.rowid < cursor.rowid:
-            batch = self.parts.source.read_after(position, limit=ROWS, upto=cursor.rowid)
+            batch = self.parts.source.read_after(position, limit=self.parts.rows, upto=cursor.rowid)
             last = batch.cursor.rowid if batch is not None else cursor.rowid
             self._range(position, last, batch, end=cursor.rowid)
             position = Cursor(cursor.generation, last, marks=cursor.marks)
@@ -143,13 +153,45 @@ class RowsCheck:
     def _range(self, position: Cursor, last: int, batch: Batch | None, *, end: int) -> None:
         parts, generation = self.parts, position.generation
         expected = self._expected(batch, generation)
+        rejected = parts.rejected(generation, position.rowid, last, self._started)
+        if parts.source.keyed_by_rowid:
+            expected.rows = expected.rows.filter(~pl.col(ROWID).is_in(list(rejected)))
         # Rows behind the cursor's end belong to no range of their own, and should not be there.
         bound = last if last < end else _LAST
-        table = parts.sink.ask(Question((*parts.mine(generation), *between(self._key, position.rowid, bound))))
-        rejected = parts.rejected(generation, position.rowid, last, self._started)
-        rows = expected.rows
-        if parts.source.keyed_by_rowid:
-            rows = rows.filter(~pl.col(ROWID).is_in(list(rejected)))
+        first = batch.first_rowid if batch is not None else position.rowid + 1
+        for after, upto in self._portions(generation, position.rowid, bound):
+            self._portion(Cursor(generation, after), upto, (max(first, after + 1), min(upto, last)), expected, rejected)
+            expected.read = expected.not_selected = 0  # told with the first portion
+
+    def _portions(self, generation: int, after: int, upto: int) -> list[tuple[int, int]]:
+        """An id range in parts of which the table has not many more rows than are held at a time.
+
+        A range of the source may be a thin rest of what was delivered.
+        """
+        where = (*self.parts.mine(generation), *between(self._key, after, upto))
+        totals = {"low": Total("min", self._key), "high": Total("max", self._key), "n": COUNT}
+        [(low, high, rows)] = self.parts.sink.ask(Question(where, totals=totals)).rows()
+        if rows <= 5 * self.parts.rows or low == high:
+            return [(after, upto)]
+        middle = (low + high) // 2
+        return [*self._portions(generation, after, middle), *self._portions(generation, middle, upto)]
+
+    def _portion(
+        self, position: Cursor, upto: int, told: tuple[int, int], expected: _Expected, rejected: set[int]
+    ) -> None:
+        """Compare the rows of an id range.
+
+        Args:
+            position: the generation, and behind which id the range begins.
+            upto: its last id.
+            told: the first and last id that are reported.
+            expected: what the mode makes of a larger range.
+            rejected: the rejected rows of the larger range.
+        """
+        parts, generation, after = self.parts, position.generation, position.rowid
+        table = parts.sink.ask(Question((*parts.mine(generation), *between(self._key, after, upto))))
+        rows = expected.rows.filter(pl.col(ROWID).is_between(after, upto, closed="right"))
+        broken, rejected = ({row for row in some if after < row <= upto} for some in (expected.rejects, rejected))
         by_name = {name.lower(): name for name in table.columns}
         names = [n for n in rows.columns if n.lower() in by_name and not self._left_out(n)]
         ours = rows.select(*dict.fromkeys([ROWID, *names]))
@@ -160,8 +202,7 @@ class RowsCheck:
         self.report.ranges.append(
             Checked(
                 generation,
-                batch.first_rowid if batch is not None else position.rowid + 1,
-                last,
+                *told,
                 expected.read,
                 theirs.height,
                 len(rejected),
@@ -169,8 +210,8 @@ class RowsCheck:
                 *sums,
             )
         )
-        if sums[0] != sums[1] or not expected.rejects <= rejected or not rejected.isdisjoint(theirs[ROWID]):
-            self._differences(ours, theirs, expected.rejects, rejected)
+        if sums[0] != sums[1] or not broken <= rejected or not rejected.isdisjoint(theirs[ROWID]):
+            self._differences(ours, theirs, broken, rejected)
         self._note_filled(theirs)
 
     def _left_out(self, column: str) -> bool:
@@ -271,8 +312,10 @@ class RowsCheck:
         note = f"generation {generation}, ids {low} to {high}: {why}, so "
         note += f"only checked for duplicates and continuity: {rows} rows"
         if not parts.traits.selective and parts.source.keyed_by_rowid:
-            gaps = high - low + 1 - distinct
+            gaps = (high if upto == _LAST else upto) - low + 1 - distinct
             note += f", {gaps} ids without a row" if gaps else ", no gap"
+            if gaps and why == _PURGED and leaves_out_no_id(parts.source):
+                self.report.lost(gaps, f"{gaps} ids from {low} on {GONE}")
         self.report.notes.append(note)
         return True
 

@@ -97,7 +97,7 @@ class WindowsCheck:
             return
         for some in _portions(whole):
             self._portion(cursor, some)
-        self._missing(cursor, start, set(there["window"]))
+        self._missing(cursor, start, there, whole)
 
     def _closed(self, start: pl.Expr, cursor: Cursor) -> pl.Expr:
         """Whether the watermark has closed a window; others may have more rows by now than the table's version."""
@@ -165,20 +165,25 @@ class WindowsCheck:
 
     # -- windows that should be there
 
-    def _missing(self, cursor: Cursor, start: int, there: set[int]) -> None:
-        known: set[int] = set()
+    def _missing(self, cursor: Cursor, start: int, there: pl.DataFrame, whole: pl.DataFrame) -> None:
+        """Closed windows that are not there, and rows that came into none, such as those below the cursor."""
+        counts = pl.DataFrame(schema={"window": pl.Int64(), "rows": pl.UInt32()})
         for rows in self._rows(cursor, start + 1 if start != BEFORE_FIRST else None, cursor.rowid):
-            new = rows.select(pl.col(WINDOW).unique()).filter(~pl.col(WINDOW).cast(pl.Int64).is_in(list(there | known)))
-            closed = new.filter(self._closed(pl.col(WINDOW), cursor))
-            for (window,) in closed.iter_rows():
-                self.report.differs("missing", window.isoformat(), "a closed window with rows, but not in the table")
-            known |= set(new[WINDOW].cast(pl.Int64))
+            new = rows.group_by(pl.col(WINDOW).cast(pl.Int64).alias("window")).agg(pl.len().alias("rows"))
+            counts = pl.concat([counts, new]).group_by("window").agg(pl.col("rows").sum())
+        times = pl.col("window").cast(pl.Datetime("us", "UTC"))
+        closed = counts.filter(self._closed(times, cursor)).sort("window")
+        for (window,) in closed.join(there, on="window", how="anti").select(times).iter_rows():
+            self.report.differs("missing", window.isoformat(), "a closed window with rows, but not in the table")
+        fewer = closed.join(whole, on="window").filter(pl.col("rows") > pl.col("n"))
+        for window, rows, n in fewer.select(times, "rows", "n").iter_rows():
+            self.report.differs("missing", window.isoformat(), f"the source has {rows} rows of it, the table {n}")
 
     def _rows(self, cursor: Cursor, first: int | None, last: int) -> Iterator[pl.DataFrame]:
         """The rows that count, a batch at a time."""
         position = Cursor(cursor.generation, first - 1 if first is not None else BEFORE_FIRST, marks=cursor.marks)
         while position.rowid < last:
-            batch = self.parts.source.read_after(position, limit=ROWS, upto=last)
+            batch = self.parts.source.read_after(position, limit=self.parts.rows, upto=last)
             if batch is None:
                 return
             rejected = self.parts.rejected(cursor.generation, position.rowid, batch.cursor.rowid, self._started)

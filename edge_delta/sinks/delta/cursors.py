@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from deltalake import DeltaTable
 
-COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS, Mark.COUNTED, Mark.SWEPT)
+COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS, Mark.COUNTED, Mark.SWEPT, Mark.AGAIN)
 """The marks that any mode's table may have."""
 _WITNESSES = 5
 """How many numbers a cursor's witnesses are."""
