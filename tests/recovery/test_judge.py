@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from edge_delta.core import events as telemetry
-from edge_delta.core.model import Cursor
 from edge_delta.recovery import verify as verifying
 from edge_delta.settings import load as config
 from edge_delta.sinks.delta.sink import DeltaSink, application_id
@@ -44,7 +44,7 @@ def written_once_more(folder, suffix="_1_schematized", *, table="readings", node
     rows = folder.read(suffix).with_columns(
         pl.lit(node).alias("node_id"), pl.lit(generation, pl.Int32).alias("source_generation")
     )
-    other.append(rows, Cursor(generation, stands.rowid, stands.fingerprint, stands.next_generation().marks))
+    other.append(rows, replace(stands, generation=generation, marks=stands.next_generation().marks))
 
 
 def test_a_source_of_which_nothing_was_delivered_is_not_equal(sensor, folder, tmp_path):
