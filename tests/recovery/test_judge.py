@@ -11,7 +11,8 @@ import pytest
 from edge_delta.core import events as telemetry
 from edge_delta.recovery import verify as verifying
 from edge_delta.settings import load as config
-from edge_delta.sinks.delta.sink import DeltaSink, application_id
+from edge_delta.sinks.delta.cursors import application_id
+from edge_delta.sinks.delta.sink import DeltaSink
 from edge_delta.topology.lanes import Session, lanes_of, open_source
 from tests.support import modes
 from tests.support.ask import ask, verified
