@@ -165,7 +165,7 @@ def test_whatever_sqlite_holds_is_equal_once_it_is_delivered(sensor, tmp_path, t
     place = Place(str(tmp_path / f"lake{next(numbers)}" / "t"))
     flags = {"sqlite_table_name": "t", "timestamp_col": table[0][0][0], "processing_mode": mode}
     deliver(path, place, max_batch_size=3, **flags)
-    values = {"sqlite": str(path), "table_path": place.base, "state_dir": str(tmp_path / "state"), "node_id": "n1"}
+    values = {"sqlite": str(path), "table_path": place.base, "state_dir": str(path.parent / "state"), "node_id": "n1"}
     [report] = commands.verify(config.load(values | flags, environment={}), telemetry.configure())
     assert report.equal or set(report.counts) == {"all rejected"}, report.lines()
     path.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,6 @@ if TYPE_CHECKING:
 
 TABLE = "t"
 """What the table is called in a statement."""
-_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 def statement(question: Question) -> str:
@@ -37,8 +35,8 @@ def condition(where: Where) -> str:
 
 
 def column(name: str) -> str:
-    """A column's name. DataFusion folds what is not quoted to lower case."""
-    return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+    """A column's name. Not quoted, DataFusion folds it to lower case, and takes ``select`` for a keyword."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def literal(value: object) -> str:

@@ -43,6 +43,14 @@ def test_columns_of_any_name_are_asked_and_renamed(ask):
     assert rows.to_dicts() == [{"Text": "a'b", "id": 1}]
 
 
+@pytest.mark.parametrize("name", ["select", "from", "group", "order", "null", "Id"])
+def test_a_column_may_be_called_like_a_word_of_sql(name, tmp_path):
+    write_deltalake(tmp_path / "t", pl.DataFrame({name: [1, 2]}))
+    statement = sql.statement(Question(between(name, 1, 2), named(name), {"n": COUNT}, order=(name,)))
+    found = QueryBuilder().register(sql.TABLE, DeltaTable(tmp_path / "t")).execute(statement).read_all()
+    assert pl.DataFrame(found).rows() == [(2, 1)]
+
+
 def test_ranges_include_what_they_say(ask):
     assert sorted(ask(Question(between("id", 1, 3)))["id"]) == [2, 2, 3]
     assert sorted(ask(Question(between("id", -(2**63), 1)))["id"]) == [1]
