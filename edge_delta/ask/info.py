@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from deltalake import DeltaTable
 
-    from edge_delta.ask.query import Tables
+    from edge_delta.ask.tables import Tables
     from edge_delta.sinks.delta.sink import DeltaSink
 
 

@@ -11,6 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TextIO
 
+import polars as pl
+
 from edge_delta.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -34,8 +36,6 @@ class Result(Protocol):
 
 
 def _rows(result: Result) -> Iterator[tuple[Any, ...]]:
-    import polars as pl  # noqa: PLC0415 - only for a result that has rows
-
     for batch in result.batches():
         yield from pl.DataFrame(batch).iter_rows()
 
@@ -100,8 +100,6 @@ def _json(columns: tuple[str, ...], stream: TextIO) -> Any:
 
 
 def _to_parquet(result: Result, output: str | None, limit: int | None) -> None:
-    import polars as pl  # noqa: PLC0415 - only for a result that has rows
-
     if output is None and sys.stdout.isatty():
         raise ConfigurationError("parquet cannot be shown on a terminal", "Name a file with --output")
     # Column by column in memory is what a Parquet file's reader expects anyway; the batches come as they are read.

@@ -6,26 +6,22 @@ import json
 import re
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_delta import modes
+from deltalake import QueryBuilder
+from deltalake.exceptions import DeltaError
+
 from edge_delta.ask import info
 from edge_delta.ask.output import write
-from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
-from edge_delta.device.state import MIRROR, kept_node_id
+from edge_delta.ask.tables import QueryFailed, Tables
+from edge_delta.core.errors import ConfigurationError
 from edge_delta.sinks import address as storage
-from edge_delta.topology.tables import UNKNOWN, DeviceTables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from deltalake import DeltaTable
 
     from edge_delta.ask.output import Result as Answer
     from edge_delta.settings.sections import Settings
-    from edge_delta.sinks.delta.sink import DeltaSink
 
 TERMINAL_ROWS = 100
 """Rows that are shown on a terminal unless another limit is asked for."""
@@ -46,14 +42,6 @@ _WRITING = re.compile(
 _NO_TABLE = re.compile(r"table '(?:datafusion\.)?(?:public\.)?([^']+)' not found|failed to resolve schema: (\S+)")
 
 
-class QueryFailed(EdgeDeltaError):
-    """The statement cannot be answered."""
-
-
-class NoSuchTable(QueryFailed):
-    """The statement names a table that is not there."""
-
-
 @dataclass(frozen=True, slots=True)
 class Statement:
     """SQL with the tables' names as the engine knows them.
@@ -65,63 +53,6 @@ class Statement:
 
     sql: str
     tables: tuple[str, ...]
-
-
-class Tables:
-    """The tables of these settings by their names, such as ``readings_1_schematized``.
-
-    Args:
-        settings: the settings.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        mirror = _mirror(settings.state_dir)
-        node_id = settings.node_id or kept_node_id(settings.state_dir) or mirror.get("node_id")
-        if node_id is None and "{node_id}" in settings.table_path:
-            raise ConfigurationError(
-                f"table_path has {{node_id}}, but {settings.state_dir} does not say which device this is",
-                "Set --node-id",
-            )
-        self.node_id = node_id
-        self.source_table = settings.sqlite_table_name or mirror.get("source_table")
-        base = storage.address(settings.table_path, node_id=node_id or "").rpartition("/")[2]
-        suffixes = {**modes.SUFFIXES, "rejected": modes.REJECTED_SUFFIX}
-        tables = DeviceTables(settings, node_id or UNKNOWN, self.source_table or UNKNOWN)
-        self.sinks: dict[str, DeltaSink] = {base + suffix: tables.sink(suffix) for suffix in suffixes.values()}
-        self.modes = {base + suffix: mode for mode, suffix in suffixes.items()}
-
-    def existing(self) -> list[str]:
-        """The names of those that exist."""
-        return [name for name, sink in self.sinks.items() if sink.snapshot() is not None]
-
-    def opened(self, name: str) -> DeltaTable:
-        """The table of that name.
-
-        Raises:
-            NoSuchTable: if there is none.
-        """
-        table = self.sinks[name].snapshot()
-        if table is None:
-            raise self.missing(name)
-        return table
-
-    def missing(self, name: str) -> NoSuchTable:
-        """The error for a name that is no table's."""
-        there = self.existing()
-        base = next(iter(self.sinks.values())).uri.removesuffix(next(iter(modes.SUFFIXES.values())))
-        if not there:
-            return NoSuchTable(
-                f"there is no table {name}, nor any other under {base}", "Check --table-path, or run edge-delta first"
-            )
-        return NoSuchTable(f"there is no table {name} under {base}; there are: {', '.join(there)}")
-
-
-def _mirror(state_dir: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((state_dir / MIRROR).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 # -- SQL
@@ -205,8 +136,6 @@ class Result:
         Raises:
             QueryFailed: if it fails on the way.
         """
-        from deltalake.exceptions import DeltaError  # noqa: PLC0415 - with the engine, once there is a result
-
         try:
             yield from self.reader
         except (OSError, DeltaError) as error:
@@ -226,9 +155,6 @@ def run(sql: str, tables: Tables) -> Result:
         QueryFailed: if the engine does not take it.
         StorageUnavailable: if a table cannot be read now.
     """
-    from deltalake import QueryBuilder  # noqa: PLC0415 - the engine, once a statement is known to be one
-    from deltalake.exceptions import DeltaError  # noqa: PLC0415
-
     statement = parsed(sql, tables.sinks)
     builder = QueryBuilder()
     for name in statement.tables:

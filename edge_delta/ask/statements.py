@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_delta.ask.query import Tables
+from edge_delta.ask.tables import Tables
 from edge_delta.core.errors import ConfigurationError
 
 if TYPE_CHECKING:

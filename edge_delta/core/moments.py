@@ -77,11 +77,9 @@ class TimeForm:
 def refusal(form: TimeForm) -> str | None:
     """What is wrong with a form, in words; None if nothing is."""
     if form.zone != "UTC":
-        import zoneinfo  # noqa: PLC0415 - few settings name a zone
-
         try:
-            zoneinfo.ZoneInfo(form.zone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            zone_of(form.zone)
+        except ValueError:
             return f"{form.zone!r} is no time zone: expected a name like Europe/Berlin"
     if form.pattern is None:
         known = ", ".join([AUTO, *UNITS])
@@ -153,15 +151,23 @@ def _spelled(number: float) -> datetime | None:
 
 
 def _since_epoch(time: datetime, zone: str) -> int:
-    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC if zone == "UTC" else _zone(zone), fold=0)
+    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC if zone == "UTC" else zone_of(zone), fold=0)
     return (aware.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
 @cache
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of that name.
+
+    Raises:
+        ValueError: if there is none.
+    """
     import zoneinfo  # noqa: PLC0415 - few settings name a zone
 
-    return zoneinfo.ZoneInfo(name)
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, OSError):
+        raise ValueError(name) from None
 
 
 AHEAD_AFTER = timedelta(minutes=5)

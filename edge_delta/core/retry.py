@@ -28,6 +28,13 @@ _TURNS = 8
 _CROWDED_FOR = 300.0
 
 
+def between(low: float, high: float) -> float:
+    """A number by chance, so that a fleet does not act in step."""
+    import random  # noqa: PLC0415 - a single run that meets no fault has no use for it
+
+    return random.uniform(low, high)  # noqa: S311 - no secret
+
+
 class Outage:
     """Says once that something is unavailable, repeats it at a limited rate, and says when it is over.
 
@@ -61,9 +68,7 @@ class Outage:
         On the jitter: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
         """
         longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self.failures, 16))
-        import random  # noqa: PLC0415 - only after a failure
-
-        return random.uniform(longest / 10, longest)  # noqa: S311
+        return between(longest / 10, longest)
 
     def over(self) -> None:
         """It works."""
@@ -113,9 +118,7 @@ class Turns:
         self._longest = self._longest * 0.75 if self._longest > _FIRST_TURN else 0.0
 
     def _pause(self) -> bool:
-        import random  # noqa: PLC0415 - only where a table is crowded
-
-        return self._wait(random.uniform(0, self._longest))  # noqa: S311
+        return self._wait(between(0, self._longest))
 
 
 class Persistence:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Waiting
 from edge_delta.core.moments import ODD_CURE, REJECTED_CURE, doubtful
-from edge_delta.core.retry import Outage, Persistence
+from edge_delta.core.retry import Outage, Persistence, between
 from edge_delta.delivery.sweep import Sweeping
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ class Pace:
 
     def pause(self) -> float:
         """Seconds until the next cycle."""
-        import random  # noqa: PLC0415 - not for --once
-
-        return self.interval * random.uniform(1 - self.fuzz, 1 + self.fuzz)  # noqa: S311
+        return self.interval * between(1 - self.fuzz, 1 + self.fuzz)
 
 
 @dataclass(slots=True)

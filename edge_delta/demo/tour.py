@@ -21,6 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import polars as pl
+from deltalake import DeltaTable
+
 from edge_delta.ask.output import as_table
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
 from edge_delta.core.events import Event
@@ -29,7 +32,6 @@ from edge_delta.settings.load import variables
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from deltalake import DeltaTable
 
 SECONDS = 6.0
 """How long the continuous run lasts."""
@@ -83,7 +85,7 @@ def demo(folder: str | None, *, rows: int, s3: bool = False) -> int:
     _say(f"Everything of this demonstration is in {place}")
     if not s3:
         return _shown(place, rows, None)
-    from edge_delta.demo.local_s3 import BUCKET, local_s3  # noqa: PLC0415 - boto3, which only the demonstration on S3 needs
+    from edge_delta.demo.local_s3 import BUCKET, local_s3  # noqa: PLC0415 - boto3, which only this needs
 
     with local_s3(place / "s3") as environment:
         _say(f"A local S3 server answers at {environment['AWS_ENDPOINT_URL']}; its log is {place / 's3.log'}")
@@ -239,9 +241,6 @@ def _show_event(line: str) -> None:
 
 def _show_table(place: Path, store: Store | None) -> tuple[int, int]:
     """Show the table's last rows and its history; returns its rows and its different ids."""
-    import polars as pl  # noqa: PLC0415 - not before the processes are done
-    from deltalake import DeltaTable  # noqa: PLC0415 - once there is a table to be read
-
     options = store.options if store is not None else None
     uri = str(place / _TABLE) if store is None else store.base + "_1_schematized"
     table = DeltaTable(uri, storage_options=options)

@@ -9,6 +9,7 @@ from edge_delta.doctor.findings import Finding, failed, ok, warning
 from edge_delta.modes.privacy import audit
 from edge_delta.modes.privacy.policy import draw_of, policy_of
 from edge_delta.settings.fields import changed
+from edge_delta.sinks.delta.draws import published_in
 from edge_delta.topology.lanes import SAMPLED
 from edge_delta.topology.tables import DeviceTables
 
@@ -47,8 +48,6 @@ def columns(stage: Stage) -> Iterator[Finding]:
 
 def published(stage: Stage) -> Iterator[Finding]:
     """Which tables hold exact coordinates or those of earlier draws, and what to do about them."""
-    from edge_delta.sinks.delta.draws import published_in  # noqa: PLC0415 - delta-rs, and only for this question
-
     settings = stage.settings
     tables = DeviceTables(settings, stage.node_id, stage.source.table)
     policy = policy_of(changed(settings, node_id=stage.node_id)) if settings.gps_fuzzing.enabled else None

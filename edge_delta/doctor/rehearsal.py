@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from edge_delta.core.events import Log
 from edge_delta.core.model import Commit, Cursor
 from edge_delta.device.state import kept_node_id
@@ -17,8 +19,6 @@ from edge_delta.topology.tables import UNKNOWN
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
-
-    import polars as pl
 
     from edge_delta.core.ports import Sink
     from edge_delta.core.questions import Question, Where
@@ -173,8 +173,6 @@ def rehearsals(settings: Settings) -> Iterator[tuple[str, Rehearsal | None]]:
 
 def show(settings: Settings, *, rows: int = 5) -> None:
     """Print each mode's next batch."""
-    import polars as pl  # noqa: PLC0415 - not before there are rows
-
     with pl.Config(tbl_hide_dataframe_shape=True, tbl_cols=-1, tbl_width_chars=_WIDTH, fmt_str_lengths=40):
         for mode, found in rehearsals(settings):
             if found is None:

@@ -5,6 +5,7 @@ Every problem is reported at once, with the place it came from. A key that nothi
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from pathlib import Path
@@ -209,8 +210,6 @@ def _choices(form: Any) -> Iterator[str]:
 
 
 def _unknown(name: str, names: list[str]) -> str:
-    import difflib  # noqa: PLC0415 - only for a mistake
-
     if is_secret(name):
         return "is a secret: set it in the environment, never in the file"
     if name in _OF_THE_UPLOADER:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.moments import zone_of
 from edge_delta.settings.fields import Section, about
 
 ModeName = Literal["raw", "schematized", "sanitized", "aggregated", "emergency"]
@@ -235,11 +236,9 @@ class AggregateSettings(Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.time_zone == "UTC":
             return
-        import zoneinfo  # noqa: PLC0415 - few settings name a zone
-
         try:
-            zoneinfo.ZoneInfo(self.time_zone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            zone_of(self.time_zone)
+        except ValueError:
             msg = f"time_zone {self.time_zone!r} is no time zone: expected a name like Europe/Berlin"
             raise ValueError(msg) from None
         if self.window_minutes > 60 and self.window_minutes % 60:  # noqa: PLR2004

@@ -8,6 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolError
+from deltalake.exceptions import SchemaMismatchError as DeltaSchemaMismatch
+
 from edge_delta.core.errors import (
     CommitConflict,
     ConfigurationError,
@@ -148,9 +151,6 @@ def errors(uri: str, operation: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _translated(uri: str) -> Iterator[None]:
     """Turn whatever delta-rs raises into the tree of `edge_delta.core.errors`: the one place where that is done."""
-    from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolError  # noqa: PLC0415 - not before the first call to a table
-    from deltalake.exceptions import SchemaMismatchError as DeltaSchemaMismatch  # noqa: PLC0415
-
     try:
         yield
     except EdgeDeltaError:

@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from edge_delta.core.moments import UNITS, Unit
+from edge_delta.core.moments import UNITS, Unit, zone_of
 from edge_delta.source.database import quoted
 
 if TYPE_CHECKING:
@@ -147,8 +147,6 @@ def settled(column: Column) -> int:
     """The last key that no more rows are expected of: now, less `SETTLED_AFTER`, by the clock of the column's zone."""
     now = time.time() - SETTLED_AFTER
     if column.time.zone != "UTC":
-        import zoneinfo  # noqa: PLC0415 - few settings name a zone
-
-        offset = datetime.fromtimestamp(now, zoneinfo.ZoneInfo(column.time.zone)).utcoffset() or timedelta()
+        offset = datetime.fromtimestamp(now, zone_of(column.time.zone)).utcoffset() or timedelta()
         now += max(0.0, offset.total_seconds())
     return int(now * _MILLIONTHS)

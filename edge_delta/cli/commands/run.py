@@ -9,6 +9,7 @@ from edge_delta import __version__
 from edge_delta.cli.commands.shared import log_of, settings_of
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.events import Event
+from edge_delta.device import signals
 from edge_delta.settings.fields import masked
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ def main(options: argparse.Namespace) -> int:
 
         rehearsal.show(settings)
         return 0
-    from edge_delta.device import signals  # noqa: PLC0415 - a dry run needs neither
-    from edge_delta.topology import build  # noqa: PLC0415 - what it needs is loaded while the signals are already caught
+    from edge_delta.topology import build  # noqa: PLC0415 - delta-rs, not before the settings are right
 
     log = log_of(options)
     log.info(Event.STARTED, version=__version__, settings=masked(settings))
