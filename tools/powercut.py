@@ -118,6 +118,8 @@ class Plug:
         self._settings.write_text(_SETTINGS % self.durability, encoding="ascii")
         while self.outcome.images < images:
             self._one_disk(min(_IMAGES_PER_DISK, images - self.outcome.images), chance)
+            bad = len(self.outcome.lost) + len(self.outcome.unequal)
+            sys.stderr.write(f"{self.outcome.images} images, {bad} of them bad\n")
         return self.outcome
 
     @property
