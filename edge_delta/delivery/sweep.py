@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _ROWS = 50_000
 _RANGES = 64
+_IN_A_RANGE = 8_192
 Counts = tuple[int, int, str]
 """How many rows a range has, a sum over their ids, and their latest time."""
 _NOTHING: Counts = (0, 0, "")
@@ -131,7 +132,7 @@ class Sweep:
         first, last, rows = self.route.source.between(begin, self.cursor.rowid)
         if first is None or last is None:
             return []
-        width = max(1, (self.cursor.rowid - first) // min(_RANGES, 1 + rows // _ROWS) + 1)
+        width = max(1, (self.cursor.rowid - first) // min(_RANGES, 1 + rows // _IN_A_RANGE) + 1)
         ends = [*range(first + width - 1, self.cursor.rowid, width), self.cursor.rowid]
         return [Range(a, b, _NOTHING) for a, b in zip([begin, *ends], ends, strict=False)]
 
