@@ -110,7 +110,7 @@ def told_by_values(cells: Iterable[Cell]) -> str | None:
     Args:
         cells: a sample of one column.
     """
-    texts = [text for cell in cells if (text := _text(cell)) is not None]
+    texts = [*dict.fromkeys(text for cell in cells if (text := _text(cell)) is not None)]
     for text in texts:
         if (form := _form(text)) is not None:
             return form
