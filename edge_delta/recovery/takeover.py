@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,53 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_delta.delivery.lane import Lane
+
+
+_ELSEWHERE = (
+    "last_upload_state.json",
+    "s3-uploader/upload_state.json",
+    "s3-uploader/last_upload_state.json",
+    "upload_state.json",
+)
+"""Where the uploaders kept their state, below their state directory."""
+_TIMES = ("last_upload", "last_timestamp", "last_upload_timestamp", "last_upload_time")
+
+
+def older_state(lane: Lane, mirror: Mapping[str, Any], own: Path, database: Path) -> tuple[Mapping[str, Any], Path]:
+    """What an older tool left behind, and in which file: our own if it wrote that, or if there is none.
+
+    Args:
+        lane: the lane that may continue from there; its table is asked only if there is such a file.
+        mirror: what our own file says.
+        own: our own file.
+        database: the source's file; the uploaders' state may lie beside it.
+
+    Raises:
+        ConfigurationError: if there is such a file, and it cannot be told what it says.
+    """
+    if mirror.get("last_upload") or "node_id" in mirror:
+        return mirror, own
+    for folder in (own.parent, database.parent, database.parent / "state"):
+        for file in (folder / name for name in _ELSEWHERE):
+            if file.is_file() and lane.sink.committed() is None:
+                return {"last_upload": _last_upload(file)}, file
+    return mirror, own
+
+
+def _last_upload(file: Path) -> str:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    value = next((found[key] for key in _TIMES if found.get(key)), None) if isinstance(found, dict) else None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return datetime.fromtimestamp(value, UTC).isoformat()
+    if not isinstance(value, str):
+        raise ConfigurationError(
+            f"{file} was left by an uploader, but does not say when the last upload was",
+            'Write {"last_upload": "…"} with an ISO 8601 time into it to continue from there, or remove it',
+        )
+    return value
 
 
 def take_over(lane: Lane, mirror: Mapping[str, Any], file: Path, log: Log) -> None:

@@ -13,7 +13,7 @@ from edge_delta.delivery.engine import Engine
 from edge_delta.delivery.sweep import Sweeping
 from edge_delta.device.observers import observed
 from edge_delta.device.state import MIRROR, StateDirectory
-from edge_delta.recovery.takeover import refuse_without_cursor, take_over
+from edge_delta.recovery.takeover import older_state, refuse_without_cursor, take_over
 from edge_delta.topology.change import LiveSettings, pace_of
 from edge_delta.topology.draws import say_what_is_published
 from edge_delta.topology.lanes import Session, lanes_of, node_id_of, open_source
@@ -117,7 +117,8 @@ def build(
     """
     lanes = lanes_of(settings, session)
     for lane in lanes:
-        take_over(lane, state.mirror(), state.path / MIRROR, session.log)
+        left = older_state(lane, state.mirror(), state.path / MIRROR, settings.sqlite)
+        take_over(lane, *left, session.log)
         refuse_without_cursor(lane, state.mirror(), state.path / MIRROR)
     say_what_is_published(settings, session, state)
     observers.opened(session.source, session.node_id)

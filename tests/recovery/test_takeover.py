@@ -9,6 +9,7 @@ import pytest
 
 from edge_delta.ask import warehouse
 from edge_delta.cli.parser import COMMANDS
+from edge_delta.core.errors import ConfigurationError
 from edge_delta.settings import load as config
 from tests.project.test_docs import generate
 from tests.support.inprocess import deliver
@@ -76,6 +77,30 @@ def test_every_setting_flag_and_variable_of_here_exists():
                 assert word.partition(" =")[0] in settings | {"last_upload", "avg_temperature"}, word
             elif word.startswith("edge-delta "):
                 assert word.split()[1] in COMMANDS, word
+
+
+@pytest.mark.parametrize("key", ["last_upload", "last_timestamp"])
+@pytest.mark.parametrize(
+    "file", ["state/last_upload_state.json", "state/s3-uploader/upload_state.json", "upload_state.json"]
+)
+def test_the_state_files_of_the_uploaders_are_taken_over(file, key, sensor, folder):
+    sensor.create()
+    sensor.add(20)
+    place = sensor.path.parent / file
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(f'{{"{key}": "2026-01-01T00:00:09+00:00"}}', encoding="utf-8")
+    assert deliver(sensor.path, folder).named("upload taken over")
+    assert sorted(folder.read()["reading_id"]) == list(range(11, 21))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"last_upload": true}', '{"last_upload": "soon"}'])
+def test_a_state_file_that_cannot_be_read_stops_before_all_is_delivered_again(text, sensor, folder):
+    sensor.create()
+    sensor.add(5)
+    (sensor.path.parent / "last_upload_state.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"last_upload_state\.json"):
+        deliver(sensor.path, folder)
+    assert not folder.exists("_1_schematized")
 
 
 def test_rows_whose_time_cannot_be_read_are_never_taken_for_delivered_ones(sensor, folder):
