@@ -116,6 +116,15 @@ class SchematizeSettings(Section, frozen=True, kw_only=True):
         ),
     ] = "auto"
 
+    def __post_init__(self) -> None:
+        taken = [source for source, target in self.rename.items() if target.lower() == "reading_id"]
+        if taken:
+            msg = (
+                f"rename.{taken[0]} = 'reading_id': reading_id is the row's id in SQLite, by which rows are delivered "
+                f"once; {taken[0]!r} keeps its name beside it, or takes another"
+            )
+            raise ValueError(msg)
+
 
 def _strategy(value: object) -> object:
     if value == "per_reading":

@@ -131,3 +131,30 @@ def test_an_unknown_mode_lists_those_there_are():
     message = problem(processing_mode="rough")
     assert "raw" in message
     assert "schematized" in message
+
+
+# -- how the source is read
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('source_time_zone = "Europe/Atlantis"', "no time zone"),
+        ('timestamp_format = "minutes"', "none of auto, s, ms"),
+        ('timestamp_format = "%H:%M"', "does not tell a date"),
+        ('[times]\nmade = { format = "fortnights" }', "none of auto"),
+        ('[columns]\nx = "varchar"', "expected one of 'text', 'integer'"),
+        ("max_row_bytes = 1", "1024"),
+        ('[schematize.rename]\nid = "reading_id"', "reading_id is the row's id in SQLite"),
+    ],
+)
+def test_a_way_of_reading_that_cannot_work_is_refused(text, said, toml):
+    assert said in problem(toml(text))
+
+
+def test_how_the_source_is_read_can_be_said_in_file_and_environment(toml):
+    file = toml('timestamp_format = "ms"\n[times]\nmade = { zone = "Asia/Kolkata" }\n[columns]\npayload = "json"\n')
+    settings = load(file, env={"SOURCE_TIME_ZONE": "Europe/Helsinki"})
+    assert (settings.timestamp_format, settings.source_time_zone) == ("ms", "Europe/Helsinki")
+    assert settings.times["made"].zone == "Asia/Kolkata"
+    assert settings.columns == {"payload": "json"}
