@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+import polars as pl
+
+from edge_delta.core import times
 from edge_delta.core.errors import SourceUnavailable
 from edge_delta.core.model import BEFORE_FIRST, Column, Kind
 from edge_delta.source.columns import KINDS
@@ -14,8 +17,6 @@ from edge_delta.source.rows import ROWID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import polars as pl
 
     from edge_delta.source.schema import Table
 
@@ -45,8 +46,6 @@ def values(
     Returns:
         ``sensor_id`` and the named columns, one row a sensor and column.
     """
-    import polars as pl  # noqa: PLC0415 - an idle run must not pay for it
-
     who = f"CAST({quoted(sensor.name)} AS TEXT)" if sensor is not None else "NULL"
     whole = ["(" + " AND ".join(fits(c) for c in part) + ")" for part in portions(table.columns)]
     frames = []
@@ -86,10 +85,6 @@ def first_since(database: Database, table: Table, stamp: Column, wanted: int, *,
         wanted: microseconds since 1970, UTC.
         upto: the last key that counts.
     """
-    import polars as pl  # noqa: PLC0415 - an idle run must not pay for it
-
-    from edge_delta.core import times  # noqa: PLC0415 - it imports Polars
-
     after = BEFORE_FIRST
     cells = {ROWID: (KINDS[Kind.INTEGER], "k"), "time": (KINDS[stamp.kind], "t")}
     columns = f"{table.key} AS k, CASE WHEN {fits(stamp)} THEN {pinned(stamp)} END AS t"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge_delta.core.errors import ConfigurationError, SourceReset, SourceUnavailable
 from edge_delta.core.model import BEFORE_FIRST, Batch, Cell, Column, Cursor, Layout, Mark, Passed, Waiting
 from edge_delta.core.moments import moment
-from edge_delta.source import cells, lasts, rows
+from edge_delta.source import cells, rows
 from edge_delta.source.counts import counted
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import Extent, Extents
@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
+    from types import ModuleType
 
     import polars as pl
 
 _PLAIN = Options()
+
+
+def _lasts() -> ModuleType:
+    from edge_delta.source import lasts  # noqa: PLC0415 - Polars, and only for what looks back over all rows
+
+    return lasts
 
 
 class SQLiteSource:
@@ -39,11 +46,7 @@ class SQLiteSource:
     """
 
     def __init__(
-        self,
-        database: Database,
-        table: str | None = None,
-        timestamp: str | None = None,
-        options: Options = _PLAIN,
+        self, database: Database, table: str | None = None, timestamp: str | None = None, options: Options = _PLAIN
     ) -> None:
         self._database = database
         self._timestamp_name = timestamp
@@ -183,7 +186,7 @@ class SQLiteSource:
             )
         wanted = round(time.timestamp() * 1_000_000)
         with self._looking():
-            return lasts.first_since(self._database, self._table, stamp, wanted, upto=upto)
+            return _lasts().first_since(self._database, self._table, stamp, wanted, upto=upto)  # type: ignore[no-any-return]
 
     def placed(self, cursor: Cursor, rowid: int) -> Cursor:
         """The cursor at a row, with what tells the source again."""
@@ -238,7 +241,7 @@ class SQLiteSource:
     ) -> pl.DataFrame:
         """Each sensor's last value in a row whose cells all fit, see `edge_delta.source.lasts`."""
         with self._looking():
-            return lasts.values(self._database, self._table, sensor, columns, upto=upto)
+            return _lasts().values(self._database, self._table, sensor, columns, upto=upto)  # type: ignore[no-any-return]
 
     def read_after(
         self,

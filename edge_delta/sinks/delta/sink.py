@@ -34,6 +34,7 @@ from edge_delta.sinks.delta.parquet import plain_arrow, writer_properties
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
+    from types import ModuleType
 
     import polars as pl
     from deltalake import Schema
@@ -45,6 +46,13 @@ if TYPE_CHECKING:
 _COMMITS_PER_HANDLE = 100
 _COMMIT_RETRIES = 4
 """Tries that delta-rs makes by itself, without a pause; then `Turns` paces them, and the data file is written again."""
+
+
+def _frames() -> ModuleType:
+    """What a table needs Polars for."""
+    from edge_delta.sinks.delta import frames  # noqa: PLC0415 - Polars, which an idle run has no use for
+
+    return frames
 
 
 class DeltaSink:
@@ -115,20 +123,12 @@ class DeltaSink:
 
     def columns(self) -> dict[str, pl.DataType | None]:
         """The table's columns as frame types, none if there is no table."""
-        from edge_delta.sinks.delta.types import to_polars  # noqa: PLC0415 - Polars
-
-        return to_polars(self.schema())
+        return _frames().to_polars(self.schema())  # type: ignore[no-any-return]
 
     def columns_later(self) -> Callable[[], dict[str, pl.DataType | None]]:
         """`columns` as of now, for another thread and for one that has not imported Polars yet."""
         schema = self.schema()
-
-        def columns() -> dict[str, pl.DataType | None]:
-            from edge_delta.sinks.delta.types import to_polars  # noqa: PLC0415 - Polars
-
-            return to_polars(schema)
-
-        return columns
+        return lambda: _frames().to_polars(schema)
 
     def ask(self, question: Question) -> pl.DataFrame:
         """What the table answers.
@@ -136,13 +136,9 @@ class DeltaSink:
         Raises:
             StorageUnavailable: if the table cannot be read now.
         """
-        import polars as pl  # noqa: PLC0415 - an idle run asks nothing
-        from deltalake import QueryBuilder  # noqa: PLC0415 - the same
-
         table = self._open()
         with storage.errors(self.uri, "query"):
-            asked = QueryBuilder().register(sql.TABLE, table).execute(sql.statement(question))  # type: ignore[arg-type]
-            return pl.DataFrame(asked.read_all())
+            return _frames().answer(table, question)  # type: ignore[no-any-return]
 
     def snapshot(self) -> DeltaTable | None:
         """The table for reading, also with features that cannot be written here; None if there is none.
@@ -319,11 +315,9 @@ class DeltaSink:
             raise CommitConflict(f"table {self.uri} already holds rows up to {stands.rowid}")
 
     def _create(self, frame: pl.DataFrame) -> DeltaTable:
-        from edge_delta.sinks.delta.creation import create  # noqa: PLC0415 - Polars, and once in a table's life
-
         self._identity.forget()
         with storage.errors(self.uri, "create"):
-            create(
+            _frames().create(
                 self.uri,
                 self._options,
                 frame.schema,
@@ -340,6 +334,4 @@ class DeltaSink:
         return table
 
     def _fitted(self, table: DeltaTable, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-        from edge_delta.sinks.delta.types import fitted  # noqa: PLC0415 - Polars, which an idle run has no use for
-
-        return fitted(frame, table.schema(), self.uri)
+        return _frames().fitted(frame, table.schema(), self.uri)  # type: ignore[no-any-return]

@@ -1,0 +1,24 @@
+"""What a table has to do with frames: the one module of the sink that imports Polars with all that goes with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+from deltalake import QueryBuilder
+
+from edge_delta.sinks.delta import sql
+from edge_delta.sinks.delta.creation import create
+from edge_delta.sinks.delta.types import fitted, to_polars
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+    from edge_delta.core.questions import Question
+
+__all__ = ["answer", "create", "fitted", "to_polars"]
+
+
+def answer(table: DeltaTable, question: Question) -> pl.DataFrame:
+    """What a table answers."""
+    return pl.DataFrame(QueryBuilder().register(sql.TABLE, table).execute(sql.statement(question)).read_all())
