@@ -91,7 +91,8 @@ class Rewind:
         stands = self.lane.sink.committed()
         if stands is None:
             return None
-        Identity(self.lane.route, Lanes()).confirmed(stands)
+        if self.destination != Destination():  # from the beginning on, it need not be the source of before
+            Identity(self.lane.route, Lanes()).confirmed(stands)
         behind = self._behind(stands)
         if behind >= stands.rowid:
             raise ConfigurationError(
