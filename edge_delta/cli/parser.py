@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from edge_delta import __version__
+from edge_delta.core.errors import nearest
 from edge_delta.settings.fields import Field, fields
 from edge_delta.settings.sections import Settings
 
@@ -107,8 +107,8 @@ def _add(add: object, field: Field) -> None:
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f", did you mean {close[0]}?" if close else ""
+    close = nearest(word, words)
+    return f", did you mean {close}?" if close else ""
 
 
 def command(name: str) -> Command:

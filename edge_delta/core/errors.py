@@ -29,6 +29,17 @@ Every message is one line: the fact, the place, the next step.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """The word that was probably meant; None if none is like it."""
+    import difflib  # noqa: PLC0415 - only for a mistake
+
+    return next(iter(difflib.get_close_matches(word, list(words), n=1)), None)
 
 
 class EdgeDeltaError(Exception):

@@ -5,7 +5,6 @@ Every problem is reported at once, with the place it came from. A key that nothi
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from edge_delta.core.errors import ConfigurationError, Problem
+from edge_delta.core.errors import ConfigurationError, Problem, nearest
 from edge_delta.settings.fields import Field, S, Secret, fields
 from edge_delta.settings.sections import Settings
 
@@ -214,8 +213,8 @@ def _unknown(name: str, names: list[str]) -> str:
         return "is a secret: set it in the environment, never in the file"
     if name in _OF_THE_UPLOADER:
         return "is a key of the original uploader; docs/from-the-uploader.md says what replaces it"
-    close = difflib.get_close_matches(name, names, n=1)
-    return "no such setting" + (f", did you mean {close[0]}?" if close else f"; there are: {', '.join(names)}")
+    close = nearest(name, names)
+    return "no such setting" + (f", did you mean {close}?" if close else f"; there are: {', '.join(names)}")
 
 
 def is_secret(key: str) -> bool:

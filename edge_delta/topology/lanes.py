@@ -15,7 +15,6 @@ from edge_delta.delivery.prefetch import ReadAhead
 from edge_delta.delivery.route import Device, Route, Tables
 from edge_delta.device.state import kept_witness_key
 from edge_delta.modes.names import leaving
-from edge_delta.modes.privacy import audit
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.fields import changed
 from edge_delta.source import Database, SQLiteSource
@@ -128,6 +127,8 @@ def tried(settings: Settings, session: Session) -> list[Lane]:
     """
     problems = [p for mode in settings.processing_mode for p in _problems(settings, mode, session.source)]
     if settings.gps_fuzzing.enabled:
+        from edge_delta.modes.privacy import audit  # noqa: PLC0415 - many patterns, and only where places are displaced
+
         problems += audit.problems(settings, session.source.layout, session.source.sample(SAMPLED))
     if problems:
         raise ConfigurationError("; ".join(problems), "Correct the settings")

@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from edge_delta.core.places import numbers_like_coordinates, tells_by_name, told_by_values
+from edge_delta.core.place_values import numbers_like_coordinates, told_by_values
+from edge_delta.core.places import tells_by_name
 
 NAMES = """
 latitude Longitude lat LON lng long gps gps_lat gpsLat deviceLat device_lat lat1 lon2 latE7 lonE7 latdeg lon_deg mylat

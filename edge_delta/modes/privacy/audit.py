@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_delta.core.places import numbers_like_coordinates, tells_by_name, told_by_values
+from edge_delta.core.place_values import numbers_like_coordinates, told_by_values
+from edge_delta.core.places import tells_by_name
 from edge_delta.modes.names import Said, pair_of
 
 if TYPE_CHECKING:
