@@ -103,7 +103,7 @@ def test_after_a_run_the_directory_is_readable_by_its_owner_only(sensor, folder,
     command(sensor.path, folder).once().succeeded()
     state = tmp_path / "state"
     assert mode(state) == 0o700
-    assert {p.name for p in state.iterdir()} == {"last_upload.json", "node_id", "lock"}
+    assert {p.name for p in state.iterdir()} == {"last_upload.json", "node_id", "lock", "sweep.json", "witness.key"}
     assert {mode(p) for p in state.iterdir()} == {0o600}
 
 
