@@ -82,6 +82,10 @@ class Cursor:
         """The same cursor, further on."""
         return replace(self, rowid=rowid, fingerprint=None, witnesses=witnesses)
 
+    def swept(self) -> Cursor:
+        """The cursor of a commit with rows from below it."""
+        return self.marked(**{Mark.SWEPT: self.marks.get(Mark.SWEPT, 0) + 1})
+
     def marked(self, **marks: int) -> Cursor:
         """The same cursor with some marks set."""
         return replace(self, marks={**self.marks, **marks})

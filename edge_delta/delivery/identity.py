@@ -7,7 +7,7 @@ the key is another one, the rows of a table are asked whose rows stand for one s
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from edge_delta.core.errors import SourceReset, TwoSources
 from edge_delta.core.events import Event
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_delta.core.questions import Where
-    from edge_delta.delivery.lane import Lane
     from edge_delta.delivery.route import Route
 
 _LAST = 2**63 - 1
@@ -26,13 +25,24 @@ _LOOKED_BACK = 8
 """Earlier generations whose witnesses are looked for again."""
 
 
+class Positioned(Protocol):
+    """What a lane is for the others of its source: a route, and where it stands."""
+
+    @property
+    def route(self) -> Route:
+        """The route."""
+
+    def cursor(self) -> Cursor:
+        """Behind the last row that it settled."""
+
+
 class Lanes:
     """The lanes of one source: their rows are of one generation, and their tables know the source's rows."""
 
     def __init__(self) -> None:
-        self._lanes: Sequence[Lane] = ()
+        self._lanes: Sequence[Positioned] = ()
 
-    def are(self, lanes: Sequence[Lane]) -> None:
+    def are(self, lanes: Sequence[Positioned]) -> None:
         """Set the lanes that the settings name now."""
         self._lanes = lanes
 

@@ -10,7 +10,6 @@ from edge_delta.core.errors import SourceReset
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Cursor, Mark, Step
 from edge_delta.delivery.identity import Identity, Lanes
-from edge_delta.delivery.sweep import swept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -256,7 +255,7 @@ class Lane:
         if batch is None:
             return None
         before = self.cursor()
-        step = self._writing.deliver(replace(batch, cursor=swept(before)), None, before)
+        step = self._writing.deliver(replace(batch, cursor=before.swept()), None, before)
         self._ahead = None if step.commit is not None else step.cursor
         self._writing.forget()  # what it remembers is of rows in their order
         return step

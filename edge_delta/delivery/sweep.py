@@ -9,11 +9,11 @@ cursor where it is. What was delivered is decided by the table alone; the counts
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edge_delta.core.events import Event
-from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
+from edge_delta.core.model import BEFORE_FIRST, Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -149,8 +149,3 @@ def _ranges(kept: Any, cursor: Cursor) -> list[Range]:
         return []
     found = [Range(after, upto, (rows, ids, latest)) for after, upto, rows, ids, latest in kept]
     return [one for one in found if one.upto <= cursor.rowid]
-
-
-def swept(cursor: Cursor) -> Cursor:
-    """The cursor of a commit with rows from below it."""
-    return replace(cursor, marks={**cursor.marks, Mark.SWEPT: cursor.marks.get(Mark.SWEPT, 0) + 1})

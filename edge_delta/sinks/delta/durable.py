@@ -13,27 +13,23 @@ what is on the disk.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from edge_delta.core.errors import DiskFailed
 from edge_delta.core.events import Event
 from edge_delta.sinks.address import is_folder
+from edge_delta.sinks.delta.disk import is_young, sync, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from deltalake import DeltaTable
 
     from edge_delta.core.events import Log
 
-_YOUNG_SECONDS = 600.0
-"""Files older than this were written out by the kernel long ago (Linux: ``dirty_expire_centisecs``, 30 s)."""
 
 _SECONDS_PER_CHECKPOINT = 60.0
 _MOST_COMMITS_PER_CHECKPOINT = 200
@@ -93,7 +89,7 @@ class Disk:
             return
         if self._synced is None:
             self._synced = version
-            while self._synced >= 0 and _young(self._commit(self._synced)):
+            while self._synced >= 0 and is_young(self._commit(self._synced)):
                 self._synced -= 1
         self.committed(version)
 
@@ -103,8 +99,8 @@ class Disk:
             return
         for folder in (self._root, *self._root.parents):
             with contextlib.suppress(PermissionError):  # then it was there before
-                _sync(folder)
-            if not _young(folder):
+                sync(folder)
+            if not is_young(folder):
                 break
 
     def committed(self, version: int) -> None:
@@ -125,12 +121,12 @@ class Disk:
             commit = self._commit(number)
             for path in written(commit):
                 with contextlib.suppress(FileNotFoundError):  # joined and vacuumed since
-                    _sync(self._root / path)
+                    sync(self._root / path)
                 folders.update(self._between((self._root / path).parent))
             with contextlib.suppress(FileNotFoundError):  # cleaned up since, behind a checkpoint
-                _sync(commit)
+                sync(commit)
         for folder in folders:
-            _sync(folder)
+            sync(folder)
         self._synced = version
 
     def _between(self, folder: Path) -> Iterator[Path]:
@@ -164,9 +160,9 @@ class Disk:
         table.create_checkpoint()
         if self._sync:
             for path in self._log_folder.glob(f"{table.version():020}.checkpoint*.parquet"):
-                _sync(path)
-            _sync(self._log_folder / "_last_checkpoint")
-            _sync(self._log_folder)
+                sync(path)
+            sync(self._log_folder / "_last_checkpoint")
+            sync(self._log_folder)
 
     def _commit(self, version: int) -> Path:
         return self._log_folder / f"{version:020}.json"
@@ -180,42 +176,3 @@ def disk_of(uri: str, *, sync: bool = True, log: Log | None = None) -> Disk | No
 def folder_of(uri: str) -> Path:
     """The path of a table in a folder."""
     return Path(unquote(uri.removeprefix("file://"))) if uri.startswith("file://") else Path(uri)
-
-
-def written(commit: Path) -> list[str]:
-    """The data files that a commit added, relative to the table (Delta protocol, "Add File"); none if it is gone."""
-    try:
-        lines = commit.read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    added = [json.loads(line)["add"] for line in lines if line.startswith(b'{"add"')]
-    return [path for add in added if "://" not in (path := unquote(add["path"]))]
-
-
-def sync_all(paths: Iterable[Path]) -> None:
-    """Put files or directories on the disk, see `Disk.committed`."""
-    for path in paths:
-        _sync(path)
-
-
-def _young(path: Path) -> bool:
-    """Whether the kernel may not have written it out yet; also where the clock says nonsense."""
-    try:
-        return time.time() - path.stat().st_mtime < _YOUNG_SECONDS
-    except OSError:
-        return False
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno == errno.EIO:  # asked again, the kernel would say that all is well
-            raise DiskFailed(
-                f"the disk did not store {path}: {error.strerror}", "Look for disk errors in dmesg, then start again"
-            ) from error
-        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # some file systems have no fsync of folders
-            raise
-    finally:
-        os.close(descriptor)

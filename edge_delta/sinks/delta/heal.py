@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from edge_delta.core.errors import TableDamaged
-from edge_delta.sinks.delta.durable import sync_all
+from edge_delta.sinks.delta.disk import sync_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

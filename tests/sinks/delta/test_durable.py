@@ -15,7 +15,8 @@ from edge_delta.core import events as telemetry
 from edge_delta.core.errors import DiskFailed, TableDamaged
 from edge_delta.core.model import Cursor
 from edge_delta.sinks.delta.cursors import application_id
-from edge_delta.sinks.delta.durable import Disk, written
+from edge_delta.sinks.delta.disk import written
+from edge_delta.sinks.delta.durable import Disk
 from edge_delta.sinks.delta.heal import TORN, heal
 from edge_delta.sinks.delta.sink import DeltaSink
 

@@ -1,0 +1,63 @@
+"""What a folder's tables ask of the disk under them: that files and directories are on it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from edge_delta.core.errors import DiskFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_YOUNG_SECONDS = 600.0
+"""Files older than this were written out by the kernel long ago (Linux: ``dirty_expire_centisecs``, 30 s)."""
+
+
+def written(commit: Path) -> list[str]:
+    """The data files that a commit added, relative to the table (Delta protocol, "Add File"); none if it is gone."""
+    try:
+        lines = commit.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    added = [json.loads(line)["add"] for line in lines if line.startswith(b'{"add"')]
+    return [path for add in added if "://" not in (path := unquote(add["path"]))]
+
+
+def sync_all(paths: Iterable[Path]) -> None:
+    """Put files or directories on the disk, see `Disk.committed`."""
+    for path in paths:
+        sync(path)
+
+
+def is_young(path: Path) -> bool:
+    """Whether the kernel may not have written it out yet; also where the clock says nonsense."""
+    try:
+        return time.time() - path.stat().st_mtime < _YOUNG_SECONDS
+    except OSError:
+        return False
+
+
+def sync(path: Path) -> None:
+    """Put a file or a directory on the disk.
+
+    Raises:
+        DiskFailed: if the disk did not take it.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno == errno.EIO:  # asked again, the kernel would say that all is well
+            raise DiskFailed(
+                f"the disk did not store {path}: {error.strerror}", "Look for disk errors in dmesg, then start again"
+            ) from error
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # some file systems have no fsync of folders
+            raise
+    finally:
+        os.close(descriptor)
