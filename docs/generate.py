@@ -20,7 +20,7 @@ from edge_delta.cli.parser import command, sentence, whole_parser
 from edge_delta.core import errors
 from edge_delta.core.events import EVENTS
 from edge_delta.device.metrics import METRICS
-from edge_delta.settings.fields import Field, Section, fields
+from edge_delta.settings.declaration import Field, Section, fields
 from edge_delta.settings.schema import json_schema
 from edge_delta.settings.sections import Settings
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from edge_delta import __version__
 from edge_delta.core.errors import nearest
-from edge_delta.settings.fields import Field, fields
+from edge_delta.settings.declaration import Field, fields
 from edge_delta.settings.sections import Settings
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
-from edge_delta.core.moments import TimeForm
+from edge_delta.core.time_formats import TimeForm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

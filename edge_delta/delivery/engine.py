@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Waiting
-from edge_delta.core.moments import ODD_CURE, REJECTED_CURE, doubtful
 from edge_delta.core.retry import Outage, Persistence, between
+from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE, doubtful
 from edge_delta.delivery.sweep import Sweeping
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from edge_delta.core import times
+from edge_delta.core import time_columns
 from edge_delta.core.model import Mark, Rejection
 from edge_delta.core.plan import ROWID, RULE, Plan, Rule
 from edge_delta.modes.base import DTYPES, UTC, strict_cast
@@ -65,7 +65,7 @@ def not_taken_over(batch: Batch, layout: Layout) -> pl.DataFrame:
     marks, stamp = batch.cursor.marks, layout.timestamp
     if Mark.SINCE not in marks or stamp is None or batch.first_rowid > marks[Mark.SINCE_ROWID]:
         return batch.frame
-    later = times.parsed(pl.col(stamp.alias), stamp.time).cast(pl.Int64) > marks[Mark.SINCE]
+    later = time_columns.parsed(pl.col(stamp.alias), stamp.time).cast(pl.Int64) > marks[Mark.SINCE]
     return batch.frame.filter((pl.col(ROWID) > marks[Mark.SINCE_ROWID]) | later.fill_null(True))  # noqa: FBT003
 
 
@@ -152,5 +152,5 @@ def time_span(kept: pl.DataFrame, source: pl.DataFrame, layout: Layout) -> tuple
         return kept["timestamp"].min(), kept["timestamp"].max()  # type: ignore[return-value]
     if layout.timestamp is None:
         return None, None
-    read = source.select(times.parsed(pl.col(layout.timestamp.alias), layout.timestamp.time)).to_series()
+    read = source.select(time_columns.parsed(pl.col(layout.timestamp.alias), layout.timestamp.time)).to_series()
     return read.min(), read.max()  # type: ignore[return-value]

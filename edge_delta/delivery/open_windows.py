@@ -66,7 +66,7 @@ class OpenWindows:
 
     Attributes:
         windows: the windows.
-        parts: one row a window and group, see `edge_delta.modes.functions`; None if there are no windows.
+        parts: one row a window and group, see `edge_delta.modes.window_functions`; None if there are no windows.
     """
 
     windows: Mapping[int, Window] = field(default_factory=dict)

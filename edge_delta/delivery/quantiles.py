@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
-from edge_delta.modes.functions import QUANTILES, output
+from edge_delta.modes.window_functions import QUANTILES, output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.model import BEFORE_FIRST
-from edge_delta.core.moments import AUTO, TimeForm
+from edge_delta.core.time_formats import AUTO, TimeForm
 from edge_delta.device.state import is_full, is_held, read_mirror
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from edge_delta import __version__
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Mark
-from edge_delta.core.moments import doubtful
 from edge_delta.core.ports import SilentObserver
+from edge_delta.core.time_formats import doubtful
 from edge_delta.device.settled import settled_id
 
 if TYPE_CHECKING:

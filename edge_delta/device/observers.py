@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.ports import Observer
 from edge_delta.device.mirror import Mirror
-from edge_delta.settings.fields import differing
+from edge_delta.settings.declaration import differing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

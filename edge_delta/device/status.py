@@ -10,7 +10,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from edge_delta.core.moments import ODD_CURE, REJECTED_CURE
+from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE
 from edge_delta.device.health import Health, Verdict, duration, examine, now
 from edge_delta.device.settled import settled
 from edge_delta.device.state import read_mirror

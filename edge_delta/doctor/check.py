@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceReset
 from edge_delta.core.model import Cursor
-from edge_delta.core.moments import ODD_CURE, doubtful
 from edge_delta.core.places import tells_by_name
+from edge_delta.core.time_formats import ODD_CURE, doubtful
 from edge_delta.delivery.identity import Identity, Lanes
 from edge_delta.device.health import Verdict, duration, examine, now
 from edge_delta.device.state import is_held, kept_node_id, read_mirror

@@ -8,7 +8,7 @@ from edge_delta.core.errors import ConfigurationError
 from edge_delta.doctor.findings import Finding, failed, ok, warning
 from edge_delta.modes.privacy import audit
 from edge_delta.modes.privacy.policy import draw_of, policy_of
-from edge_delta.settings.fields import changed
+from edge_delta.settings.declaration import changed
 from edge_delta.sinks.delta.draws import published_in
 from edge_delta.topology.lanes import SAMPLED
 from edge_delta.topology.tables import DeviceTables

@@ -18,7 +18,8 @@ from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, NoSpace
 from edge_delta.device.state import is_full, kept_node_id
 from edge_delta.doctor.findings import Finding, failed, ok, warning
 from edge_delta.sinks import address as storage
-from edge_delta.sinks import conditional
+from edge_delta.sinks import conditional_put
+from edge_delta.sinks.store_options import store_options
 from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _folder(base: Path) -> Iterator[Finding]:
 
 
 def _s3(settings: Settings, base: str) -> Iterator[Finding]:
-    storage.options(base, os.environ, settings.storage)  # refuses the unsafe rename
+    store_options(base, os.environ, settings.storage)  # refuses the unsafe rename
     bucket, _, path = base.removeprefix("s3://").partition("/")
     client = _client(settings, base)
     key = f"{path}_check"
@@ -125,4 +126,4 @@ def _conditional(client: Any, bucket: str, key: str, base: str) -> Finding:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] == 412:  # noqa: PLR2004 - Precondition Failed
             return ok("storage", "conditional puts are honoured, so no commit can overwrite another")
         raise storage.unavailable(base, error) from error
-    return failed("storage", conditional.unsafe(base))
+    return failed("storage", conditional_put.unsafe(base))

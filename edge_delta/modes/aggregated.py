@@ -11,7 +11,8 @@ from edge_delta.core.plan import ROWID, Plan, Rule
 from edge_delta.core.questions import Total
 from edge_delta.modes import schematized
 from edge_delta.modes.base import Plain, bookkeeping, columns_of
-from edge_delta.modes.functions import (
+from edge_delta.modes.schematized import STANDARD, Schematized
+from edge_delta.modes.window_functions import (
     FOR_ALL_TYPES,
     QUANTILES,
     finished,
@@ -21,7 +22,6 @@ from edge_delta.modes.functions import (
     parts_of,
     quantile,
 )
-from edge_delta.modes.schematized import STANDARD, Schematized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,7 +131,7 @@ class Aggregated(Plain):
 
         return pl.coalesce(first(wall), first(wall.dt.offset_by("-1d")).dt.offset_by("24h"))
 
-    # -- windows out of rows, by way of parts (see `edge_delta.modes.functions`)
+    # -- windows out of rows, by way of parts (see `edge_delta.modes.window_functions`)
 
     @property
     def keys(self) -> list[str]:

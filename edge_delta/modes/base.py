@@ -10,7 +10,7 @@ import polars as pl
 
 from edge_delta.core.model import Context, Kind, Layout
 from edge_delta.core.plan import ROWID
-from edge_delta.core.times import UTC as UTC  # noqa: PLC0414 - the frames' type, for all modes
+from edge_delta.core.time_columns import UTC as UTC  # noqa: PLC0414 - the frames' type, for all modes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from edge_delta.core import times
+from edge_delta.core import time_columns
 from edge_delta.core.model import Column, Context, Kind, Layout, Rejection
 from edge_delta.core.plan import ROWID, Plan, Rule, first_broken
 from edge_delta.modes import names
@@ -99,7 +99,9 @@ class Schematized(Plain):
         """See `Mode.plan`. Rows whose cells have no exact counterpart in the standard type break the rule ``type``."""
         matched = self.matched(layout)
         if layout.timestamp is not None:  # once: a value and a rule are made of it
-            frame = frame.with_columns(times.parsed(pl.col(layout.timestamp.alias), layout.timestamp.time).alias(_TIME))
+            frame = frame.with_columns(
+                time_columns.parsed(pl.col(layout.timestamp.alias), layout.timestamp.time).alias(_TIME)
+            )
         kept_back = self._kept_back(layout) - {c.name for n, c in matched.items() if n in ("latitude", "longitude")}
         targets: dict[str, pl.Expr] = {"reading_id": pl.col(ROWID)}
         rules: list[Rule] = []
@@ -165,7 +167,7 @@ class Schematized(Plain):
         nothing = pl.lit(None, dtype=dtype)
         stamp = matched.get("timestamp")
         if name == "original_timezone" and stamp is not None and stamp.kind is Kind.TEXT:
-            return times.offset_of(pl.col(stamp.alias))
+            return time_columns.offset_of(pl.col(stamp.alias))
         if name == "anomaly_flag":
             return self._anomaly({n: known[n] for n in matched}, nothing)
         if name in ("latitude", "longitude") and self.base is not None:

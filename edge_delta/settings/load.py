@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 
 from edge_delta.core.errors import ConfigurationError, Problem, nearest
-from edge_delta.settings.fields import Field, S, Secret, fields
+from edge_delta.settings.declaration import Field, S, Secret, fields
 from edge_delta.settings.sections import Settings
 
 if TYPE_CHECKING:

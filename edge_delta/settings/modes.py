@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from edge_delta.core.errors import ConfigurationError
-from edge_delta.core.moments import zone_of
-from edge_delta.settings.fields import Section, about
+from edge_delta.core.time_formats import zone_of
+from edge_delta.settings.declaration import Section, about
 
 ModeName = Literal["raw", "schematized", "sanitized", "aggregated", "emergency"]
 Aggregation = Literal[

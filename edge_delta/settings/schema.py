@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from edge_delta.settings.fields import Field, Secret, Section, fields
+from edge_delta.settings.declaration import Field, Secret, Section, fields
 from edge_delta.settings.sections import Settings
 
 _SHORTHANDS: dict[str, dict[str, Any]] = {

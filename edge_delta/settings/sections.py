@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from edge_delta.settings.fields import Secret, Section, about
+from edge_delta.settings.declaration import Secret, Section, about
 from edge_delta.settings.modes import (
     AggregateSettings,
     EmergencySettings,
@@ -17,7 +17,7 @@ from edge_delta.settings.modes import (
     SanitizeSettings,
     SchematizeSettings,
 )
-from edge_delta.settings.reading import ReadAs, TimeSettings, refuse
+from edge_delta.settings.source import ReadAs, TimeSettings, refuse
 
 
 class MaintenanceSettings(Section, frozen=True, kw_only=True):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.events import Event, Log
 from edge_delta.settings import load as config
-from edge_delta.settings.fields import changed as with_changes
-from edge_delta.settings.fields import differing, fields, masked
+from edge_delta.settings.declaration import changed as with_changes
+from edge_delta.settings.declaration import differing, fields, masked
 from edge_delta.settings.sections import Settings
 
 if TYPE_CHECKING:

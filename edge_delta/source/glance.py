@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_delta.core.model import BEFORE_FIRST
-from edge_delta.core.moments import TimeForm, moment
+from edge_delta.core.time_formats import TimeForm, moment
 from edge_delta.source import cells
 from edge_delta.source.database import Database, quoted
-from edge_delta.source.options import Options
+from edge_delta.source.read_options import Options
 from edge_delta.source.schema import find_table
 
 if TYPE_CHECKING:

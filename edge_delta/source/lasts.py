@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from edge_delta.core import times
+from edge_delta.core import time_columns
 from edge_delta.core.errors import SourceUnavailable
 from edge_delta.core.model import BEFORE_FIRST, Column, Kind
 from edge_delta.source.columns import KINDS
@@ -95,7 +95,7 @@ def first_since(database: Database, table: Table, stamp: Column, wanted: int, *,
         found = database.frame(cells, part, rows=_ROWS)
         if found is None:
             raise SourceUnavailable(f"the times in {stamp.name!r} of table {table.name!r} are not all UTF-8")
-        since = found.filter(times.parse(found["time"], stamp.time).cast(pl.Int64) >= wanted)
+        since = found.filter(time_columns.parse(found["time"], stamp.time).cast(pl.Int64) >= wanted)
         if since.height or found.height < _ROWS:
             return since[ROWID].min()  # type: ignore[return-value]
         after = int(found[ROWID].max())  # type: ignore[arg-type]

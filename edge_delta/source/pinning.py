@@ -164,13 +164,13 @@ def times_read(frame: pl.DataFrame, columns: tuple[Column, ...], key: str) -> tu
     named = [c for c in columns if c.kind is Kind.TIMESTAMP]
     if not named:
         return frame, set()
-    from edge_delta.core import times  # noqa: PLC0415 - it imports Polars
+    from edge_delta.core import time_columns  # noqa: PLC0415 - it imports Polars
 
     bad: set[int] = set()
     for column in named:
         texts = frame[column.alias]
-        if texts.dtype != times.UTC:
-            read = times.parse(texts, column.time)
+        if texts.dtype != time_columns.UTC:
+            read = time_columns.parse(texts, column.time)
             bad.update(frame[key].filter(texts.is_not_null() & read.is_null()))
             frame = frame.with_columns(read.alias(column.alias))
     return frame, bad

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError, SourceReset, SourceUnavailable
 from edge_delta.core.model import BEFORE_FIRST, Batch, Cell, Column, Cursor, Layout, Mark, Passed, Waiting
-from edge_delta.core.moments import moment
+from edge_delta.core.time_formats import moment
 from edge_delta.source import cells, rows
 from edge_delta.source.counts import counted
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import Extent, Extents
-from edge_delta.source.options import Options
+from edge_delta.source.read_options import Options
 from edge_delta.source.rows import ROWID
 from edge_delta.source.schema import find_table, refuse_unknown_columns
 from edge_delta.source.shape import kinds_of_tables

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.model import Column
-from edge_delta.source import kinds, stamps, timekeys
+from edge_delta.source import kinds, time_column, time_order
 from edge_delta.source.database import Database, quoted
-from edge_delta.source.options import Options
+from edge_delta.source.read_options import Options
 from edge_delta.source.shape import Described, Shape, kinds_of_tables, shape_of
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ class Table:
         """SQL that is true for the rows behind a key."""
         if self.key_is_rowid or self.timestamp is None:
             return f"{self.key} > {after}"
-        return f"{timekeys.behind(self.timestamp, after)} AND {self.key} > {after}"
+        return f"{time_order.behind(self.timestamp, after)} AND {self.key} > {after}"
 
     def end(self, upto: int | None) -> int | None:
         """The last key to read, up to another one: of a table in the order of time only what is settled."""
         if self.key_is_rowid or self.timestamp is None:
             return upto
-        settled = timekeys.settled(self.timestamp)
+        settled = time_order.settled(self.timestamp)
         return settled if upto is None else min(upto, settled)
 
     def column(self, name: str) -> Column | None:
@@ -75,7 +75,7 @@ def find_table(
     Args:
         database: the source.
         name: the table or view; None takes the only table there is.
-        timestamp: the timestamp column; None finds it, see `edge_delta.source.stamps`.
+        timestamp: the timestamp column; None finds it, see `edge_delta.source.time_column`.
         options: what else the settings say.
 
     Raises:
@@ -85,7 +85,7 @@ def find_table(
     name = _chosen_table(database, name, there)
     shape = shape_of(database, name, there[name])
     columns = _by_cells(database, shape, _columns(shape.columns, options))
-    stamp, reason = stamps.chosen(database.path, name, columns, timestamp)
+    stamp, reason = time_column.chosen(database.path, name, columns, timestamp)
     key, key_is_rowid, id_column = _key(database, shape, {c.name: c for c in columns}, stamp)
     return Table(
         name=name,
@@ -132,12 +132,12 @@ def _key(
             "to read it in order of",
             "Name the column that holds the time with --timestamp-field",
         )
-    refusal = timekeys.refusal(timestamp)
+    refusal = time_order.refusal(timestamp)
     if refusal is not None:
         raise ConfigurationError(
             f"{shape.name!r} in {database.path} has no rowid, and {refusal}", "Name another column"
         )
-    return timekeys.milliseconds(timestamp), False, None
+    return time_order.milliseconds(timestamp), False, None
 
 
 def _by_cells(database: Database, shape: Shape, columns: tuple[Column, ...]) -> tuple[Column, ...]:

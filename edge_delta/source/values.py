@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta.core.cells import RawText
 from edge_delta.core.model import Cell, Column, Kind
-from edge_delta.core.moments import moment
+from edge_delta.core.time_formats import moment
 from edge_delta.source.kinds import is_uuid
 
 if TYPE_CHECKING:

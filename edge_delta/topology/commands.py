@@ -13,7 +13,7 @@ from edge_delta.modes.traits import TRAITS
 from edge_delta.recovery import replay as replaying
 from edge_delta.recovery import reset as resetting
 from edge_delta.recovery import verify as verifying
-from edge_delta.settings.fields import changed
+from edge_delta.settings.declaration import changed
 from edge_delta.topology.lanes import Session, lanes_of, node_id_of, open_source
 from edge_delta.topology.tables import UNKNOWN, DeviceTables
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.events import Event
 from edge_delta.modes.privacy.policy import draw_of, policy_of
-from edge_delta.settings.fields import changed
+from edge_delta.settings.declaration import changed
 from edge_delta.topology.tables import DeviceTables
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta import modes
 from edge_delta.core.errors import ConfigurationError
-from edge_delta.core.moments import TimeForm
+from edge_delta.core.time_formats import TimeForm
 from edge_delta.delivery.identity import Lanes
 from edge_delta.delivery.lane import Lane
 from edge_delta.delivery.prefetch import ReadAhead
@@ -16,9 +16,9 @@ from edge_delta.delivery.route import Device, Route, Tables
 from edge_delta.device.state import kept_witness_key
 from edge_delta.modes.names import leaving
 from edge_delta.modes.traits import TRAITS
-from edge_delta.settings.fields import changed
+from edge_delta.settings.declaration import changed
 from edge_delta.source import Database, SQLiteSource
-from edge_delta.source.options import Options
+from edge_delta.source.read_options import Options
 from edge_delta.source.witness import Witnessing
 from edge_delta.topology.tables import DeviceTables, now
 

@@ -11,11 +11,12 @@ from edge_delta.core.model import Mark
 from edge_delta.modes import REJECTED_SUFFIX
 from edge_delta.modes.privacy.policy import policy_of
 from edge_delta.modes.traits import TRAITS
-from edge_delta.settings.fields import changed
+from edge_delta.settings.declaration import changed
 from edge_delta.sinks import address as storage
 from edge_delta.sinks.delta.cursors import COMMON_MARKS, application_id
 from edge_delta.sinks.delta.durable import disk_of
 from edge_delta.sinks.delta.sink import DeltaSink
+from edge_delta.sinks.store_options import store_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -87,7 +88,7 @@ class DeviceTables:
         """The sink of the table that has this suffix."""
         contents = contents or Contents()
         uri = storage.address(self.settings.table_path, node_id=self.node_id) + suffix
-        options = storage.options(uri, os.environ, self.settings.storage)
+        options = store_options(uri, os.environ, self.settings.storage)
         return DeltaSink(
             uri,
             options,

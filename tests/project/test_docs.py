@@ -15,7 +15,7 @@ from edge_delta.device.health import Verdict
 from edge_delta.device.metrics import METRICS
 from edge_delta.settings import load as config
 from edge_delta.settings import sections as settings
-from edge_delta.settings.fields import fields
+from edge_delta.settings.declaration import fields
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.toml.example"

@@ -6,7 +6,7 @@ import pytest
 
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.settings import load as config
-from edge_delta.settings.fields import fields
+from edge_delta.settings.declaration import fields
 from edge_delta.settings.sections import Settings
 
 NEEDED = {"sqlite": "a.db", "table_path": "lake/readings"}

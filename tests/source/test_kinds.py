@@ -17,7 +17,7 @@ from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.model import Cursor, Kind
 from edge_delta.source import Database, SQLiteSource
 from edge_delta.source.kinds import READ_AS
-from edge_delta.source.options import Options
+from edge_delta.source.read_options import Options
 from edge_delta.source.values import Misfit, value_of
 from tests.support.inprocess import deliver
 

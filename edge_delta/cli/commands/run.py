@@ -10,7 +10,7 @@ from edge_delta.cli.commands.shared import log_of, settings_of
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.events import Event
 from edge_delta.device import signals
-from edge_delta.settings.fields import masked
+from edge_delta.settings.declaration import masked
 
 if TYPE_CHECKING:
     import argparse

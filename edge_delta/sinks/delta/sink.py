@@ -24,7 +24,7 @@ from edge_delta.core.errors import CommitConflict, TableCrowded
 from edge_delta.core.model import Commit, Cursor
 from edge_delta.core.retry import Turns
 from edge_delta.sinks import address as storage
-from edge_delta.sinks import conditional
+from edge_delta.sinks import conditional_put
 from edge_delta.sinks.delta import sql
 from edge_delta.sinks.delta.cursors import COMMON_MARKS, Cursors
 from edge_delta.sinks.delta.features import refuse_what_cannot_be_written
@@ -226,7 +226,7 @@ class DeltaSink:
 
     def _append(self, frame: pl.DataFrame, cursor: Cursor, replacing: Where | None, started: float) -> Commit:
         try:
-            conditional.require(self.uri, self._options)
+            conditional_put.require(self.uri, self._options)
             table = self._open() or self._create(frame)
             self._refuse_to_go_back(cursor, table.version())
             fitted, added = self._fitted(table, frame)
@@ -273,7 +273,7 @@ class DeltaSink:
         if table is None:
             return
         try:
-            conditional.require(self.uri, self._options)
+            conditional_put.require(self.uri, self._options)
             with storage.errors(self.uri, "update"):
                 table.update(
                     updates={column: sql.timestamp(time)},

@@ -9,9 +9,9 @@ import pytest
 
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.model import Cursor
-from edge_delta.core.moments import TimeForm, moment
+from edge_delta.core.time_formats import TimeForm, moment
 from edge_delta.source import Database, SQLiteSource
-from edge_delta.source.options import Options
+from edge_delta.source.read_options import Options
 from tests.support.inprocess import deliver
 
 KEYED = "CREATE TABLE t (at {declared}, sensor TEXT, v REAL, PRIMARY KEY (at, sensor)) WITHOUT ROWID"
@@ -101,7 +101,7 @@ def test_rows_of_a_second_that_is_not_over_wait_until_it_is(sensor, monkeypatch)
         assert drained(source)[0] == []
         assert source.waiting(Cursor()).rows == 0
         sensor.many("INSERT INTO t VALUES (?, ?, ?)", [(second, f"b{i}", 80 + i) for i in range(80)])
-        monkeypatch.setattr("edge_delta.source.timekeys.SETTLED_AFTER", -2.0)
+        monkeypatch.setattr("edge_delta.source.time_order.SETTLED_AFTER", -2.0)
         assert sorted(drained(source)[0]) == [float(i) for i in range(160)]
 
 

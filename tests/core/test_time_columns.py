@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 
-from edge_delta.core import moments, times
-from edge_delta.core.moments import UNITS, TimeForm
+from edge_delta.core import time_columns, time_formats
+from edge_delta.core.time_formats import UNITS, TimeForm
 
 
 def parse(*values, dtype=None):
     frame = pl.DataFrame({"t": pl.Series(values, dtype=dtype)})
-    return frame.select(times.parsed(pl.col("t")))["t"].to_list()
+    return frame.select(time_columns.parsed(pl.col("t")))["t"].to_list()
 
 
 EXPECTED = datetime(2026, 11, 22, 1, 41, 34, 909000, UTC)
@@ -106,7 +106,7 @@ def test_extreme_floats_are_no_exception(extreme):
 )
 def test_the_offset_that_a_time_was_written_with(text, offset):
     frame = pl.DataFrame({"t": [text]}, schema={"t": pl.String})
-    assert frame.select(times.offset_of(pl.col("t"))).item() == offset
+    assert frame.select(time_columns.offset_of(pl.col("t"))).item() == offset
 
 
 def test_years_that_no_reader_knows_are_no_times():
@@ -160,8 +160,8 @@ FORMS = [
 @pytest.mark.parametrize(("form", "value", "moment"), FORMS)
 def test_a_format_says_what_numbers_and_texts_mean_alike_for_columns_and_for_single_values(form, value, moment):
     column = pl.DataFrame({"t": [value, None]})
-    assert column.select(times.parsed(pl.col("t"), TimeForm(form)))["t"].to_list() == [moment, None]
-    assert moments.moment(value, TimeForm(form)) == moment
+    assert column.select(time_columns.parsed(pl.col("t"), TimeForm(form)))["t"].to_list() == [moment, None]
+    assert time_formats.moment(value, TimeForm(form)) == moment
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ def test_a_format_says_what_numbers_and_texts_mean_alike_for_columns_and_for_sin
 def test_a_clock_on_the_wall_is_read_in_its_zone(text):
     form = TimeForm(zone="Europe/Helsinki")
     moment = datetime(2026, 7, 1, 9, 0, 0, 500_000 if "." in text else 0, UTC)
-    assert pl.DataFrame({"t": [text]}).select(times.parsed(pl.col("t"), form)).item() == moment
-    assert moments.moment(text, form) == moment
+    assert pl.DataFrame({"t": [text]}).select(time_columns.parsed(pl.col("t"), form)).item() == moment
+    assert time_formats.moment(text, form) == moment
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,8 @@ def test_a_clock_on_the_wall_is_read_in_its_zone(text):
 )
 def test_times_that_the_clock_shows_twice_or_not_at_all_are_decided(wall, utc):
     form, moment = TimeForm(zone="Europe/Berlin"), datetime.fromisoformat(utc).replace(tzinfo=UTC)
-    assert pl.DataFrame({"t": [wall]}).select(times.parsed(pl.col("t"), form)).item() == moment
-    assert moments.moment(wall, form) == moment
+    assert pl.DataFrame({"t": [wall]}).select(time_columns.parsed(pl.col("t"), form)).item() == moment
+    assert time_formats.moment(wall, form) == moment
 
 
 ZONES_END = datetime(2099, 12, 30)  # noqa: DTZ001 - hypothesis wants it so; Polars knows no clock changes behind it
@@ -206,8 +206,8 @@ values = st.one_of(
 @settings(max_examples=400, deadline=None, derandomize=True, database=None)
 def test_single_values_and_columns_are_read_by_the_same_rules(value, form, zone):
     form = TimeForm(form, zone)
-    column = pl.DataFrame({"t": [value]}).select(times.parsed(pl.col("t"), form)).item()
-    single = moments.moment(value, form)
+    column = pl.DataFrame({"t": [value]}).select(time_columns.parsed(pl.col("t"), form)).item()
+    single = time_formats.moment(value, form)
     if column is None or single is None:
         assert (column is None) == (single is None) or not isinstance(value, int)
     else:
@@ -225,5 +225,5 @@ def test_single_values_and_columns_are_read_by_the_same_rules(value, form, zone)
     ],
 )
 def test_a_form_that_cannot_work_is_refused(form, reason):
-    found = moments.refusal(form)
+    found = time_formats.refusal(form)
     assert found is None if reason is None else reason in found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from edge_delta.core.moments import TimeForm
+from edge_delta.core.time_formats import TimeForm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

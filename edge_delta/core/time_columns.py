@@ -1,6 +1,6 @@
 """Columns of times in all the forms in which sensors store them, as microseconds in UTC.
 
-The rules are those of `edge_delta.core.moments`, where single values are read.
+The rules are those of `edge_delta.core.time_formats`, where single values are read.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import re
 
 import polars as pl
 
-from edge_delta.core import moments
-from edge_delta.core.moments import UNITS, TimeForm
+from edge_delta.core import time_formats
+from edge_delta.core.time_formats import UNITS, TimeForm
 
 UTC = pl.Datetime("us", "UTC")
 
@@ -40,9 +40,9 @@ def parse(values: pl.Series, form: TimeForm = _AUTO) -> pl.Series:
     times = _any_year(values, form)
     micros = times.cast(pl.Int64)
     first, last = micros.min(), micros.max()
-    if first is None or (first >= moments.FIRST and last <= moments.LAST):  # type: ignore[operator]
+    if first is None or (first >= time_formats.FIRST and last <= time_formats.LAST):  # type: ignore[operator]
         return times
-    return times.set(~micros.is_between(moments.FIRST, moments.LAST), None)
+    return times.set(~micros.is_between(time_formats.FIRST, time_formats.LAST), None)
 
 
 def offset_of(column: pl.Expr) -> pl.Expr:
@@ -158,13 +158,13 @@ def _from_number(values: pl.Series, form: TimeForm) -> pl.Series:
         micro = _in_unit(number, form.format, whole=values.dtype.is_integer())
         return values.to_frame().select(micro.cast(UTC).alias(values.name)).to_series()
     size, whole = number.abs(), values.dtype.is_integer()
-    ways = [(size < moments.SECONDS_BELOW, "s"), (size < moments.MILLISECONDS_BELOW, "ms")]
-    ways += [(size < moments.MICROSECONDS_BELOW, "us")]
+    ways = [(size < time_formats.SECONDS_BELOW, "s"), (size < time_formats.MILLISECONDS_BELOW, "ms")]
+    ways += [(size < time_formats.MICROSECONDS_BELOW, "us")]
     if not whole:
-        ways.insert(0, (number.is_between(*moments.JULIAN_DAYS, closed="left"), "julian"))
+        ways.insert(0, (number.is_between(*time_formats.JULIAN_DAYS, closed="left"), "julian"))
     micro = pl.coalesce(
         *(pl.when(holds).then(_in_unit(number, name, whole=whole)) for holds, name in ways),
-        pl.when(size >= moments.MICROSECONDS_BELOW).then(_in_unit(number, "ns", whole=whole)),
+        pl.when(size >= time_formats.MICROSECONDS_BELOW).then(_in_unit(number, "ns", whole=whole)),
         _in_unit(number, "ns", whole=whole),
     )
     times = values.to_frame().select(micro.cast(UTC).alias(values.name)).to_series()
@@ -178,7 +178,7 @@ def _in_unit(number: pl.Expr, name: str, *, whole: bool) -> pl.Expr:
             return number // unit.by + unit.zero
         most = (2**63 - 1 - abs(unit.zero)) // unit.times
         return pl.when(number.is_between(-most, most)).then(number * unit.times + unit.zero)
-    if name == "julian":  # the difference first, see `edge_delta.core.moments`
+    if name == "julian":  # the difference first, see `edge_delta.core.time_formats`
         day = unit.times
         return ((number + unit.zero / day) * day).round().cast(pl.Int64, strict=False)
     return (number * (unit.times / unit.by)).round().cast(pl.Int64, strict=False) + unit.zero
@@ -186,7 +186,7 @@ def _in_unit(number: pl.Expr, name: str, *, whole: bool) -> pl.Expr:
 
 def _spelled(values: pl.Series, times: pl.Series, zone: str) -> pl.Series:
     """The times, but what spells a date in its digits is that date."""
-    for (first, last), pattern in ((moments.DATES, "%Y%m%d"), (moments.SECONDS_OF_DATES, "%Y%m%d%H%M%S")):
+    for (first, last), pattern in ((time_formats.DATES, "%Y%m%d"), (time_formats.SECONDS_OF_DATES, "%Y%m%d%H%M%S")):
         spells = values.is_between(first, last) & (values == values.floor() if values.dtype.is_float() else True)
         if not spells.any():
             continue

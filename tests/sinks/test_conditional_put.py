@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge_delta.core.errors import StorageUnavailable
-from edge_delta.sinks import conditional
+from edge_delta.sinks import conditional_put
 from tests.conftest import lake_at
 from tests.support.proxy import Answer
 
@@ -71,7 +71,7 @@ def test_odd_names_in_addresses_are_signed_rightly(name, weed, monkeypatch):
     for key, value in place.environment.items():
         monkeypatch.setenv(key, value)
     options = {"aws_endpoint_url": weed.url, "aws_region": "us-east-1", "timeout": "5s"}
-    conditional.require(f"{place.base}/{name}", options)
+    conditional_put.require(f"{place.base}/{name}", options)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
     with pytest.raises(StorageUnavailable, match="refused"):
-        conditional.require(f"{place.base}/{name}/other", options)
+        conditional_put.require(f"{place.base}/{name}/other", options)

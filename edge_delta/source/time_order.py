@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from edge_delta.core.moments import UNITS, Unit, zone_of
+from edge_delta.core.time_formats import UNITS, Unit, zone_of
 from edge_delta.source.database import quoted
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _iso(name: str) -> str:
 
 
 def _auto(number: str) -> str:
-    """By the size, as in `edge_delta.core.moments`."""
+    """By the size, as in `edge_delta.core.time_formats`."""
     size = f"abs(CAST({number} AS REAL))"  # of the smallest integer, abs() is an error
     day = f"printf('%08d', {number})"
     second = f"printf('%014d', {number})"

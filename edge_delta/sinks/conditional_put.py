@@ -38,7 +38,7 @@ def require(uri: str, options: Mapping[str, str]) -> None:
 
     Args:
         uri: the table's address.
-        options: its storage options, see `edge_delta.sinks.address.options`.
+        options: its storage options, see `edge_delta.sinks.store_options`.
 
     Raises:
         UnsafeStore: if it ignores the condition, or does not know it.

@@ -1,6 +1,6 @@
 """What a time of the source means: its unit or pattern, and the zone of a clock on the wall. For single values.
 
-`edge_delta.core.times` reads whole columns by the same rules; a test holds both to each other. Nothing heavy is
+`edge_delta.core.time_columns` reads whole columns by the same rules; a test holds both to each other. Nothing heavy is
 imported here, because `status` and `health` read one time and end.
 """
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from edge_delta.core.moments import AUTO, TimeForm, refusal
-from edge_delta.settings.fields import Section, about
+from edge_delta.core.time_formats import AUTO, TimeForm, refusal
+from edge_delta.settings.declaration import Section, about
 
 ReadAs = Literal["text", "integer", "real", "boolean", "blob", "timestamp", "json"]
 
