@@ -256,13 +256,13 @@ class Engine:
     def _say_what_is_odd(self, step: Step) -> None:
         """What was delivered as it should be, but can hardly be meant."""
         if step.read and step.rejected == step.read:
-            self._log.error(Event.ALL_REJECTED, mode=step.mode, table=step.table, rows=step.read, cure=REJECTED_CURE)
+            self._log.error(Event.ALL_REJECTED, mode=step.mode, table=step.table, rows=step.read, fix=REJECTED_CURE)
         for moment in filter(None, (step.first_time, step.last_time)):
             word = doubtful(moment, datetime.now(UTC))
             if word is not None and (step.mode, word) not in self._doubted:
                 self._doubted.add((step.mode, word))
                 self._log.warning(
-                    Event.DOUBTFUL_TIME, mode=step.mode, time=moment.isoformat(), reason=word, cure=ODD_CURE
+                    Event.DOUBTFUL_TIME, mode=step.mode, time=moment.isoformat(), reason=word, fix=ODD_CURE
                 )
 
     def _settled(self, lane: Lane, step: Step, waiting: Waiting) -> None:

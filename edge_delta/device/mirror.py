@@ -260,4 +260,5 @@ def _committed_id(step: Step, before: dict[str, Any]) -> int | None:
     """The last id whose commit was answered, of the generation that the table is at."""
     if step.commit is not None:
         return step.commit.cursor.rowid
-    return before.get("committed_id") if before.get("generation") == step.cursor.generation else None
+    same = before.get("table") == step.table and before.get("generation") == step.cursor.generation
+    return before.get("committed_id") if same else None

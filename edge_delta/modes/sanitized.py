@@ -188,10 +188,8 @@ class Sanitized(Plain):
         sensor = matched.get("sensor_id")
         names = [n for n in memory.columns if n != "sensor_id"]
         new = batch.select(
-            (pl.col(sensor.alias).cast(pl.String) if sensor is not None else pl.lit(None, pl.String)).alias(
-                "sensor_id"
-            ),
-            **{n: pl.col(matched[n].alias).cast(memory.schema[n], strict=False) for n in names},
+            _told(batch, sensor.alias if sensor is not None else None, pl.String()).alias("sensor_id"),
+            **{n: _told(batch, matched[n].alias, memory.schema[n]) for n in names},
         ).with_columns(self._possible(n).alias(n) for n in names)
         both = pl.concat([memory, new])
         return both.group_by("sensor_id", maintain_order=True).agg(pl.col(n).drop_nulls().last() for n in names)
@@ -214,6 +212,13 @@ class Sanitized(Plain):
         allowed = {c.alias for name, c in matched.items() if name in (*_ALWAYS, *self.columns)} | set(self.columns)
         allowed |= {layout.id_column.alias} if layout.id_column is not None else set()
         return [replace(r, cells={n: v for n, v in r.cells.items() if n in allowed}) for r in clean]
+
+
+def _told(batch: pl.DataFrame, column: str | None, dtype: pl.DataType) -> pl.Expr:
+    """A column in another type, NULL where a value has no place there; blobs have none at all."""
+    if column is None or batch.schema[column] == pl.Binary:
+        return pl.lit(None, dtype=dtype)
+    return pl.col(column).cast(dtype, strict=False)
 
 
 def _takes(dtype: pl.DataType, value: float | str) -> bool:

@@ -170,16 +170,16 @@ def test_what_a_mode_selects_of_the_kept_rows_is_what_is_written():
 # -- the newest time
 
 
-def test_the_newest_time_is_that_of_the_kept_rows_if_they_have_times():
+def test_the_span_of_times_is_that_of_the_kept_rows_if_they_have_times():
     kept = pl.DataFrame({"timestamp": [at(3), at(9)]}, schema={"timestamp": UTC_TIME})
-    assert fitting.last_time(kept, frame([text(30)]), LAYOUT) == at(9)
+    assert fitting.time_span(kept, frame([text(30)]), LAYOUT) == (at(3), at(9))
 
 
 def test_where_the_kept_rows_have_none_it_is_that_of_the_source():
     kept = pl.DataFrame({"timestamp": ["x"]})
-    assert fitting.last_time(kept, frame([text(30), text(4), "soon"]), LAYOUT) == at(30)
-    assert fitting.last_time(kept, frame([text(30)]), Layout((FLAG,), None, None)) is None
-    assert fitting.last_time(pl.DataFrame({"n": [1]}), frame([None]), LAYOUT) is None
+    assert fitting.time_span(kept, frame([text(30), text(4), "soon"]), LAYOUT) == (at(4), at(30))
+    assert fitting.time_span(kept, frame([text(30)]), Layout((FLAG,), None, None)) == (None, None)
+    assert fitting.time_span(pl.DataFrame({"n": [1]}), frame([None]), LAYOUT) == (None, None)
 
 
 # -- all of it

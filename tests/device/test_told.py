@@ -22,7 +22,7 @@ def test_a_source_whose_every_row_is_rejected_is_an_error_with_the_cure(sensor, 
     done = edge.once()
     [said] = done.named("every row of a batch rejected")
     assert (said["level"], said["rows"]) == ("error", 50)
-    assert "[columns]" in said["cure"]
+    assert "[columns]" in said["fix"]
     about = json.loads(
         edge.run("status", json=True, sqlite=None, table_path=None, node_id=None, interval=None, retry_for=None).stdout
     )
@@ -46,7 +46,7 @@ def test_a_time_that_can_hardly_be_meant_is_said_at_once(time, word, mode, senso
     done = deliver(sensor.path, folder, processing_mode=mode)
     [said] = done.named("doubtful time")
     assert said["reason"] == word
-    assert "timestamp_format" in said["cure"]
+    assert "timestamp_format" in said["fix"]
     table = examine(sensor.path.parent / "state").mirror["tables"][mode]
     assert word in table["doubtful_time"]
 

@@ -98,7 +98,8 @@ def test_a_read_only_state_directory_at_the_start_is_a_wrong_setting(full, edge)
     subprocess.run(["mount", "-o", "remount,ro", str(full)], check=True)
     done = edge.once()
     assert done.code == 2
-    assert "cannot be written" in done.error
+    assert "Read-only file system" in done.error
+    assert "--state-dir" in done.error
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ def test_the_settings_of_every_mode_in_the_example_run_as_they_stand(sensor, tmp
     example = (Path(__file__).parents[2] / "config.toml.example").read_text(encoding="utf-8")
     file = tmp_path / "config.toml"
     text = uncommented(example).replace("enabled = false", "enabled = true")
+    text = re.sub(r"^harmless = .*$", 'harmless = ["location"]', text, flags=re.MULTILINE)
     assert text.count(" = ") > 25
     file.write_text(text, encoding="utf-8")
     modes.create(sensor)
