@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.core.time_formats import UNITS, Unit, zone_of
 from edge_delta.source.database import quoted
 
@@ -40,7 +41,8 @@ def milliseconds(column: Column) -> str:
     digits = _auto(f"({plain})") if unit is None else _in_unit(f"({plain})", unit)
     dates = f"{name} GLOB '*[0-9]-[0-9]*'"
     text = f"CASE WHEN {dates} THEN {_julian(_iso(name))} ELSE {digits} END"
-    return f"coalesce(CASE typeof({name}) WHEN 'text' THEN {text} WHEN 'blob' THEN NULL ELSE {number} END, 0)"
+    time = f"coalesce(CASE typeof({name}) WHEN 'text' THEN {text} WHEN 'blob' THEN NULL ELSE {number} END, 0)"
+    return f"max({time}, {BEFORE_FIRST + 1})"  # the smallest integer says that nothing was read yet
 
 
 def _in_unit(number: str, unit: Unit) -> str:
