@@ -270,26 +270,18 @@ class Engine:
         self._say_what_is_odd(step)
         commit = step.commit
         if commit is not None:
+            took = {
+                "table": commit.table,
+                "version": commit.version,
+                "rows": commit.rows,
+                "bytes": commit.bytes,
+                "seconds": round(commit.seconds, 3),
+            }
+            cursor = step.cursor
             self._log.info(
-                Event.BATCH_COMMITTED,
-                table=commit.table,
-                version=commit.version,
-                rows=commit.rows,
-                bytes=commit.bytes,
-                rejected=step.rejected,
-                generation=step.cursor.generation,
-                cursor=step.cursor.rowid,
-                seconds=round(commit.seconds, 3),
+                Event.BATCH_COMMITTED, **took, rejected=step.rejected, generation=cursor.generation, cursor=cursor.rowid
             )
-            self._log.debug(
-                Event.COMMIT_TRIED,
-                table=commit.table,
-                version=commit.version,
-                tries=commit.tries,
-                rows=commit.rows,
-                bytes=commit.bytes,
-                seconds=round(commit.seconds, 3),
-            )
+            self._log.debug(Event.COMMIT_TRIED, **took, tries=commit.tries)
             lane.look_after()
         self._observer.settled(step, Waiting(step.cursor.rowid + 1, waiting.last_rowid))
 
