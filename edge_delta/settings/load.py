@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = Path("config.toml")
 _OF_THE_UPLOADER = frozenset(
-    {"databricks_table", "databricks_host", "databricks_http_path", "databricks_database", "databricks_warehouse"}
-    | {"local_bucket", "local_bucket_dir", "storage_uri", "max_batch", "upload_interval", "region", "s3_bucket"}
-    | {"bucket_prefix", "local_path", "enable_sanitize", "enable_aggregate", "enable_emergency", "sqlite_path"}
+    {"databricks_table", "databricks_host", "databricks_http_path", "databricks_database", "sqlite_table"}
+    | {"enable_sanitize", "enable_filter", "enable_aggregate"}
+    | {"sanitize_config", "filter_config", "aggregate_config", "emergency_config"}
 )
+"""Its keys, which docs/from-the-uploader.md has."""
 _SECRET_WORDS = ("secret", "password", "token", "account_key", "access_key", "sas")
 
 

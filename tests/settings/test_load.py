@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edge_delta.core.errors import ConfigurationError
@@ -158,3 +160,10 @@ def test_how_the_source_is_read_can_be_said_in_file_and_environment(toml):
     assert (settings.timestamp_format, settings.source_time_zone) == ("ms", "Europe/Helsinki")
     assert settings.times["made"].zone == "Asia/Kolkata"
     assert settings.columns == {"payload": "json"}
+
+
+@pytest.mark.parametrize("key", sorted(config._OF_THE_UPLOADER))
+def test_a_key_of_the_original_uploader_points_to_the_page_that_has_it(key, toml):
+    assert "docs/from-the-uploader.md" in problem(toml(f"{key} = 1"))
+    page = (Path(__file__).parents[2] / "docs" / "from-the-uploader.md").read_text(encoding="utf-8")
+    assert f"`{key}" in page
