@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 
 import pytest
 
-from tests.attacks.attacks import cross_device, key
-from tests.attacks.score import best, errors, published, publishing, scores
-from tests.attacks.world import meters, moved, year
+from edge_delta.modes.privacy.policy import Policy, left_of
+from tests.attacks.attacks import GUESSES, cross_device, key
+from tests.attacks.score import best, errors, of_draws, published, publishing, scores
+from tests.attacks.world import meters, moved, offset, year
 
 RADIUS = 500.0
 
 
 @pytest.fixture(scope="module")
 def found():
-    return scores(publishing("per_place", radius_meters=RADIUS), RADIUS, seeds=range(4), readings=40)
+    return scores(publishing("per_place", radius_meters=RADIUS), RADIUS, seeds=range(3), readings=40)
 
 
 def test_no_attack_comes_nearer_than_half_the_radius_to_what_stands_still(found):
@@ -24,13 +26,43 @@ def test_no_attack_comes_nearer_than_half_the_radius_to_what_stands_still(found)
     assert still.stationary >= 0.5, still
 
 
-def test_no_attack_comes_nearer_than_a_third_of_the_radius_to_what_moves(found):
+def test_no_attack_comes_nearer_than_half_the_radius_to_what_moves(found):
     _, moving = best(found)
-    assert moving.movers >= 0.35, moving
+    assert moving.movers >= 0.5, moving
 
 
-def test_the_best_attacks_best_case_is_a_tenth_of_the_radius(found):
-    assert min(score.least for score in best(found)) >= 0.1
+def test_the_best_case_of_every_attack_is_a_tenth_of_the_radius_for_what_stands_still_and_for_what_moves(found):
+    assert min(score.least_stationary for score in found) >= 0.1
+    assert min(score.least_movers for score in found) >= 0.1
+
+
+def test_a_guess_is_no_better_than_an_attack_and_right_as_often_as_chance_has_it():
+    """Of the ring that the vector ends in, a disk of a tenth of the radius is a thirtieth."""
+    published_by = publishing("per_place", radius_meters=RADIUS)
+    for score in scores(published_by, RADIUS, seeds=range(3), readings=6, attacks=GUESSES):
+        assert score.stationary >= 0.5, score
+        assert score.movers >= 0.5, score
+        assert score.lucky <= 0.05, score
+
+
+def test_whoever_guesses_the_vector_is_a_tenth_of_the_radius_off_along_a_track_nevertheless():
+    """A cell is that large; the median over a track, where nothing is smoothed."""
+    publish = publishing("per_place", radius_meters=RADIUS)(7)
+    for thing in (t for t in year(7, readings=100) if t.moves):
+        how = Policy(secret=b"the secret of year 7", device=thing.device, radius_meters=RADIUS)
+        seen = publish(thing.device, thing.name, thing.reported)
+        # The best vector that there is for this track.
+        both = [offset(p, t) for p, t in zip(seen, thing.true, strict=True)]
+        north, east = (statistics.fmean(v[axis] for v in both) for axis in (0, 1))
+        assert math.hypot(north, east) == pytest.approx(how.vector()[0], rel=0.15)
+        off = [meters(moved(p, north, east), t) for p, t in zip(seen, thing.true, strict=True)]
+        assert statistics.median(off) >= 0.1 * RADIUS
+
+
+def test_several_draws_of_a_place_cost_what_is_told():
+    for count in (2, 3, 5):
+        score = of_draws(publishing("per_place", radius_meters=RADIUS), RADIUS, count=count, places=60)
+        assert score.stationary == pytest.approx(left_of(count), abs=0.08), score
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -88,15 +120,3 @@ def test_the_attacks_break_one_vector_per_name_and_noise_per_reading():
     noisy = {s.attack: s for s in scores(fresh_noise, RADIUS, seeds=range(1), readings=200)}
     assert noisy["averaging"].stationary < 0.1
     assert noisy["intersecting disks"].stationary < 0.3
-
-
-def test_a_second_draw_costs_what_the_documents_say():
-    """A rotated secret: the mean of two draws is nearer than either."""
-    things = [t for t in year(2, readings=1) if not t.moves]
-    draws = [published(things, publishing("per_place", radius_meters=RADIUS)(seed)) for seed in range(40, 46)]
-    alone = [e for seen in draws for e in errors(things, seen, RADIUS)[False]]
-    both = []
-    for one, other in zip(draws[::2], draws[1::2], strict=True):
-        mean = {k: [((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, b in zip(one[k], other[k], strict=True)] for k in one}
-        both += errors(things, mean, RADIUS)[False]
-    assert sorted(both)[len(both) // 2] < sorted(alone)[len(alone) // 2]

@@ -1,8 +1,8 @@
 """Coordinates in, displaced coordinates out.
 
-A true position is only ever used to find its cell. The cells lie on a sphere that the device's key turned (see
-`edge_delta.modes.privacy.policy`): rows of one height, each cut into cells as wide as high. So the grid has another
-place and direction on every device, and there is neither a seam at 180 degrees nor anything special at the poles.
+A true position is only ever used to find its cell (see `edge_delta.modes.privacy.grid`). The cells lie on a sphere that
+the device's key turned: so the grid has another place and direction on every device, and there is neither a seam at 180
+degrees nor anything special at the poles.
 
 * ``per_place``: the cell's middle, moved by the device's vector. Never farther than the radius from any point of the
   cell, never nearer than three tenths of it.
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from edge_delta.modes.privacy.grid import middles, turned
 from edge_delta.modes.privacy.policy import EARTH_RADIUS, numbers, stretched
 
 if TYPE_CHECKING:
@@ -77,41 +78,30 @@ class Displacement:
         """What is published of places: ``y`` and ``x`` in degrees, in and out."""
         on_globe = pl.col("y").is_between(-90, 90) & pl.col("x").is_between(-180, 180)
         inside = places.select(pl.when(on_globe).then(pl.col("y", "x")))
-        middles = _middles(inside, self.policy.rotation(), self.policy.side / EARTH_RADIUS)
-        moved = self._moved(middles)
+        found = middles(inside, self.policy)
+        moved = self._moved(found)
         back = tuple(zip(*self.policy.rotation(), strict=True))
-        places_there = moved.lazy().select(*_turned(("px", "py", "pz"), back)).select(*_degrees())
+        places_there = moved.lazy().select(*turned(("px", "py", "pz"), back)).select(*_degrees())
         return places_there.select(pl.col("y", "x").round(self.policy.decimals)).collect(engine="in-memory")
 
-    def _moved(self, middles: pl.DataFrame) -> pl.DataFrame:
+    def _moved(self, cells: pl.DataFrame) -> pl.DataFrame:
         """The points that the middles of cells are moved to, as vectors ``px, py, pz`` in the grid's own frame."""
         if self.policy.strategy == "planar_laplace":
-            draws = self._draws(middles)
-            return pl.concat([middles, draws], how="horizontal").select(
-                *_destination(pl.col("angle"), pl.col("bearing"))
-            )
+            draws = self._draws(cells)
+            return pl.concat([cells, draws], how="horizontal").select(*_destination(pl.col("angle"), pl.col("bearing")))
         meters, bearing = self.policy.vector()
-        return middles.select(*_destination(pl.lit(meters / EARTH_RADIUS), pl.lit(bearing)))
+        return cells.select(*_destination(pl.lit(meters / EARTH_RADIUS), pl.lit(bearing)))
 
-    def _draws(self, middles: pl.DataFrame) -> pl.DataFrame:
+    def _draws(self, places: pl.DataFrame) -> pl.DataFrame:
         """A draw of planar Laplace for each cell: ``angle`` and ``bearing`` in radians."""
-        cells = middles.select("row", "column").unique()
+        cells = places.select("row", "column").unique()
         prefix, key = self.policy.digest("cells"), stretched(self.policy.secret)
         drawn = [numbers(hmac.digest(key, prefix + f"{r},{c}".encode(), "sha256"), 2) for r, c in cells.iter_rows()]
         two = pl.DataFrame(drawn, schema={"u": pl.Float64, "v": pl.Float64}, orient="row")
         radius = laplace_radius(two["u"], self.policy.epsilon or 1.0)
         table = cells.with_columns((radius / EARTH_RADIUS).alias("angle"), (two["v"] * 2 * math.pi).alias("bearing"))
-        joined = middles.join(table, on=["row", "column"], how="left", maintain_order="left", nulls_equal=True)
+        joined = places.join(table, on=["row", "column"], how="left", maintain_order="left", nulls_equal=True)
         return joined.select("angle", "bearing")
-
-
-def _turned(names: tuple[str, str, str], rows: tuple[tuple[float, ...], ...]) -> list[pl.Expr]:
-    """A vector multiplied with a matrix, under the same names."""
-    parts = [pl.col(name) for name in names]
-    return [
-        sum((p * f for p, f in zip(parts, row, strict=True)), pl.lit(0.0)).alias(n)
-        for n, row in zip(names, rows, strict=True)
-    ]
 
 
 def _degrees() -> list[pl.Expr]:
@@ -120,48 +110,12 @@ def _degrees() -> list[pl.Expr]:
     return [pl.arctan2(z, (x**2 + y**2).sqrt()).degrees().alias("y"), pl.arctan2(y, x).degrees().alias("x")]
 
 
-def _middles(places: pl.DataFrame, rotation: tuple[tuple[float, ...], ...], side: float) -> pl.DataFrame:
-    """The cells of places: ``row``, ``column``, and the middle's ``lat`` and ``lon`` in the grid's frame, in radians.
-
-    Args:
-        places: ``y`` and ``x`` in degrees.
-        rotation: to the grid's frame.
-        side: a cell's side in radians, at the most.
-    """
-    rows = math.ceil(math.pi / side)
-    height = math.pi / rows
-    y, x = pl.col("y").radians(), pl.col("x").radians()
-    vectors = places.lazy().select(
-        (y.cos() * x.cos()).alias("px"), (y.cos() * x.sin()).alias("py"), y.sin().alias("pz")
-    )
-    px, py, pz = (pl.col(name) for name in ("px", "py", "pz"))
-    polar = vectors.select(*_turned(("px", "py", "pz"), rotation)).select(
-        pl.arctan2(pz, (px**2 + py**2).sqrt()).alias("lat"), (pl.arctan2(py, px) + math.pi).alias("lon")
-    )
-    row = ((pl.col("lat") + math.pi / 2) / height).floor().clip(0, rows - 1)
-    middle = (row + 0.5) * height - math.pi / 2
-    # A row is cut by its longer edge, so that no cell of it is wider than high.
-    cells = (2 * math.pi / height * (middle.abs() - height / 2).clip(lower_bound=0.0).cos()).ceil()
-    found = polar.select(row.alias("row"), middle.alias("lat"), cells.alias("cells"), pl.col("lon"))
-    column = (pl.col("lon") * pl.col("cells") / (2 * math.pi)).floor().clip(upper_bound=pl.col("cells") - 1)
-    return (
-        found.with_columns(column.alias("column"))
-        .select(
-            pl.col("row").cast(pl.Int64),
-            pl.col("column").cast(pl.Int64),
-            pl.col("lat"),
-            ((pl.col("column") + 0.5) * (2 * math.pi) / pl.col("cells")).alias("lon"),
-        )
-        .collect(engine="in-memory")
-    )
-
-
 def _destination(angle: pl.Expr, bearing: pl.Expr) -> list[pl.Expr]:
     """The point at a distance and bearing along the great circle from ``lat, lon``, as a vector ``px, py, pz``.
 
     Source: R. W. Sinnott, "Virtues of the Haversine", Sky and Telescope 68 (1984); the direct formula in vectors.
     """
-    lat, lon = pl.col("lat"), pl.col("lon") - math.pi
+    lat, lon = pl.col("lat"), pl.col("lon")
     ahead, north, east = angle.cos(), angle.sin() * bearing.cos(), angle.sin() * bearing.sin()
     outward = ahead * lat.cos() - north * lat.sin()
     return [

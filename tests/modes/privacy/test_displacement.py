@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from edge_delta.modes.privacy.displacement import Displacement, laplace_radius
+from edge_delta.modes.privacy.grid import middles
 from edge_delta.modes.privacy.policy import CELL, EARTH_RADIUS, LONGEST, SHORTEST, Policy, draw_of, stretched
 
 SECRET = b"fixed, so that the figures are the same at every run"
@@ -119,7 +120,7 @@ def test_ten_thousand_readings_of_one_place_have_one_point():
 
 
 def test_rows_together_and_alone_have_the_same_points():
-    points = [*anywhere(300), *anywhere(300), *EDGES, (None, 1.0), (1.0, None), (None, None)]
+    points = [*anywhere(60), *anywhere(60), *EDGES, (None, 1.0), (1.0, None), (None, None)]
     for how in (policy(), policy(strategy="planar_laplace", epsilon=0.004)):
         together = displaced(how, points)
         assert together == [displaced(how, [p])[0] for p in points]
@@ -221,3 +222,32 @@ def test_the_notes_name_the_draw_by_eight_bits_of_a_stretched_key_and_no_secret(
     assert draw_of(policy()) != draw_of(policy(radius_meters=900.0))
     assert "fixed" not in repr(policy())
     assert stretched(SECRET) != SECRET
+
+
+# -- the grid
+
+
+def rows_of_cells(count=COUNT):
+    return [policy(device=f"d{i % 7}").row_of_cells(i) for i in range(count)]
+
+
+def test_every_row_of_cells_begins_anywhere_and_has_a_width_of_its_own():
+    """Else the strain of the grid, which the same bearing everywhere makes, would have the vector in it."""
+    begins, more = zip(*rows_of_cells(), strict=True)
+    assert distance_from_uniform(begins) < CRITICAL
+    assert distance_from_uniform(more) < CRITICAL
+    assert distance_from_uniform([policy(device=f"d{i}").first_row() for i in range(COUNT)]) < CRITICAL
+
+
+def test_cells_that_are_above_one_another_have_nothing_in_common():
+    """The phase of a row against the next, in widths: with a regular grid it is the same all along the track."""
+    how = policy()
+    points = [(BERLIN[0] + i * 5e-4, BERLIN[1] + j * 5e-5) for i in range(400) for j in range(60)]
+    frame = pl.DataFrame(points, schema=["y", "x"], orient="row")
+    cells = middles(frame, how).unique(["row", "column"]).sort("row", "column")
+    first = cells.group_by("row", maintain_order=True).agg(pl.col("lon").first(), width=pl.col("lon").diff().mean())
+    rows = first.drop_nulls().filter(pl.col("row").diff() == 1)
+    assert rows.height > 50
+    assert rows["width"].max() / rows["width"].min() > 1.05
+    phases = (rows["lon"] / rows["width"] % 1).to_list()
+    assert distance_from_uniform(phases) < 1.36 / math.sqrt(len(phases))
