@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deltalake import QueryBuilder
 from deltalake.exceptions import DeltaError
+from msgspec import Struct
 
 from edge_delta.ask import info
 from edge_delta.ask.output import write
@@ -42,8 +42,7 @@ _WRITING = re.compile(
 _NO_TABLE = re.compile(r"table '(?:datafusion\.)?(?:public\.)?([^']+)' not found|failed to resolve schema: (\S+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """SQL with the tables' names as the engine knows them.
 
     Attributes:
@@ -115,8 +114,7 @@ def _requoted(part: str) -> str:
     return '"' + _unquoted(part).replace('"', '""') + '"' if part[0] == "`" else part
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """A result as it arrives, from a reader of Arrow record batches."""
 
     reader: Any

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from edge_delta.ask.tables import Tables
 from edge_delta.core.errors import ConfigurationError
@@ -32,8 +33,7 @@ _ROLLED = {"fleet_hourly": ("HOUR", "window_start", "hour"), "fleet_daily": ("DA
 _WHOLE = {"min": "min", "max": "max", "sum": "sum", "count": "sum"}
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """What the statements are filled in with.
 
     Attributes:

@@ -7,8 +7,9 @@ import logging
 import os
 import socket
 import urllib.request
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
 
@@ -46,8 +47,7 @@ def arguments(settings: DatabricksSettings, environment: Mapping[str, str] = os.
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A result as it arrives.
 
     Attributes:

@@ -28,8 +28,9 @@ Every message is one line: the fact, the place, the next step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,8 +59,7 @@ class EdgeDeltaError(Exception):
         super().__init__(f"{self.fact}. {hint}." if hint else f"{self.fact}.")
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One thing wrong with the settings: where it was found, what was found, what would be right."""
 
     place: str

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from edge_delta.core.time_formats import TimeForm
 
@@ -48,8 +50,7 @@ class Mark(StrEnum):
     """Rows of generations up to this one were delivered again because somebody asked for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(Struct, frozen=True):
     """How far one table has come in one source.
 
     Attributes:
@@ -107,8 +108,7 @@ class Kind(Enum):
     """Only where the settings say so: declarations of times say nothing of their form."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """One column of the source table.
 
     Attributes:
@@ -130,8 +130,7 @@ class Column:
     time: TimeForm = field(default_factory=TimeForm)
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """What is known of the source's columns.
 
     Attributes:
@@ -154,8 +153,7 @@ class Layout:
         return next((c for c in self.columns if c.name.lower() == name.lower()), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(Struct, frozen=True):
     """One source row that is not written to the mode's table, and why.
 
     Attributes:
@@ -173,8 +171,7 @@ class Rejection:
     cells: Mapping[str, Cell]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Rows read from the source in one go.
 
     Attributes:
@@ -197,8 +194,7 @@ class Batch:
         return self.frame.height + len(self.rejected)
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """What lies behind a cursor, told by the ends of the table's b-tree and so without a scan.
 
     ``rows`` is the width of the id range: exact while ids have no gaps, never too low.
@@ -215,8 +211,7 @@ class Waiting:
         return self.last_rowid - self.first_rowid + 1
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(Struct, frozen=True):
     """What a table that is read in the order of time has besides the rows that wait.
 
     Attributes:
@@ -228,8 +223,7 @@ class Passed:
     ahead: int
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True):
     """One commit in a Delta table.
 
     Attributes:
@@ -251,8 +245,7 @@ class Commit:
     tries: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """What went to the rejected table at one go.
 
     Attributes:
@@ -266,8 +259,7 @@ class Refused:
     by_rule: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """What one batch came to: read = written + rejected + not selected.
 
     Attributes:
@@ -300,8 +292,7 @@ class Step:
         return self.commit.rows if self.commit is not None else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """What a mode may know besides the rows: it reads no clock and no settings by itself.
 
     Attributes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec import Struct
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,8 +20,7 @@ RULE = "_rule"
 """The column of a plan's frame with the index of the first rule that a row breaks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """A rule that rejects rows.
 
     Attributes:
@@ -36,8 +36,7 @@ class Rule:
     broken: pl.Expr
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What a mode makes of a batch.
 
     Attributes:
@@ -76,8 +75,7 @@ def first_broken(rules: tuple[Rule, ...]) -> pl.Expr:
     return pl.coalesce(hits).alias(RULE) if hits else pl.lit(None, dtype=pl.Int32).alias(RULE)
 
 
-@dataclass(frozen=True, slots=True)
-class LastValues:
+class LastValues(Struct, frozen=True):
     """A request for what was before the batch: each sensor's last value within limits, by column.
 
     Attributes:
@@ -93,8 +91,7 @@ class LastValues:
     dtypes: Mapping[str, pl.DataType]
 
 
-@dataclass(frozen=True, slots=True)
-class TableQuery:
+class TableQuery(Struct, frozen=True):
     """A request for what the mode's own table holds.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
 
 from edge_delta.core.model import BEFORE_FIRST
 
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
 Sign = Literal["=", ">", ">=", "<", "<=", "in", "null", "null or >="]
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Struct, frozen=True):
     """A condition on one column; for ``in`` the value is a tuple of values."""
 
     column: str
@@ -58,16 +58,14 @@ def among(column: str, values: Iterable[object]) -> Where:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
+class Total(Struct, frozen=True):
     """One number of a group of rows: a function of a column, or how many rows there are (``count`` of none)."""
 
     function: Literal["count", "min", "max", "sum"]
     column: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """Rows of a table, or totals of groups of them.
 
     Attributes:

@@ -7,10 +7,11 @@ imported here, because `status` and `health` read one time and end.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -54,8 +55,7 @@ _NUMBER = re.compile(r"^[+-]?\d+$", re.ASCII)
 _REAL = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$", re.ASCII)  # float() takes 1_0 and nan, too
 
 
-@dataclass(frozen=True, slots=True)
-class TimeForm:
+class TimeForm(Struct, frozen=True):
     """How the times of a column are written.
 
     Attributes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
 
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Waiting
@@ -28,8 +29,7 @@ _LOOK_EVERY = 2.0
 """Seconds between looks at the settings file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """When to work and how much at a time.
 
     Attributes:
@@ -49,8 +49,7 @@ class Pace:
         return self.interval * between(1 - self.fuzz, 1 + self.fuzz)
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """What one cycle of one lane came to."""
 
     rows_written: int = 0

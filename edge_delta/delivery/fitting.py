@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from msgspec import Struct
 
 from edge_delta.core import time_columns
 from edge_delta.core.model import Mark, Rejection
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from edge_delta.core.ports import Mode
 
 
-@dataclass(frozen=True, slots=True)
-class Processed:
+class Processed(Struct, frozen=True):
     """What a mode makes of a batch.
 
     Attributes:

@@ -6,8 +6,9 @@ the key is another one, the rows of a table are asked whose rows stand for one s
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import replace
 
 from edge_delta.core.errors import SourceReset, TwoSources
 from edge_delta.core.events import Event

@@ -6,10 +6,11 @@ open window with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from edge_delta.core.plan import ROWID
 from edge_delta.modes.aggregated import WINDOW
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from edge_delta.modes.aggregated import Aggregated
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """One window. Times are microseconds since 1970, UTC.
 
     Attributes:
@@ -60,8 +60,7 @@ class Window:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class OpenWindows:
+class OpenWindows(Struct, frozen=True):
     """Windows by their start in microseconds, and the parts that they are made of so far.
 
     Attributes:

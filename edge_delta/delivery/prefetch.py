@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_delta.core.errors import SourceUnavailable
 from edge_delta.core.model import Cursor
@@ -32,8 +34,7 @@ _IN_FLIGHT = 2
 _WORTH_ROWS = 100_000
 
 
-@dataclass(slots=True)
-class _Coming(Generic[W]):
+class _Coming(Struct, Generic[W]):
     """A batch that is being read."""
 
     after: int

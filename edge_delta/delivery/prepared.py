@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from edge_delta.sinks.delta.types import differing
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from edge_delta.delivery.fitting import Processed
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """What was made of a batch ahead of its turn, and for whom.
 
     Attributes:

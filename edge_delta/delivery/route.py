@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Context, Refused
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from edge_delta.modes.traits import Traits
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     """What is the same on all routes of a process.
 
     Attributes:
@@ -37,8 +37,7 @@ class Device:
     stop_on_reset: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(Struct, frozen=True):
     """Where a route ends.
 
     Attributes:

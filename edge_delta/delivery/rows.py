@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec.structs import replace
 
 from edge_delta.core.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, Step
 from edge_delta.core.plan import ROWID, LastValues, TableQuery

@@ -9,8 +9,9 @@ cursor where it is. What was delivered is decided by the table alone; the counts
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Cursor
@@ -31,8 +32,7 @@ Counts = tuple[int, int, str]
 _NOTHING: Counts = (0, 0, "")
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """Ids behind one and up to another, and what was counted there."""
 
     after: int
@@ -40,8 +40,7 @@ class Range:
     counts: Counts
 
 
-@dataclass(slots=True)
-class Sweeping:
+class Sweeping(Struct):
     """Sweeps all lanes of a source when it is due.
 
     Args:
@@ -53,7 +52,7 @@ class Sweeping:
     every: float
     load: Callable[[], dict[str, Any]]
     save: Callable[[dict[str, Any]], None]
-    _dirty: bool = field(default=False, init=False)
+    _dirty: bool = False
 
     def changed(self) -> None:
         """The source was written."""
@@ -94,8 +93,7 @@ class Sweeping:
         self.save({**kept, "at": time.time()})
 
 
-@dataclass(slots=True)
-class Sweep:
+class Sweep(Struct):
     """One lane's rows up to its cursor.
 
     Args:

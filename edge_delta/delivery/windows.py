@@ -12,12 +12,13 @@ is told as lost: the cursor has the number of rows in no window (`Mark.PENDING`)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Mark, Refused, Rejection, Step
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 _MICROSECONDS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Emission:
+class Emission(Struct, frozen=True):
     """When and how windows are written.
 
     Attributes:
@@ -54,8 +54,7 @@ class Emission:
     folder: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
+class _Turn(Struct, frozen=True):
     """What a writing of windows is about.
 
     Attributes:

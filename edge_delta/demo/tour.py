@@ -16,13 +16,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import polars as pl
 from deltalake import DeltaTable
+from msgspec import Struct
 
 from edge_delta.ask.output import as_table
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
@@ -46,8 +46,7 @@ _SHOWN_ROWS = 5
 _SHOWN_VERSIONS = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(Struct, frozen=True):
     """Where the table goes, if not into the folder.
 
     Attributes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec import Struct
 
 from edge_delta.core.events import Log
 from edge_delta.core.model import Commit, Cursor
@@ -102,8 +103,7 @@ class Rehearsed:
         self._real.forget()
 
 
-@dataclass(frozen=True, slots=True)
-class Rehearsal:
+class Rehearsal(Struct, frozen=True):
     """What one mode's next batch would come to.
 
     Attributes:

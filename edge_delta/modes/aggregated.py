@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec import Struct, field
 
 from edge_delta.core.plan import ROWID, Plan, Rule
 from edge_delta.core.questions import Total
@@ -37,8 +37,7 @@ SPAN = {"n": Total("sum", COUNT), "first": Total("min", FIRST_ID), "last": Total
 _MINUTES_AN_HOUR, _MINUTES_A_DAY = 60, 1440
 
 
-@dataclass(frozen=True, slots=True)
-class Aggregated(Plain):
+class Aggregated(Struct, Plain, frozen=True):
     """Aggregates by window and group.
 
     Args:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from edge_delta.core.plan import ROWID, Plan, TableQuery
 from edge_delta.core.questions import Question, Total, mine, named
@@ -50,8 +51,7 @@ _UNITS = ("unit", "units", "uom")
 _NO_WORDS = ("sensor_id", "timestamp", "original_timezone", "node_id")
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(Struct, frozen=True):
     """One rule that makes alerts.
 
     Attributes:
@@ -75,8 +75,7 @@ class Trigger:
     column: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class AlertLimits:
+class AlertLimits(Struct, frozen=True):
     """Alert strictly below ``min`` and strictly above ``max``."""
 
     min: float | None = None
@@ -84,8 +83,7 @@ class AlertLimits:
     severity: str = "high"
 
 
-@dataclass(frozen=True, slots=True)
-class Emergency(Plain):
+class Emergency(Struct, Plain, frozen=True):
     """Alerts.
 
     Args:

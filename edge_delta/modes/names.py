@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from edge_delta.core.places import LATITUDE_NAMES, LONGITUDE_NAMES, tells_by_name
 
@@ -89,8 +90,7 @@ def hidden(settings: Settings, mode: str, layout: Layout) -> frozenset[str]:
     return Said.of(settings).hidden(layout) | pair
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """What the owner said of the columns that might tell a place; all names in lower case.
 
     Attributes:

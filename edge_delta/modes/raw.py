@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_delta.core.model import Kind
 from edge_delta.core.plan import ROWID, Plan
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from edge_delta.settings.sections import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Raw(Plain):
+class Raw(Struct, Plain, frozen=True):
     """The source's columns in their order, then the row's id and the bookkeeping columns.
 
     Args:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from edge_delta.core.plan import ROWID, LastValues, Plan, Rule
 from edge_delta.modes import schematized
@@ -32,8 +33,7 @@ _ALWAYS = ("reading_id", "sensor_id", "timestamp", "databricks_inserted_at", "no
 Policy = Literal["keep", "reject", "forward_fill"]
 
 
-@dataclass(frozen=True, slots=True)
-class Sanitized(Plain):
+class Sanitized(Struct, Plain, frozen=True):
     """Clean readings.
 
     Args:

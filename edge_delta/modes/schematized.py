@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from edge_delta.core import time_columns
 from edge_delta.core.model import Column, Context, Kind, Layout, Rejection
@@ -47,8 +48,7 @@ STANDARD: dict[str, pl.DataType] = {
 _TIME = "(time)"  # no column of a source can be called that, see `source.schema`
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """What counts as normal in a column, for sources that have no anomaly flag. Units are the source's."""
 
     min: float | None = None
@@ -61,8 +61,7 @@ class Range:
         return (below | above).fill_null(False)  # noqa: FBT003
 
 
-@dataclass(frozen=True, slots=True)
-class Schematized(Plain):
+class Schematized(Struct, Plain, frozen=True):
     """The standard schema.
 
     Args:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec import Struct
 
 from edge_delta.core.cells import from_json
 from edge_delta.core.model import Batch, Cursor, Mark
@@ -29,16 +29,14 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 5_000
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What a replay came to: rows looked at, and rows that passed."""
 
     tried: int
     passed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
+class Replay(Struct, frozen=True):
     """The replay of one mode's rejected rows.
 
     A row is read from SQLite again if it is still there; if not, it is taken from the rejected table. Rows that pass

@@ -6,8 +6,10 @@ the rejected one, and a reader tells them by ``source_generation``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
@@ -20,16 +22,14 @@ if TYPE_CHECKING:
     from edge_delta.delivery.lane import Lane
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Struct, frozen=True):
     """Where to go back to: the first row of an id or of a time; the very first row if neither is given."""
 
     id: int | None = None
     time: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(Struct, frozen=True):
     """What one table would get again.
 
     Attributes:
@@ -69,8 +69,7 @@ def rewind(lanes: Sequence[Lane], destination: Destination, *, agreed: Callable[
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Rewind:
+class Rewind(Struct, frozen=True):
     """Going back with one mode's table.
 
     Args:

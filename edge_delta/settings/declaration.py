@@ -6,13 +6,12 @@ the example file, the JSON schema and the documents are made from that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from edge_delta.core.errors import ConfigurationError
 
@@ -93,8 +92,7 @@ def about(  # noqa: PLR0913 - one argument a place that a setting shows in
     return Meta(description=description, extra=extra, **bounds)
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """One setting, as its declaration says.
 
     Attributes:

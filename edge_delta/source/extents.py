@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_delta.core.model import BEFORE_FIRST, Kind
 from edge_delta.source.database import Database, quoted
@@ -23,8 +25,7 @@ _BYTES_OF_A_CELL = {Kind.TEXT: 16, Kind.BLOB: 16}  # Polars' views; the contents
 _LAST_ROWID = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """The rows of a batch to come.
 
     Attributes:
@@ -49,8 +50,7 @@ class Extent:
         return replace(self, where=f"{self.where} AND {key} NOT IN ({', '.join(map(str, keys))})")
 
 
-@dataclass(frozen=True, slots=True)
-class _Behind:
+class _Behind(Struct, frozen=True):
     """The rows behind a key, up to another one.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.core.time_formats import TimeForm, moment
@@ -24,8 +25,7 @@ _BUSY_MS = 1_000
 _AUTO = TimeForm()
 
 
-@dataclass(frozen=True, slots=True)
-class Behind:
+class Behind(Struct, frozen=True):
     """What waits behind one cursor.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct, field
 
 from edge_delta.core.time_formats import TimeForm
 
@@ -16,8 +17,7 @@ MAX_ROW_BYTES = 8 * 2**20
 """A process with 256 MiB holds a row of that size, which takes some twelve times as much until it is written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """How a table is read, besides which one.
 
     Attributes:

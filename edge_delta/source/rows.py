@@ -7,8 +7,9 @@ told apart by ``typeof()``, in the same transaction.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from edge_delta.core.errors import SourceUnavailable
 from edge_delta.core.model import Column, Kind, Rejection

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.model import Column
@@ -22,8 +24,7 @@ _REFUSED_BY_SPARK = re.compile(r"[ ,;{}()\n\t=]")
 _PATTERN = re.compile(r"^\*$|^\^(?=.*\$$)")  # what Polars takes for all columns, or for a pattern of their names
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """The source table.
 
     Attributes:

@@ -6,8 +6,9 @@ comment). The PRAGMAs that are asked instead: https://sqlite.org/pragma.html#pra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from edge_delta.source.database import quoted
 
@@ -18,16 +19,14 @@ _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 _HIDDEN = 1  # table_xinfo: a column of a virtual table that is no data
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(Struct, frozen=True):
     """A column as it was declared."""
 
     name: str
     declared: str
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """What a table or view is.
 
     Attributes:

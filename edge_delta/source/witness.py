@@ -13,8 +13,9 @@ until one fits. Only columns that leave the device have a part in it, and none t
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from edge_delta.core.model import BEFORE_FIRST, Cell, Column, Cursor, Kind, Layout
 from edge_delta.source import cells
@@ -37,8 +38,7 @@ _TIME, _VALUES, _COLUMNS, _KEY = 15, 16, 16, 15
 _ROW = _TIME + _VALUES
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """Whether a source is the one that a cursor belongs to.
 
     Attributes:
@@ -56,8 +56,7 @@ class Verdict:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Witnessing:
+class Witnessing(Struct, frozen=True):
     """How witnesses are made on this device.
 
     Attributes:
@@ -75,8 +74,7 @@ class Witnessing:
         return int.from_bytes(digest) % ((1 << bits) - 1) + 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(Struct, frozen=True):
     """One row as its witness has it: two hashes."""
 
     time: int
@@ -88,8 +86,7 @@ class _Seen:
         return self.time << _VALUES | self.values
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(Struct, frozen=True):
     """Witnesses out of their words."""
 
     key: int
@@ -115,8 +112,7 @@ def _seen(packed: int) -> _Seen:
     return _Seen(packed >> _VALUES & ((1 << _TIME) - 1), packed & ((1 << _VALUES) - 1))
 
 
-@dataclass(slots=True)
-class Witnesses:
+class Witnesses(Struct):
     """Makes witnesses of a table's rows and compares them.
 
     Args:

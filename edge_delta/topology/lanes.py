@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -37,32 +36,40 @@ SAMPLED = 100
 """Rows at either end of a table that are searched for places before a start."""
 
 
-@dataclass(frozen=True, slots=True)
 class Session:
     """What lanes are made of and what stays the same while the process runs.
 
-    Attributes:
+    Args:
         source: the opened source.
         node_id: this device.
         log: where events go.
         wait: waits for so many seconds, and returns whether it was told to stop.
         opened: what is done with each sink before a lane gets it.
         heals: whether what a power cut left of a table is set aside, which writes.
+
+    Attributes:
         reader: reads the source for all lanes.
         lanes: all of them.
     """
 
-    source: SQLiteSource
-    node_id: str
-    log: Log
-    wait: Callable[[float], bool] | None = None
-    opened: Callable[[Sink], Sink] = lambda sink: sink
-    heals: bool = True
-    reader: ReadAhead[Prepared] = field(init=False)
-    lanes: Lanes = field(default_factory=Lanes)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "reader", ReadAhead(self.source))
+    def __init__(  # noqa: PLR0913 - the root of a process: each of its parts is handed in from another place
+        self,
+        source: SQLiteSource,
+        node_id: str,
+        log: Log,
+        wait: Callable[[float], bool] | None = None,
+        *,
+        opened: Callable[[Sink], Sink] = lambda sink: sink,
+        heals: bool = True,
+    ) -> None:
+        self.source = source
+        self.node_id = node_id
+        self.log = log
+        self.wait = wait
+        self.opened = opened
+        self.heals = heals
+        self.reader: ReadAhead[Prepared] = ReadAhead(source)
+        self.lanes = Lanes()
 
 
 def open_source(settings: Settings) -> SQLiteSource:

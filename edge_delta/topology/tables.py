@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from edge_delta.core.model import Mark
 from edge_delta.modes import REJECTED_SUFFIX
@@ -35,8 +36,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(Struct, frozen=True):
     """What a table holds, as far as its sink has to know.
 
     Attributes:
@@ -52,8 +52,7 @@ class Contents:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceTables:
+class DeviceTables(Struct, frozen=True):
     """One device's tables of one source table.
 
     Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
 
 from edge_delta.cli.commands.shared import listed, log_of, settings_of_reader
 from edge_delta.topology import commands

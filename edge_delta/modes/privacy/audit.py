@@ -6,8 +6,9 @@ a place and is neither displaced, nor withheld, nor called harmless by the owner
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from edge_delta.core.place_values import numbers_like_coordinates, told_by_values
 from edge_delta.core.places import tells_by_name
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from edge_delta.settings.sections import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(Struct, frozen=True):
     """What becomes of a source column in the tables whose places are displaced.
 
     Attributes:

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import hmac
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec import Struct
 
 from edge_delta.modes.privacy.grid import middles, turned
 from edge_delta.modes.privacy.policy import EARTH_RADIUS, numbers, stretched
@@ -34,8 +34,7 @@ _ODD = 0x9E3779B97F4A7C15
 _HALLEY_STEPS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Displacement:
+class Displacement(Struct, frozen=True):
     """Displaces coordinates by a policy.
 
     Args:

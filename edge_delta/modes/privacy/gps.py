@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_delta.core.plan import Plan, Rule
 from edge_delta.modes.names import Said
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from edge_delta.settings.sections import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Gps:
+class Gps(Struct, frozen=True):
     """What is done with the places of one table.
 
     Args:

@@ -16,9 +16,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from edge_delta.settings.sections import Settings
@@ -50,8 +51,7 @@ _UNIT = 2.0**-53
 Strategy = Literal["per_place", "planar_laplace"]
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """How coordinates are displaced.
 
     Args:
@@ -67,8 +67,12 @@ class Policy:
     radius_meters: float = 500.0
     epsilon: float | None = None
     cell_meters: float | None = None
-    secret: bytes = field(default=b"", repr=False)
+    secret: bytes = b""
     device: str = ""
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"Policy({self.strategy})"
 
     def notes(self) -> dict[str, str]:
         """What is recorded with each commit: no coordinate, and of the secret eight bits that say that it is the same.

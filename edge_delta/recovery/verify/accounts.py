@@ -8,10 +8,10 @@ cursor is in, so each of these is a difference with a name of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec import Struct
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.questions import COUNT, Condition, Question, Total, among, between, mine, named, within
@@ -35,8 +35,7 @@ _FIRST, _LAST = "_first_generation", "_last_generation"
 _OURS = frozenset({"node_id", "source_generation", "databricks_inserted_at"})
 
 
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
+class Elsewhere(Struct, frozen=True):
     """What is known beside the table that is verified.
 
     Attributes:
@@ -48,8 +47,7 @@ class Elsewhere:
     others: Callable[[], Sequence[Sink]]
 
 
-@dataclass(frozen=True, slots=True)
-class Accounts:
+class Accounts(Struct, frozen=True):
     """The second half of a verification.
 
     Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from msgspec import Struct, field, to_builtins
 
 FIRST = 20
 """Differences of single rows that are shown; all are counted."""
@@ -12,8 +13,7 @@ MANY = "(several)"
 """Stands for the row where a difference is about many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """One thing that is not as it should be.
 
     Attributes:
@@ -28,8 +28,7 @@ class Difference:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """One id range of one generation: read = delivered + rejected + not selected, and equal checksums.
 
     Attributes:
@@ -55,8 +54,7 @@ class Checked:
     table_checksum: str
 
 
-@dataclass(slots=True)
-class Verification:
+class Verification(Struct):
     """What became of one mode's table.
 
     Attributes:
@@ -99,7 +97,7 @@ class Verification:
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
-        return {"equal": self.equal, **asdict(self), "counts": dict(self.counts)}
+        return {"equal": self.equal, **to_builtins(self), "counts": dict(self.counts)}
 
     def lines(self) -> list[str]:
         """For people."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor
 from edge_delta.core.plan import ROWID, LastValues
@@ -35,8 +37,7 @@ _SHOWN = 60
 _KEPT = 1_000
 
 
-@dataclass(slots=True)
-class _Expected:
+class _Expected(Struct):
     """What the mode makes of a range: rows with their keys, ids that it rejects, and how many it passes over."""
 
     rows: pl.DataFrame

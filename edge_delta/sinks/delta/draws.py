@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deltalake import DeltaTable, QueryBuilder
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 _PREFIX = "gps_fuzzing"
 
 
-@dataclass(slots=True)
-class Published:
+class Published(Struct):
     """What a table shows.
 
     Attributes:

@@ -14,10 +14,11 @@ import json
 import os
 import re
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
+
+from msgspec import Struct, field
 
 from edge_delta.core.errors import TableDamaged
 from edge_delta.sinks.delta.disk import sync_all
@@ -36,8 +37,7 @@ _TEMPORARY_SECONDS = 3600.0
 _OURS = "edge-delta/"
 
 
-@dataclass(slots=True)
-class _Commit:
+class _Commit(Struct):
     """A commit as far as healing has to know it."""
 
     path: Path

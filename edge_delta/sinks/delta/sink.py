@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from deltalake import (
     write_deltalake,
 )
 from deltalake.exceptions import TableNotFoundError
+from msgspec.structs import replace
 
 from edge_delta.core.errors import CommitConflict, TableCrowded
 from edge_delta.core.model import Commit, Cursor

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import arro3.core as arrow
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 from deltalake.exceptions import TableNotFoundError
+from msgspec import Struct
 
 from edge_delta.core.errors import CommitConflict, CompactorAtWork, EdgeDeltaError
 from edge_delta.core.events import Event, Log
@@ -38,8 +38,7 @@ _VACUUM_EVERY = timedelta(days=1)
 _FEWEST_FILES = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """When and how a table is looked after.
 
     Attributes:
@@ -57,8 +56,7 @@ class Plan:
     statistics: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """What one upkeep came to."""
 
     table: str
