@@ -82,7 +82,8 @@ EVENTS: Mapping[Event, str] = {
     Event.UNAVAILABLE: "Source or storage cannot be used now; edge-delta retries: error, failures, pause.",
     Event.RECOVERED: "It works again: after_seconds, failures.",
     Event.STATE_NOT_WRITTEN: "The state directory cannot be written; delivery continues: error.",
-    Event.UPKEEP: "Small files compacted, old ones deleted: table, files_before, files_after, files_vacuumed, seconds.",
+    Event.UPKEEP: "Small files compacted, old ones deleted: table, files_before, files_after, files_vacuumed, "
+    "bytes_rewritten, seconds.",
     Event.UPKEEP_FAILED: "The maintenance of a table failed this time; delivery continues: table, error.",
     Event.STATEMENT: "Debug: a statement is about to run on the source: sql, shortened.",
     Event.BATCH_READ: "Debug: a batch was read: mode, generation, first_id, last_id, rows, refused by their types.",

@@ -223,6 +223,41 @@ class Passed(Struct, frozen=True):
     ahead: int
 
 
+class Inventory(Struct, frozen=True):
+    """What a table's files come to; None for what was not looked at.
+
+    Attributes:
+        live: data files that the newest version has.
+        live_bytes: their bytes.
+        at: when, ISO 8601.
+        kept: files that no longer are in the table and stay for the retention, for readers of older versions.
+        kept_bytes: their bytes.
+        dead: files that are older than the retention and in no version.
+        dead_bytes: their bytes.
+        log: files in the table's log.
+        log_bytes: their bytes.
+    """
+
+    live: int
+    live_bytes: int
+    at: str
+    kept: int | None = None
+    kept_bytes: int | None = None
+    dead: int | None = None
+    dead_bytes: int | None = None
+    log: int | None = None
+    log_bytes: int | None = None
+
+    def __str__(self) -> str:
+        parts = [("live files", self.live, self.live_bytes), ("kept for the retention", self.kept, self.kept_bytes)]
+        parts += [("dead", self.dead, self.dead_bytes), ("in the log", self.log, self.log_bytes)]
+        return ", ".join(f"{count:,} {word}{_megabytes(size)}" for word, count, size in parts if count is not None)
+
+
+def _megabytes(size: int | None) -> str:
+    return "" if size is None else f" ({size / 1e6:,.1f} MB)"
+
+
 class Commit(Struct, frozen=True):
     """One commit in a Delta table.
 

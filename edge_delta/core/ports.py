@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     import polars as pl
 
     from edge_delta.core.errors import TransientError
-    from edge_delta.core.model import Batch, Column, Commit, Context, Cursor, Layout, Passed, Rejection, Step, Waiting
+    from edge_delta.core.model import (
+        Batch,
+        Column,
+        Commit,
+        Context,
+        Cursor,
+        Inventory,
+        Layout,
+        Passed,
+        Rejection,
+        Step,
+        Waiting,
+    )
     from edge_delta.core.plan import LastValues, Plan, TableQuery
     from edge_delta.core.questions import Question, Where
 
@@ -137,8 +149,11 @@ class Sink(Protocol):
     def version(self) -> int | None:
         """The table's version as of the last look at it."""
 
-    def files(self) -> tuple[int, int]:
-        """How many data files the table has, and their bytes."""
+    def noted(self, name: str) -> int | None:
+        """A number that the log has under a name; None if it has none."""
+
+    def files(self, *, listing: bool = False) -> Inventory:
+        """What the table's files come to: live ones, and the others too where they are listed."""
 
     def ask(self, question: Question) -> pl.DataFrame:
         """What the table answers."""
@@ -171,11 +186,21 @@ class Sink(Protocol):
         """Drop what is cached; the next call reads the log again."""
 
 
+class Noting(Protocol):
+    """A table whose log has notes of those who look after it."""
+
+    def version(self) -> int | None:
+        """The table's version as of the last look at it."""
+
+    def noted(self, name: str) -> int | None:
+        """A number that the log has under a name; None if it has none."""
+
+
 class Upkeep(Protocol):
     """Who looks after a table."""
 
-    def committed(self) -> bool:
-        """Count a commit, and look after the table if that is due; whether it was changed."""
+    def committed(self, table: Noting) -> Inventory | None:
+        """After a commit, look after the table if that is due; what it has then, None if it was left alone."""
 
 
 class Mode(Protocol):
@@ -222,6 +247,9 @@ class Observer(Protocol):
     def settled(self, step: Step, waiting: Waiting) -> None:
         """One batch is in its tables; ``waiting`` is what was there when the round began and is still to come."""
 
+    def looked_after(self, mode: str, found: Inventory) -> None:
+        """A mode's table was looked after."""
+
     def cycled(self, pause: float | None) -> None:
         """All that was there is delivered; the next cycle begins in ``pause`` seconds, None if there is none."""
 
@@ -245,6 +273,9 @@ class SilentObserver:
         """Nothing."""
 
     def settled(self, step: Step, waiting: Waiting) -> None:
+        """Nothing."""
+
+    def looked_after(self, mode: str, found: Inventory) -> None:
         """Nothing."""
 
     def cycled(self, pause: float | None) -> None:

@@ -281,8 +281,9 @@ class Engine:
                 Event.BATCH_COMMITTED, **took, rejected=step.rejected, generation=cursor.generation, cursor=cursor.rowid
             )
             self._log.debug(Event.COMMIT_TRIED, **took, tries=commit.tries)
-            lane.look_after()
         self._observer.settled(step, Waiting(step.cursor.rowid + 1, waiting.last_rowid))
+        if commit is not None and (found := lane.look_after()) is not None:
+            self._observer.looked_after(lane.name, found)
 
     def _over(self) -> None:
         """A cycle is over."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from edge_delta.core.model import Inventory
     from edge_delta.core.ports import Sink
     from edge_delta.delivery.prefetch import ReadAhead
     from edge_delta.delivery.prepared import Prepared
@@ -273,9 +274,9 @@ class Lane:
         columns = self.sink.columns_later()
         return lambda batch: self._writing.prepare(batch, columns())
 
-    def look_after(self) -> None:
-        """Count a commit to the mode's table, and compact it when that is due."""
-        self.route.look_after()
+    def look_after(self) -> Inventory | None:
+        """Compact the mode's table if that is due after a commit; what it has then."""
+        return self.route.look_after()
 
     # -- when something ends or begins
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from edge_delta.core.model import Cursor, Rejection
+    from edge_delta.core.model import Cursor, Inventory, Rejection
     from edge_delta.core.ports import Mode, Sink, Source, Upkeep
     from edge_delta.modes.traits import Traits
 
@@ -120,7 +120,7 @@ class Route:
         shown = self.mode().redacted(rejected, self.source.layout)
         context = self.context(cursor.generation)
         commit = rejects.append(as_frame(shown, context, mode=self.name, source_table=self.source.table), cursor)
-        if self.tables.keepers is not None and self.tables.keepers[1].committed():
+        if self.tables.keepers is not None and self.tables.keepers[1].committed(rejects) is not None:
             rejects.forget()
         self._tell_of(shown, commit.table, commit.bytes)
         return Refused(len(shown), commit.bytes, Counter(r.rule for r in shown))
@@ -129,7 +129,9 @@ class Route:
         by = dict(Counter(f"{r.rule}: {r.column}" for r in rejected))
         self.device.log.warning(Event.ROWS_REJECTED, table=table, mode=self.name, rows=len(rejected), bytes=size, by=by)
 
-    def look_after(self) -> None:
-        """Count a commit to the mode's table, and compact it when that is due."""
-        if self.tables.keepers is not None and self.tables.keepers[0].committed():
+    def look_after(self) -> Inventory | None:
+        """Compact the mode's table if that is due after a commit; what it has then."""
+        found = self.tables.keepers[0].committed(self.sink) if self.tables.keepers is not None else None
+        if found is not None:
             self.sink.forget()  # its handle knows the files that were there before
+        return found

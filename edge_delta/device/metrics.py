@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from edge_delta.core.errors import TransientError
-    from edge_delta.core.model import Step, Waiting
+    from edge_delta.core.model import Inventory, Step, Waiting
     from edge_delta.settings.sections import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -87,6 +87,14 @@ METRICS: Mapping[str, Declared] = {
     ),
     "edge_delta_rejected_in_a_row": Declared("gauge", "Rows that were rejected since the last one was kept", ("mode",)),
     "edge_delta_doubtful_times": Declared("gauge", "1 if times came from before 2000 or ahead of the clock", ("mode",)),
+    "edge_delta_table_files": Declared(
+        "gauge",
+        "Files of a table at its last maintenance: live, kept for the retention, dead, log",
+        ("mode", "state"),
+    ),
+    "edge_delta_table_bytes": Declared(
+        "gauge", "Their bytes; in a store only those of live files are known", ("mode", "state")
+    ),
     "edge_delta_resident_memory_bytes": Declared("gauge", "Memory of the process that is in RAM"),
     "edge_delta_build_info": Declared("gauge", "1; the version is a label", ("version",)),
 }
@@ -137,6 +145,13 @@ class Metrics(SilentObserver):
                 self._of["edge_delta_rejected_rows_total"].labels(step.mode, rule).inc(count)
         self._of["edge_delta_last_commit_timestamp_seconds"].labels(step.mode).set_to_current_time()
         self._write()
+
+    def looked_after(self, mode: str, found: Inventory) -> None:
+        """A table was looked after."""
+        for state in ("live", "kept", "dead", "log"):
+            for name, value in (("files", getattr(found, state)), ("bytes", getattr(found, f"{state}_bytes"))):
+                if value is not None:
+                    self._of[f"edge_delta_table_{name}"].labels(mode, state).set(value)
 
     def cycled(self, _pause: float | None) -> None:
         """A cycle is over."""

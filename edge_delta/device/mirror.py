@@ -13,6 +13,8 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import asdict
+
 from edge_delta import __version__
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Mark
@@ -22,7 +24,7 @@ from edge_delta.device.settled import settled_id
 
 if TYPE_CHECKING:
     from edge_delta.core.errors import EdgeDeltaError, TransientError
-    from edge_delta.core.model import Step, Waiting
+    from edge_delta.core.model import Inventory, Step, Waiting
     from edge_delta.core.ports import Source
     from edge_delta.device.state import StateDirectory
     from edge_delta.settings.sections import Settings
@@ -137,11 +139,16 @@ class Mirror(SilentObserver):
             "rows_per_second": self._rate(step.mode, step.read),
             "committed_at": now().isoformat(),
             "backlog": begins or before.get("backlog"),
+            "files": before.get("files"),
         }
         content["settled_id"] = settled_id(content)
         # Within a round the next batch overwrites it at once, and each replacing of a file costs some milliseconds.
         if begins or not waiting.rows or time.monotonic() - self._written_at >= _ROUND_SECONDS:
             self._write(lasting=not waiting.rows)
+
+    def looked_after(self, mode: str, found: Inventory) -> None:
+        """What the table's files came to; the next writing has it."""
+        self._content["tables"].setdefault(mode, {})["files"] = asdict(found)
 
     def _backlog(self, mode: str, step: Step, waiting: Waiting) -> dict[str, Any] | None:
         """How many rows waited, and when, as this round began; None if it began earlier.

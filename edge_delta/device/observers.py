@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.errors import TransientError
     from edge_delta.core.events import Log
-    from edge_delta.core.model import Step, Waiting
+    from edge_delta.core.model import Inventory, Step, Waiting
     from edge_delta.core.ports import Source
     from edge_delta.device.state import StateDirectory
     from edge_delta.settings.sections import Settings
@@ -52,6 +52,11 @@ class Observers(Observer):
         """See `Observer.settled`."""
         for observer in self._all:
             observer.settled(step, waiting)
+
+    def looked_after(self, mode: str, found: Inventory) -> None:
+        """See `Observer.looked_after`."""
+        for observer in self._all:
+            observer.looked_after(mode, found)
 
     def cycled(self, pause: float | None) -> None:
         """See `Observer.cycled`."""

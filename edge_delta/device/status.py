@@ -10,6 +10,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
+from edge_delta.core.model import Inventory
 from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE
 from edge_delta.device.health import Health, Verdict, duration, examine, now
 from edge_delta.device.settled import settled
@@ -90,6 +91,7 @@ def _of_mode(mode: str, health: Health) -> dict[str, Any]:
         "rows_ahead_until": table.get("rows_ahead_until"),
         "settled_id": table.get("settled_id"),
         "rows_per_second": table.get("rows_per_second"),
+        "files": table.get("files"),
     }
 
 
@@ -160,6 +162,9 @@ def _mode(one: Mapping[str, Any]) -> list[str]:
         f"up to id {one['cursor']:,}, {rows}; last commit {_ago(one['committed_at'])}{rate}",
         f"{one['table']} version {one['version']}",
     ]
+    if one["files"]:
+        found = Inventory(**one["files"])
+        lines.append(f"{found}; {_ago(found.at)}")
     if one["rows_lost"]:
         lines.append(f"LOST: {count(one['rows_lost'], 'row')} in no window, because the source went before it closed")
     if one["rows_ahead_until"]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = 5
 _SMALL_FILES, _SMALL_BYTES = 200, 8_000_000
+_DEAD_FILES = 100
 
 
 def check_privacy(load: Callable[[], Settings]) -> Iterator[Finding]:
@@ -225,10 +226,18 @@ def _cursor(stage: Stage, lane: Lane) -> Iterator[Finding]:
 
 
 def _files(lane: Lane) -> Iterator[Finding]:
-    count, size = lane.sink.files()
+    found = lane.sink.files(listing=True)
+    yield ok("table", f"{lane.sink.uri} has {found}")
+    count, size = found.live, found.live_bytes
     if count > _SMALL_FILES and size / count < _SMALL_BYTES:
         yield warning(
             "table",
             f"{lane.sink.uri} has {count:,} files of {size / count / 1e6:.1f} MB on average",
             "Run edge-delta maintain, which compacts them, or set a longer interval",
+        )
+    if found.dead and (found.dead > _DEAD_FILES or (found.dead_bytes or 0) > size):
+        yield warning(
+            "table",
+            f"{lane.sink.uri} has {found.dead:,} files that no version within the retention needs",
+            "Run edge-delta maintain, or set maintenance.keeper on the device that is to do it",
         )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
+    from edge_delta.core.model import Inventory
     from edge_delta.core.ports import Sink
     from edge_delta.core.questions import Question, Where
     from edge_delta.delivery.lane import Lane
@@ -71,9 +72,13 @@ class Rehearsed:
         """See `Sink.version`."""
         return self._real.version()
 
-    def files(self) -> tuple[int, int]:
+    def noted(self, name: str) -> int | None:
+        """See `Sink.noted`."""
+        return self._real.noted(name)
+
+    def files(self, *, listing: bool = False) -> Inventory:
         """See `Sink.files`."""
-        return self._real.files()
+        return self._real.files(listing=listing)
 
     def ask(self, question: Question) -> pl.DataFrame:
         """See `Sink.ask`."""

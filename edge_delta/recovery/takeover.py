@@ -117,7 +117,7 @@ def refuse_without_cursor(lane: Lane, mirror: Mapping[str, Any], file: Path) -> 
     known = mirror.get("tables", {}).get(lane.name, {})
     here = (lane.sink.uri, lane.route.source.table, lane.route.device.node_id)
     ours = (known.get("table"), mirror.get("source_table"), mirror.get("node_id")) == here
-    if not ours or known.get("last_id") is None or lane.sink.committed() is not None or not lane.sink.files()[0]:
+    if not ours or known.get("last_id") is None or lane.sink.committed() is not None or not lane.sink.files().live:
         return
     raise TableReplaced(
         f"rows up to id {known['last_id']} were delivered to table {lane.sink.uri}, which has no cursor of ours now",

@@ -27,7 +27,7 @@ class MaintenanceSettings(Section, frozen=True, kw_only=True):
         bool | None,
         about("whether this device maintains the tables; default: if {node_id} makes them its own", example="true"),
     ] = None
-    every_commits: Annotated[int, about("commits between two compactions", ge=2)] = 100
+    every_commits: Annotated[int, about("commits to the table between two compactions", ge=2)] = 100
     hours: Annotated[
         tuple[Annotated[int, Meta(ge=0, le=23)], ...],
         about("hours of the day (UTC) for maintenance, instead of every_commits", example="[3]"),
@@ -35,7 +35,7 @@ class MaintenanceSettings(Section, frozen=True, kw_only=True):
     target_file_mb: Annotated[int, about("size that compacted files grow to", ge=1, le=1024)] = 64
     retention_days: Annotated[
         Annotated[float, Meta(ge=1)] | None,
-        about("days that older versions can be read; default: 7, in a folder 3", example="7"),
+        about("days that older versions can be read; default: 7; in a folder 3, or 1,000 commits", example="7"),
     ] = None
     statistics_columns: Annotated[
         tuple[str, ...],

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 """Stands for a device or a source table that is not known; such a sink can only be asked for its table."""
 _DAYS_IN_A_FOLDER, _DAYS_IN_A_STORE = 3, 7
+_COMMITS_IN_A_FOLDER = 1_000
+"""Older versions that can be read in a folder, unless a retention is set: three days of commits at 300 s are 864."""
+_LEAST = timedelta(hours=1)
+"""A query may run for so long on files that compaction replaced."""
 
 
 def now() -> datetime:
@@ -120,6 +124,7 @@ class DeviceTables(Struct, frozen=True):
             own.hours,
             own.target_file_mb * 1_000_000,
             _retention(self.settings, sink.uri),
+            _COMMITS_IN_A_FOLDER if own.retention_days is None else None,
             own.statistics_columns,
         )
         disk = disk_of(sink.uri, sync=self.settings.storage.durability == "full", log=log)
@@ -130,12 +135,16 @@ def _retention(settings: Settings, uri: str) -> timedelta:
     """How long a table's older versions can be read.
 
     In a folder each commit visits every file of the log, where a store lists only those behind the last version; three
-    days are enough for a stream that stood still over a weekend.
+    days are enough for a stream that stood still over a weekend. At short intervals it is as long as so many commits
+    take, for they would leave hundreds of thousands of files a day.
     """
     days = settings.maintenance.retention_days
-    if days is None:
-        days = _DAYS_IN_A_FOLDER if storage.is_folder(uri) else _DAYS_IN_A_STORE
-    return timedelta(days=days)
+    if days is not None:
+        return timedelta(days=days)
+    if not storage.is_folder(uri):
+        return timedelta(days=_DAYS_IN_A_STORE)
+    commits = timedelta(seconds=_COMMITS_IN_A_FOLDER * settings.interval)
+    return max(_LEAST, min(timedelta(days=_DAYS_IN_A_FOLDER), commits))
 
 
 def _privacy_policy(settings: Settings, mode: str | None, node_id: str) -> dict[str, str]:

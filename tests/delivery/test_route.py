@@ -36,4 +36,4 @@ def test_after_its_own_compaction_a_route_knows_the_files_that_are_there_now(lan
         lane.look_after()
     for sink, suffix in ((lane.sink, "_1_schematized"), (lane.route.tables.rejects, "_rejected")):
         assert len(folder.table(suffix).file_uris()) == 1
-        assert sink.files()[0] == 1, suffix
+        assert sink.files().live == 1, suffix

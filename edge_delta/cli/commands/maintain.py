@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from msgspec.structs import asdict
+from msgspec import to_builtins
 
 from edge_delta.cli.commands.shared import listed, log_of, settings_of_reader
 from edge_delta.topology import commands
@@ -36,10 +36,11 @@ def main(options: argparse.Namespace) -> int:
         settings_of_reader(options), log_of(options), z_order=listed(options.z_order), upgrade=options.upgrade
     )
     if options.json:
-        print(json.dumps({table: asdict(report) if report else None for table, report in reports.items()}))
+        print(json.dumps(to_builtins(reports)))
     for table, report in reports.items() if not options.json else ():
         if report is None:
             print(f"{table}: not there")
         else:
-            print(f"{table}: {report.files_before} files, now {report.files_after}; {report.files_vacuumed} removed")
+            now = f"{report.files_before} files, now {report.inventory}"
+            print(f"{table}: {now}; {report.files_vacuumed} removed, {report.bytes_rewritten / 1e6:,.1f} MB rewritten")
     return 0

@@ -88,7 +88,7 @@ def _torn_checkpoints(root: Path, commits: dict[int, Path], checkpoints: dict[in
     """Set the newest checkpoints aside until one is whole."""
     found = []
     for version in sorted(checkpoints, reverse=True):
-        if all(_whole_parquet(path) for path in checkpoints[version]):
+        if all(is_whole_parquet(path) for path in checkpoints[version]):
             break
         lower = [v for v in checkpoints if v < version]
         if not lower and 0 not in commits:
@@ -154,7 +154,7 @@ def _first_to_read(commits: dict[int, Path], checkpoints: dict[int, list[Path]])
 
     What a checkpoint names may be torn where files are not synced, so the commits before the last one are read too.
     """
-    whole = sorted(v for v in checkpoints if all(_whole_parquet(path) for path in checkpoints[v]))
+    whole = sorted(v for v in checkpoints if all(is_whole_parquet(path) for path in checkpoints[v]))
     if not whole:
         return min(commits)
     for start in (whole[-2] if len(whole) > 1 else -1, whole[-1]):
@@ -190,12 +190,13 @@ def _data_is_whole(root: Path, commit: _Commit, gone: set[str]) -> bool:
         path = unquote(add["path"])
         if add["path"] in gone or "://" in path:
             continue
-        if not _whole_parquet(root / path, add.get("size")):
+        if not is_whole_parquet(root / path, add.get("size")):
             return False
     return True
 
 
-def _whole_parquet(path: Path, size: int | None = None) -> bool:
+def is_whole_parquet(path: Path, size: int | None = None) -> bool:
+    """Whether a file begins and ends as Parquet files do, and has that many bytes."""
     try:
         with path.open("rb") as file:
             there = file.seek(0, os.SEEK_END)

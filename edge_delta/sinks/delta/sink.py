@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from deltalake import (
@@ -21,7 +21,7 @@ from deltalake.exceptions import TableNotFoundError
 from msgspec.structs import replace
 
 from edge_delta.core.errors import CommitConflict, TableCrowded
-from edge_delta.core.model import Commit, Cursor
+from edge_delta.core.model import Commit, Cursor, Inventory
 from edge_delta.core.retry import Turns
 from edge_delta.sinks import address as storage
 from edge_delta.sinks import conditional_put
@@ -29,11 +29,11 @@ from edge_delta.sinks.delta import sql
 from edge_delta.sinks.delta.cursors import COMMON_MARKS, Cursors
 from edge_delta.sinks.delta.features import refuse_what_cannot_be_written
 from edge_delta.sinks.delta.identity import Identity
+from edge_delta.sinks.delta.inventory import inventory
 from edge_delta.sinks.delta.parquet import plain_arrow, writer_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
     from types import ModuleType
 
     import polars as pl
@@ -155,6 +155,14 @@ class DeltaSink:
     def version(self) -> int | None:
         """The table's version as of the last look at it."""
         return self._handle.version() if self._handle is not None else None
+
+    def noted(self, name: str) -> int | None:
+        """A number that the log has under a name, see `edge_delta.sinks.delta.lease`; None if it has none."""
+        table = self._open()
+        if table is None:
+            return None
+        with storage.errors(self.uri, "open"):
+            return table.transaction_version(name)
 
     def forget(self) -> None:
         """Drop the handle and the cursor that was read with it."""
@@ -295,14 +303,13 @@ class DeltaSink:
         if table is not None:
             self._fitted(table, frame)
 
-    def files(self) -> tuple[int, int]:
-        """How many data files the table has, and their bytes."""
-        table = self._open()
+    def files(self, *, listing: bool = False) -> Inventory:
+        """What the table's files come to: live ones, and the others too where they are listed."""
+        table, now = self._open(), datetime.now(UTC)
         if table is None:
-            return 0, 0
+            return Inventory(0, 0, now.isoformat())
         with storage.errors(self.uri, "list"):
-            sizes = table.get_add_actions()["size_bytes"].to_pylist()
-        return len(sizes), sum(sizes)
+            return inventory(table, self.uri, self._retention, now, listing=listing)
 
     def _refuse_to_go_back(self, cursor: Cursor, version: int) -> None:
         if self._disk is not None and not self._disk.same(version):

@@ -1,9 +1,4 @@
-"""Upkeep of a table: compaction, checkpoints, clean-up of the log, vacuum.
-
-delta-rs lets two compactions that run at once write every row twice (1.6.4 to 1.6.6), so there is one compactor a
-table. Whoever starts first claims a lease: an empty commit with a ``txn`` whose version is the lease's end. A rival
-whose view of the table is older is refused by the log; one that looks later finds the lease.
-"""
+"""Upkeep of a table: compaction, checkpoints, clean-up of the log, vacuum."""
 
 from __future__ import annotations
 
@@ -12,40 +7,42 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import arro3.core as arrow
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
+from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 from msgspec import Struct
 
-from edge_delta.core.errors import CommitConflict, CompactorAtWork, EdgeDeltaError
+from edge_delta.core.errors import CompactorAtWork, EdgeDeltaError
 from edge_delta.core.events import Event, Log
 from edge_delta.sinks import address as storage
+from edge_delta.sinks.delta import compaction
 from edge_delta.sinks.delta.creation import durable_properties
 from edge_delta.sinks.delta.durable import folder_of
 from edge_delta.sinks.delta.heal import temporary_files
-from edge_delta.sinks.delta.parquet import writer_properties
+from edge_delta.sinks.delta.inventory import inventory, trim_log
+from edge_delta.sinks.delta.lease import LEASE, LOOKED_AFTER, VACUUMED, Lease, milliseconds
 from edge_delta.sinks.delta.types import to_polars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-from edge_delta.sinks.delta.durable import Disk
+    from edge_delta.core.model import Inventory
+    from edge_delta.core.ports import Noting
+    from edge_delta.sinks.delta.durable import Disk
 
-LEASE = "edge-delta/compactor"
-_LEASE_TIME = timedelta(hours=2)
 _VACUUM_EVERY = timedelta(days=1)
-_FEWEST_FILES = 2
+_VACUUMS_PER_RETENTION = 4
 
 
 class Plan(Struct, frozen=True):
     """When and how a table is looked after.
 
     Attributes:
-        every_commits: after how many commits of this process.
+        every_commits: after how many commits to the table, whichever processes made them.
         hours: at which hours of the day, UTC, instead.
         target_bytes: the size that compacted files grow to.
         retention: how long files that are no longer in the table stay, for readers of older versions.
+        log_commits: how many commits the log keeps at most, in a folder; None for as many as the retention has.
         statistics: columns that the log has limits of besides ids and times, where a table is brought up to date.
     """
 
@@ -53,16 +50,33 @@ class Plan(Struct, frozen=True):
     hours: tuple[int, ...] = ()
     target_bytes: int = 64_000_000
     retention: timedelta = timedelta(days=7)
+    log_commits: int | None = None
     statistics: tuple[str, ...] = ()
+
+    @property
+    def vacuum_every(self) -> timedelta:
+        """Between two looks for files that nobody needs, each of which lists all of them."""
+        return min(_VACUUM_EVERY, self.retention / _VACUUMS_PER_RETENTION)
 
 
 class Report(Struct, frozen=True):
-    """What one upkeep came to."""
+    """What one upkeep came to.
+
+    Attributes:
+        table: the table's address.
+        files_before: live files before.
+        files_after: live files after.
+        files_vacuumed: files that nobody needed and that are gone.
+        bytes_rewritten: bytes of the files that were joined or ordered.
+        inventory: what is there now.
+    """
 
     table: str
     files_before: int
     files_after: int
     files_vacuumed: int
+    bytes_rewritten: int
+    inventory: Inventory
 
 
 class Keeper:
@@ -93,43 +107,53 @@ class Keeper:
         self._now = now
         self._log = log
         self._disk = disk
-        self._commits = 0
+        self._lease = Lease(uri, now, disk)
+        self._compaction = compaction.Compaction(plan.target_bytes, disk)
+        self._since: int | None = None
         self._last_hour: datetime | None = None
-        self._vacuumed: datetime | None = None
 
-    def committed(self) -> bool:
-        """Count a commit, and look after the table if that is due. A failure is logged and waits for the next time.
+    def committed(self, table: Noting) -> Inventory | None:
+        """After a commit, look after the table if that is due. A failure is logged and waits for the next time.
+
+        Args:
+            table: the table as the commit left it.
 
         Returns:
-            Whether the table was changed.
+            What the table has now; None if it was not due, or failed.
         """
-        self._commits += 1
-        if not self._due():
-            return False
-        self._commits = 0
+        version = table.version() or 0
+        if not self._due(table, version):
+            return None
+        self._since = version  # also where it fails: the next try is as far away
         try:
-            report = self.run()
+            report = self.run(due=True)
         except CompactorAtWork:
-            return False
+            return None
         except EdgeDeltaError as error:
             self._log.warning(Event.UPKEEP_FAILED, table=self.uri, error=str(error))
-            return False
-        return report is not None
+            return None
+        self._since = None
+        return report.inventory if report is not None else None
 
-    def _due(self) -> bool:
+    def _due(self, table: Noting, version: int) -> bool:
         if not self._plan.hours:
-            return self._commits >= self._plan.every_commits
-        hour = self._now().replace(minute=0, second=0, microsecond=0)
+            if self._since is None or self._since > version:  # another table may have its place
+                self._since = min(table.noted(LOOKED_AFTER) or 0, version)
+            return version - self._since >= self._plan.every_commits
+        hour = _hour(self._now())
         if hour.hour not in self._plan.hours or hour == self._last_hour:
             return False
+        looked = table.noted(LEASE)
         self._last_hour = hour
-        return True
+        return looked is None or _hour(datetime.fromtimestamp(looked / 1000, UTC)) != hour
 
-    def run(self, z_order: Sequence[str] = ()) -> Report | None:
+    def run(self, z_order: Sequence[str] = (), *, due: bool = False) -> Report | None:
         """Look after the table now.
 
         Args:
-            z_order: columns to order all rows by, instead of only joining small files.
+            z_order: columns to order rows by, instead of only joining small files: in the partitions that have files
+                which are not ordered by them yet.
+            due: whether it is the time for it, so that it is noted also if there was nothing to do.
 
         Returns:
             What was done; None if there is no table.
@@ -141,30 +165,39 @@ class Keeper:
         """
         started = time.perf_counter()
         with storage.errors(self.uri, "upkeep"):
-            if self._disk is not None:
-                self._disk.prepare()
-            try:
-                table = DeltaTable(self.uri, storage_options=self._options or None)
-            except TableNotFoundError:
+            table = self._opened()
+            if table is None:
                 return None
-            if self._disk is not None:
-                self._disk.opened(table.version())
-            before = len(table.file_uris())
-            worth = bool(z_order) or self._small_files(table) >= _FEWEST_FILES
-            if worth:
-                self._claim(table)
-                self._rewrite(table, z_order)
-            vacuumed = self._clean(table)
-            report = Report(self.uri, before, len(table.file_uris()), vacuumed)
+            files = compaction.live_files(table)
+            before = sum(map(len, files.values()))
+            claimed, rewritten = self._compact(table, files, z_order)
+            vacuumed = self._clean(table, due=due)
+            if claimed or due or vacuumed:
+                self._note(table, z_order if claimed else (), vacuumed=vacuumed is not None)
+            listing = vacuumed is not None or self._disk is not None
+            there = inventory(table, self.uri, self._plan.retention, self._now(), listing=listing)
+            report = Report(self.uri, before, there.live, vacuumed or 0, rewritten, there)
         self._log.info(
             Event.UPKEEP,
             table=report.table,
             files_before=report.files_before,
             files_after=report.files_after,
             files_vacuumed=report.files_vacuumed,
+            bytes_rewritten=report.bytes_rewritten,
             seconds=round(time.perf_counter() - started, 3),
         )
         return report
+
+    def _opened(self) -> DeltaTable | None:
+        if self._disk is not None:
+            self._disk.prepare()
+        try:
+            table = DeltaTable(self.uri, storage_options=self._options or None)
+        except TableNotFoundError:
+            return None
+        if self._disk is not None:
+            self._disk.opened(table.version())
+        return table
 
     def upgrade(self) -> dict[str, str]:
         """Give a table made by an earlier version or another tool the properties of a new one; data stays as it is.
@@ -179,11 +212,8 @@ class Keeper:
             StorageUnavailable: if the store does not answer.
         """
         with storage.errors(self.uri, "upgrade"):
-            if self._disk is not None:
-                self._disk.prepare()
-            try:
-                table = DeltaTable(self.uri, storage_options=self._options or None)
-            except TableNotFoundError:
+            table = self._opened()
+            if table is None:
                 return {}
             columns = {name: dtype for name, dtype in to_polars(table.schema()).items() if dtype is not None}
             there = table.metadata().configuration
@@ -194,96 +224,69 @@ class Keeper:
                 self._settle(table)
         return changed
 
-    def _small_files(self, table: DeltaTable) -> int:
-        sizes = arrow.Table.from_arrow(table.get_add_actions(flatten=True)).column("size_bytes").to_pylist()
-        return sum(1 for size in sizes if size < self._plan.target_bytes // 2)
-
-    # -- one compactor at a time
-
-    def _claim(self, table: DeltaTable) -> None:
-        """Make the lease ours: nobody holds one, and nobody claimed it since this view of the table.
-
-        A lease that ends later than one that begins now would is none: its clock was wrong.
-        """
-        now = self._now()
-        held = table.transaction_version(LEASE)
-        if held is not None and _milliseconds(now) < held <= _milliseconds(now + _LEASE_TIME):
-            until = datetime.fromtimestamp(held / 1000, UTC)
-            raise CompactorAtWork(
-                f"another compactor is at work on {self.uri}, until {until:%Y-%m-%d %H:%M} UTC at the latest",
-                "Wait for it to end",
-            )
-        try:
-            self._mark(table, now + _LEASE_TIME)
-        except CommitConflict as error:
-            raise CompactorAtWork(f"another compactor has begun to work on {self.uri}", "Wait for it to end") from error
-
-    def _mark(self, table: DeltaTable, until: datetime) -> None:
-        """An empty commit with the lease's end. delta-rs refuses it if another one carried the same id meanwhile."""
-        columns = {name: dtype for name, dtype in to_polars(table.schema()).items() if dtype is not None}
-        with storage.errors(self.uri, "lease"):
-            write_deltalake(
-                table,
-                pl.DataFrame(schema=columns),
-                mode="append",
-                commit_properties=CommitProperties(app_transactions=[Transaction(LEASE, _milliseconds(until))]),
-                post_commithook_properties=self._after_commits(),
-            )
-            self._settle(table)
-
-    def _after_commits(self) -> PostCommitHookProperties:
-        return PostCommitHookProperties(create_checkpoint=self._disk is None, cleanup_expired_logs=False)
-
     def _settle(self, table: DeltaTable) -> None:
         if self._disk is not None:
             self._disk.committed(table.version())
 
-    def _rewrite(self, table: DeltaTable, z_order: Sequence[str]) -> None:
-        columns = {name: dtype for name, dtype in to_polars(table.schema()).items() if dtype is not None}
-        how = writer_properties(columns)
+    def _compact(self, table: DeltaTable, files: compaction.Files, z_order: Sequence[str]) -> tuple[bool, int]:
+        """Whether files were joined or ordered, and the bytes of those that were written again."""
+        size = None if z_order else compaction.size_to_join(files, self._plan.target_bytes)
+        order = compaction.unordered(table, files, z_order) if z_order else []
+        if size is None and not order:
+            return False, 0
+        self._lease.claim(table)
         try:
-            # One task at a time: a small device has no memory for more.
-            if z_order:
-                table.optimize.z_order(
-                    list(z_order),
-                    target_size=self._plan.target_bytes,
-                    max_concurrent_tasks=1,
-                    writer_properties=how,
-                    post_commithook_properties=self._after_commits(),
-                )
+            if size is None:
+                written = self._compaction.order(table, z_order, order)
             else:
-                table.optimize.compact(
-                    target_size=self._plan.target_bytes,
-                    max_concurrent_tasks=1,
-                    writer_properties=how,
-                    post_commithook_properties=self._after_commits(),
-                )
+                written = self._compaction.join(table, size)
             self._settle(table)
-        finally:
+        except BaseException:
             with contextlib.suppress(EdgeDeltaError):  # then it ends by itself
-                self._mark(table, self._now())
+                self._lease.note(table, {LEASE: milliseconds(self._now())})
+            raise
+        return True, written
+
+    def _note(self, table: DeltaTable, z_order: Sequence[str], *, vacuumed: bool) -> None:
+        """Let the lease go, and say up to where the table was looked after."""
+        now = milliseconds(self._now())
+        numbers = {LEASE: now, LOOKED_AFTER: table.version() + 1}
+        if vacuumed:
+            numbers[VACUUMED] = now
+        if z_order:
+            numbers[compaction.ORDERED + ",".join(z_order)] = compaction.newest(compaction.live_files(table))
+        with contextlib.suppress(EdgeDeltaError):  # the lease ends by itself, and the next upkeep comes earlier
+            self._lease.note(table, numbers)
 
     # -- what is not needed any more
 
-    def _clean(self, table: DeltaTable) -> int:
+    def _clean(self, table: DeltaTable, *, due: bool) -> int | None:
+        """How many files that nobody needs are gone; None if they were not looked for, which lists all files."""
         if self._disk is not None:
             self._disk.write_checkpoint(table)
         else:
             table.create_checkpoint()
-        now = self._now()
-        if self._vacuumed is not None and now - self._vacuumed < _VACUUM_EVERY:
-            return 0
-        self._vacuumed = now
+        folder = folder_of(self.uri) if storage.is_folder(self.uri) else None
+        if folder is not None and self._plan.log_commits is not None:
+            trim_log(folder, table.version() - self._plan.log_commits)
+        if due and not self._vacuum_due(table):
+            return None
         table.cleanup_metadata()
         hours = max(1, round(self._plan.retention / timedelta(hours=1)))
         # The whole listing: checkpoints drop the tombstones past their time, and what failed commits left has none.
         gone = table.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False, full=True)
         self._settle(table)
-        left = temporary_files(folder_of(self.uri), self._plan.retention) if storage.is_folder(self.uri) else []
+        left = temporary_files(folder, self._plan.retention) if folder is not None else []
         for path in left:
             path.unlink(missing_ok=True)
         return len(gone) + len(left)
 
+    def _vacuum_due(self, table: DeltaTable) -> bool:
+        last = table.transaction_version(VACUUMED)
+        now = self._now()
+        # A time that is yet to come was a wrong clock's.
+        return last is None or not milliseconds(now - self._plan.vacuum_every) < last <= milliseconds(now)
 
-def _milliseconds(time: datetime) -> int:
-    return round(time.timestamp() * 1000)
+
+def _hour(time: datetime) -> datetime:
+    return time.replace(minute=0, second=0, microsecond=0)

@@ -21,8 +21,11 @@ from edge_delta.core import events as telemetry
 from edge_delta.core.errors import CompactorAtWork
 from edge_delta.core.model import Cursor
 from edge_delta.sinks.delta.cursors import application_id
+from edge_delta.sinks.delta.durable import Disk
+from edge_delta.sinks.delta.heal import heal
+from edge_delta.sinks.delta.lease import LEASE
 from edge_delta.sinks.delta.sink import DeltaSink
-from edge_delta.sinks.delta.upkeep import LEASE, Keeper, Plan
+from edge_delta.sinks.delta.upkeep import Keeper, Plan
 from tests.support.tables import assert_plain_protocol
 
 APP = application_id("n1", "readings")
@@ -42,10 +45,9 @@ def fill(place, commits=5):
     return sink
 
 
-def keeper(place, now=lambda: datetime.now(UTC), **plan):
-    return Keeper(
-        place.uri(SUFFIX), place.options, Plan(**plan), now=now, log=telemetry.configure(stream=io.StringIO())
-    )
+def keeper(place, now=lambda: datetime.now(UTC), disk=None, **plan):
+    log = telemetry.configure(stream=io.StringIO())
+    return Keeper(place.uri(SUFFIX), place.options, Plan(**plan), now=now, log=log, disk=disk)
 
 
 def files(place):
@@ -100,7 +102,7 @@ def test_who_finds_a_lease_leaves_the_table_alone(place):
     write_deltalake(place.table(SUFFIX), rows(0, 0), mode="append", commit_properties=lease)
     with pytest.raises(CompactorAtWork, match="another compactor is at work"):
         keeper(place).run()
-    assert not keeper(place, every_commits=1).committed()
+    assert keeper(place, every_commits=1).committed(DeltaSink(place.uri(SUFFIX), place.options, APP)) is None
     assert files(place) == 5
 
 
@@ -242,25 +244,122 @@ def test_two_compactors_never_repeat_a_row_in_a_hundred_races(place):
     race(place, rounds=100)
 
 
-def test_upkeep_is_due_after_so_many_commits(folder):
-    fill(folder)
+def step(sink, own, k):
+    """A commit, and whether the table was looked after then."""
+    sink.append(rows(k * 10), Cursor(rowid=k * 10 + 9))
+    looked = own.committed(sink) is not None
+    if looked:
+        sink.forget()
+    return looked
+
+
+def test_upkeep_is_due_after_so_many_commits_of_one_process_or_of_many(place):
+    """A device that runs once every five minutes makes one commit in each process."""
+    sink = fill(place, commits=1)  # two commits: one made the table
+    one = keeper(place, every_commits=5)
+    assert [step(sink, one, k) for k in range(1, 5)] == [False, False, False, True]
+    looked = []
+    for k in range(5, 30):
+        sink = DeltaSink(place.uri(SUFFIX), place.options, APP)
+        looked.append(step(sink, keeper(place, every_commits=5), k))
+    assert looked == [k % 5 == 0 for k in range(1, 26)]
+    assert files(place) <= 5
+    assert sorted(place.read(SUFFIX)["id"]) == list(range(300))
+
+
+def test_upkeep_that_failed_is_tried_again_after_as_many_commits(folder):
+    sink = fill(folder)
     own = keeper(folder, every_commits=3)
-    assert [own.committed() for _ in range(4)] == [False, False, True, False]
+    until = round((datetime.now(UTC) + timedelta(minutes=5)).timestamp() * 1000)
+    lease = CommitProperties(app_transactions=[Transaction(LEASE, until)])
+    write_deltalake(folder.table(SUFFIX), rows(0, 0), mode="append", commit_properties=lease)
+    assert [step(sink, own, k) for k in range(5, 12)] == [False] * 7
+    write_deltalake(
+        folder.table(SUFFIX),
+        rows(0, 0),
+        mode="append",
+        commit_properties=CommitProperties(app_transactions=[Transaction(LEASE, 1)]),
+    )
+    sink.forget()
+    assert any(step(sink, own, k) for k in range(12, 15))
 
 
-def test_upkeep_is_due_once_in_each_named_hour(folder):
-    fill(folder)
-    moments = iter([NOW - timedelta(hours=1), NOW, NOW, NOW + timedelta(minutes=30), NOW + timedelta(days=1)])
+def test_upkeep_is_due_once_in_each_named_hour_in_whichever_process(folder):
+    sink = fill(folder)
+    moments = [NOW - timedelta(hours=1), NOW, NOW, NOW + timedelta(minutes=30), NOW + timedelta(days=1)]
     moment = [NOW]
+    for fresh in (False, True):
+        own, done = keeper(folder, now=lambda: moment[0], hours=(3,)), []
+        for moment[0] in moments:
+            if fresh:
+                own = keeper(folder, now=lambda: moment[0], hours=(3,))
+            sink.forget()
+            done.append(own.committed(sink) is not None)
+        assert done == [False, True, False, False, True]
+        moments = [m + timedelta(days=10) for m in moments]
 
-    def now():
-        return moment[0]
 
-    own = keeper(folder, now=now, hours=(3,))
-    done = []
-    for moment[0] in moments:
-        done.append(own.committed())
-    assert done == [False, True, False, False, True]
+def noise(first, count):
+    columns = {"id": list(range(first, first + count)), "name": [os.urandom(20).hex() for _ in range(count)]}
+    return pl.DataFrame(columns, schema={"id": pl.Int64, "name": pl.String})
+
+
+def test_compaction_writes_what_is_new_and_not_the_table_again(folder):
+    """A file is joined with smaller ones only if it is not much larger than all of them together."""
+    sink = DeltaSink(folder.uri(SUFFIX), folder.options, APP)
+    rowid, written = 0, 0
+    for _ in range(12):
+        for _ in range(4):
+            sink.append(noise(rowid, 20_000), Cursor(rowid=rowid + 19_999))
+            rowid += 20_000
+        written += keeper(folder).run().bytes_rewritten
+        sink.forget()
+    live = sink.files().live_bytes
+    assert live > 20_000_000
+    assert written < 3 * live  # all of it each time: 6.5 times
+    assert sink.files().live <= 8
+    assert folder.read(SUFFIX)["id"].n_unique() == rowid
+
+
+def test_z_order_leaves_a_table_alone_that_has_nothing_new(folder):
+    sink = fill(folder)
+    assert keeper(folder).run(["id"]).bytes_rewritten > 0
+    version = folder.table(SUFFIX).version()
+    assert keeper(folder).run(["id"]).bytes_rewritten == 0
+    assert folder.table(SUFFIX).version() == version
+    sink.forget()
+    sink.append(rows(50), Cursor(rowid=59))
+    assert keeper(folder).run(["id"]).bytes_rewritten > 0
+    assert sorted(folder.read(SUFFIX)["id"]) == list(range(60))
+
+
+def test_files_are_told_as_live_kept_or_dead(place):
+    sink = fill(place)
+    assert (sink.files(listing=True).live, sink.files(listing=True).kept, sink.files(listing=True).dead) == (5, 0, 0)
+    found = keeper(place).run().inventory
+    assert (found.live, found.kept, found.dead) == (1, 5, 0)
+    sink.forget()
+    found = sink.files(listing=True)
+    assert (found.live, found.kept, found.dead) == (1, 5, 0)
+    if place.url is None:
+        assert found.kept_bytes > 0
+        aged(place, 8)
+        found = sink.files(listing=True)
+        assert (found.live, found.kept, found.dead) == (1, 0, 5)
+
+
+def test_the_log_in_a_folder_keeps_so_many_commits_at_short_intervals(folder):
+    disk = Disk(Path(folder.uri(SUFFIX)), log=telemetry.configure(stream=io.StringIO()))
+    sink = DeltaSink(folder.uri(SUFFIX), folder.options, APP, disk=disk)
+    own = keeper(folder, disk=disk, every_commits=10, log_commits=20)
+    most = 0
+    for k in range(120):
+        step(sink, own, k)
+        most = max(most, len(list((Path(folder.uri(SUFFIX)) / "_delta_log").iterdir())))
+    assert most < 55
+    assert sorted(folder.read(SUFFIX)["id"]) == list(range(1200))
+    assert DeltaSink(folder.uri(SUFFIX), folder.options, APP).committed().rowid == 1199
+    assert heal(Path(folder.uri(SUFFIX))) == []
 
 
 def test_a_device_compacts_tables_of_its_own_while_it_runs(sensor, folder, command):
@@ -276,6 +375,33 @@ def test_a_device_compacts_tables_of_its_own_while_it_runs(sensor, folder, comma
     table = pl.scan_delta(folder.base + "/n1/readings_1_schematized").collect()
     assert sorted(table["reading_id"]) == list(range(1, 2_001))
     assert len(DeltaTable(folder.base + "/n1/readings_1_schematized").file_uris()) <= 11
+
+
+def test_single_runs_of_a_timer_compact_in_time_and_status_and_check_tell_the_files(sensor, folder, command):
+    sensor.create()
+    base = folder.base + "/{node_id}/readings"
+    device = command(sensor.path, folder, table_path=base, node_id="n1", processing_mode="raw")
+    settings = sensor.path.parent / "settings.toml"
+    settings.write_text("[maintenance]\nevery_commits = 3\n")
+    looked = []
+    for k in range(5):
+        sensor.add(5, start=5 * k)
+        looked += device.once(config=settings).succeeded().named("table looked after")
+    assert looked
+    own = {
+        "table_path": None,
+        "processing_mode": None,
+        "interval": None,
+        "retry_for": None,
+        "sqlite": None,
+        "node_id": None,
+    }
+    files = json.loads(device.run("status", json=True, **own).stdout)["modes"]["raw"]["files"]
+    assert (files["live"], files["dead"]) == (1, 0)
+    assert files["kept"] >= 2
+    assert "kept for the retention" in device.run("status", **own).stdout
+    checked = device.run("check", config=settings, interval=None, retry_for=None).succeeded()
+    assert "live files" in checked.stdout
 
 
 @pytest.mark.parametrize(
