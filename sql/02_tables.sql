@@ -1,7 +1,8 @@
 -- 02  External tables
 --
 -- Registers the tables of the five modes and of the rejected rows. Columns are not listed: the Delta log has them.
--- A mode that was never run has no table: leave its statement out. Run the file again when there is one.
+-- A mode that was never run has no table, nor is there one of what resets took the place of before the first reset:
+-- leave its statement out. Run the file again when there is one.
 -- Who: CREATE TABLE on the schema and CREATE EXTERNAL TABLE on the location.
 -- After edge-delta added a column: 10.
 -- Parameters: :catalog, :schema, :base_path
@@ -21,3 +22,5 @@ EXECUTE IMMEDIATE 'CREATE TABLE IF NOT EXISTS readings_3_aggregated USING DELTA 
 EXECUTE IMMEDIATE 'CREATE TABLE IF NOT EXISTS readings_4_emergency USING DELTA LOCATION ''' || :base_path || '_4_emergency''';
 
 EXECUTE IMMEDIATE 'CREATE TABLE IF NOT EXISTS readings_rejected USING DELTA LOCATION ''' || :base_path || '_rejected''';
+
+EXECUTE IMMEDIATE 'CREATE TABLE IF NOT EXISTS readings_superseded USING DELTA LOCATION ''' || :base_path || '_superseded''';

@@ -2,9 +2,9 @@
 --
 -- All devices' readings as one; readings, windows and alerts, each once; the latest reading of each sensor, windows rolled
 -- up to hours and days, groups of alerts and those that are open.
--- What was delivered again after a reset, or from a backup, is there in two generations: the current_ views show the newer.
--- They tell it by id, sensor and time, and a window by its start and its first reading. Rows that got other ids are not
--- told, nor windows that begin with another reading now. Filter by time: that is what files are passed over by.
+-- What a reset delivers again is there in two generations. The current_ views leave out what readings_superseded names:
+-- rows that came again, also where they have other ids by now. A backup's rows are not delivered again, and what it took
+-- back stays; so do the readings of a database that was made again. Filter by time: that is what files are passed over by.
 -- Where table_path has {node_id}, each device has tables of its own: register them under names of their own in 02, and
 -- put them into fleet_readings with UNION ALL BY NAME; the other views stay as they are.
 -- Who: CREATE TABLE on the schema (views count as tables), SELECT on the tables.
@@ -18,34 +18,70 @@ CREATE OR REPLACE VIEW fleet_readings
   COMMENT 'All readings of all devices; a reading is named by node_id, source_generation and reading_id' AS
 SELECT * FROM readings_1_schematized;
 
+-- What resets took the place of. Before the first reset there is no such table: leave its part of the union out.
+CREATE OR REPLACE VIEW superseded
+  COMMENT 'Rows behind after_id and up to upto_id of source_generation came again as by_generation' AS
+SELECT node_id, mode, source_generation, after_id, upto_id, by_generation, other_ids FROM readings_superseded
+UNION ALL
+SELECT CAST(NULL AS STRING) AS node_id, 'none' AS mode, 0 AS source_generation, CAST(0 AS BIGINT) AS after_id,
+  CAST(0 AS BIGINT) AS upto_id, 0 AS by_generation, false AS other_ids
+WHERE 1 = 0;
+
 CREATE OR REPLACE VIEW current_readings
-  COMMENT 'Each reading once, as the newest generation has it' AS
+  COMMENT 'Each reading once, as the newest delivery of it has it' AS
 SELECT * EXCEPT (newest) FROM (
-  SELECT *, max(source_generation) OVER (
-    PARTITION BY node_id, reading_id, sensor_id, timestamp, CASE WHEN timestamp IS NULL THEN source_generation END
-  ) AS newest
-  FROM fleet_readings
-)
-WHERE source_generation = newest;
+  SELECT *, max(source_generation) OVER (PARTITION BY node_id, reading_id) AS newest FROM fleet_readings
+) AS r
+WHERE NOT EXISTS (
+  SELECT 1 FROM superseded AS s
+  WHERE s.mode = 'schematized' AND s.node_id = r.node_id AND s.source_generation = r.source_generation
+    AND r.reading_id > s.after_id AND r.reading_id <= s.upto_id AND (s.other_ids OR r.newest >= s.by_generation)
+);
+
+CREATE OR REPLACE VIEW current_raw
+  COMMENT 'Each row of the raw table once' AS
+SELECT * EXCEPT (newest) FROM (
+  SELECT *, max(source_generation) OVER (PARTITION BY node_id, source_rowid) AS newest FROM readings_0_raw
+) AS r
+WHERE NOT EXISTS (
+  SELECT 1 FROM superseded AS s
+  WHERE s.mode = 'raw' AND s.node_id = r.node_id AND s.source_generation = r.source_generation
+    AND r.source_rowid > s.after_id AND r.source_rowid <= s.upto_id AND (s.other_ids OR r.newest >= s.by_generation)
+);
+
+CREATE OR REPLACE VIEW current_sanitized
+  COMMENT 'Each row of the sanitized table once' AS
+SELECT * EXCEPT (newest) FROM (
+  SELECT *, max(source_generation) OVER (PARTITION BY node_id, reading_id) AS newest FROM readings_2_sanitized
+) AS r
+WHERE NOT EXISTS (
+  SELECT 1 FROM superseded AS s
+  WHERE s.mode = 'sanitized' AND s.node_id = r.node_id AND s.source_generation = r.source_generation
+    AND r.reading_id > s.after_id AND r.reading_id <= s.upto_id AND (s.other_ids OR r.newest >= s.by_generation)
+);
 
 CREATE OR REPLACE VIEW current_windows
-  COMMENT 'Each window once, as the newest generation has it' AS
-SELECT * EXCEPT (newest) FROM (
-  SELECT *, max(source_generation) OVER (PARTITION BY node_id, window_start, first_reading_id) AS newest
+  COMMENT 'Each window once: add up its rows where a backup took readings of it back' AS
+SELECT * EXCEPT (first_of_all, last_of_all) FROM (
+  SELECT *,
+    min(first_reading_id) OVER (PARTITION BY node_id, source_generation, window_start) AS first_of_all,
+    max(last_reading_id) OVER (PARTITION BY node_id, source_generation, window_start) AS last_of_all
   FROM readings_3_aggregated
-)
-WHERE source_generation = newest;
+) AS r
+WHERE NOT EXISTS (
+  SELECT 1 FROM superseded AS s
+  WHERE s.mode = 'aggregated' AND s.node_id = r.node_id AND s.source_generation = r.source_generation
+    AND r.first_of_all > s.after_id AND r.last_of_all <= s.upto_id
+);
 
 CREATE OR REPLACE VIEW current_alerts
-  COMMENT 'Each alert once, as the newest generation has it; severity over ends a group of them' AS
-SELECT * EXCEPT (newest) FROM (
-  SELECT *, max(source_generation) OVER (
-    PARTITION BY node_id, reading_id, alert_type, sensor_id, timestamp,
-      CASE WHEN timestamp IS NULL THEN source_generation END
-  ) AS newest
-  FROM readings_4_emergency
-)
-WHERE source_generation = newest;
+  COMMENT 'Each alert once; severity over ends a group of them' AS
+SELECT * FROM readings_4_emergency AS r
+WHERE NOT EXISTS (
+  SELECT 1 FROM superseded AS s
+  WHERE s.mode = 'emergency' AND s.node_id = r.node_id AND s.source_generation = r.source_generation
+    AND r.reading_id > s.after_id AND r.reading_id <= s.upto_id
+);
 
 CREATE OR REPLACE VIEW fleet_latest
   COMMENT 'The latest reading of each sensor' AS
@@ -89,24 +125,24 @@ CREATE OR REPLACE VIEW alert_groups
   COMMENT 'The last alert of each group, how many alerts it has, since when it is open, and since when it is over' AS
 WITH numbered AS (
   SELECT *, coalesce(sum(CASE WHEN severity = 'over' THEN 1 ELSE 0 END) OVER (
-    PARTITION BY node_id, source_generation, sensor_id, alert_type ORDER BY reading_id
+    PARTITION BY node_id, sensor_id, alert_type ORDER BY source_generation, reading_id
     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
   ), 0) AS part
   FROM current_alerts
 ), grouped AS (
   SELECT *,
     sum(CASE WHEN severity = 'over' THEN 0 ELSE 1 END) OVER (
-      PARTITION BY node_id, source_generation, sensor_id, alert_type, part
+      PARTITION BY node_id, sensor_id, alert_type, part
     ) AS alerts,
     min(CASE WHEN severity <> 'over' THEN timestamp END) OVER (
-      PARTITION BY node_id, source_generation, sensor_id, alert_type, part
+      PARTITION BY node_id, sensor_id, alert_type, part
     ) AS open_since,
     max(CASE WHEN severity = 'over' THEN timestamp END) OVER (
-      PARTITION BY node_id, source_generation, sensor_id, alert_type, part
+      PARTITION BY node_id, sensor_id, alert_type, part
     ) AS over_since,
     row_number() OVER (
-      PARTITION BY node_id, source_generation, sensor_id, alert_type, part
-      ORDER BY CASE WHEN severity = 'over' THEN 1 ELSE 0 END, reading_id DESC, alert_id
+      PARTITION BY node_id, sensor_id, alert_type, part
+      ORDER BY CASE WHEN severity = 'over' THEN 1 ELSE 0 END, source_generation DESC, reading_id DESC, alert_id
     ) AS place
   FROM numbered
 )

@@ -28,8 +28,12 @@ SELECT
   r.rejected / (coalesce(k.kept, 0) + sum(r.rejected) OVER (PARTITION BY r.node_id)) AS share
 FROM (
   SELECT node_id, rule, column_name, count(*) AS rejected
-  FROM readings_rejected
-  WHERE replayed_at IS NULL AND mode = 'schematized'
+  FROM readings_rejected AS t
+  WHERE replayed_at IS NULL AND mode = 'schematized' AND NOT EXISTS (
+    SELECT 1 FROM superseded AS s
+    WHERE s.mode = t.mode AND s.node_id = t.node_id AND s.source_generation = t.source_generation
+      AND t.reading_id > s.after_id AND t.reading_id <= s.upto_id
+  )
   GROUP BY node_id, rule, column_name
 ) AS r
 LEFT JOIN (SELECT node_id, count(*) AS kept FROM current_readings GROUP BY node_id) AS k ON k.node_id = r.node_id;
@@ -50,33 +54,32 @@ SELECT node_id, source_generation, reading_id + 1 AS first_missing, next_id - 1 
 FROM following
 WHERE next_id > reading_id + 1;
 
--- A window is named by the first reading in it, whatever its groups are. Readings, windows and alerts count across
--- generations.
+-- A window is named by the first reading in it, whatever its groups are.
 CREATE OR REPLACE VIEW quality_duplicates
   COMMENT 'Rows that are there more than once: always empty' AS
 SELECT 'raw' AS mode, node_id, source_generation, source_rowid AS reading_id, count(*) AS copies
-FROM readings_0_raw
+FROM current_raw
 GROUP BY node_id, source_generation, source_rowid
 HAVING count(*) > 1
 UNION ALL
 SELECT 'sanitized' AS mode, node_id, source_generation, reading_id, count(*) AS copies
-FROM readings_2_sanitized
+FROM current_sanitized
 GROUP BY node_id, source_generation, reading_id
 HAVING count(*) > 1
 UNION ALL
-SELECT 'aggregated' AS mode, node_id, max(source_generation) AS source_generation, first_reading_id AS reading_id, count(*) AS copies
+SELECT 'aggregated' AS mode, node_id, source_generation, first_reading_id AS reading_id, count(*) AS copies
 FROM current_windows
-GROUP BY node_id, window_start, first_reading_id
+GROUP BY node_id, source_generation, window_start, first_reading_id
 HAVING count(*) > 1
 UNION ALL
-SELECT 'emergency' AS mode, node_id, max(source_generation) AS source_generation, reading_id, count(*) AS copies
+SELECT 'emergency' AS mode, node_id, source_generation, reading_id, count(*) AS copies
 FROM current_alerts
-GROUP BY node_id, reading_id, alert_type, sensor_id, timestamp, CASE WHEN timestamp IS NULL THEN source_generation END
+GROUP BY node_id, source_generation, reading_id, alert_type
 HAVING count(*) > 1
 UNION ALL
-SELECT 'schematized' AS mode, node_id, max(source_generation) AS source_generation, reading_id, count(*) AS copies
+SELECT 'schematized' AS mode, node_id, source_generation, reading_id, count(*) AS copies
 FROM current_readings
-GROUP BY node_id, reading_id, sensor_id, timestamp, CASE WHEN timestamp IS NULL THEN source_generation END
+GROUP BY node_id, source_generation, reading_id
 HAVING count(*) > 1;
 
 SELECT assert_true(count(*) = 0, 'rows are there more than once: see quality_duplicates') AS no_duplicates

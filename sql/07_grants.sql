@@ -20,11 +20,19 @@ EXECUTE IMMEDIATE 'GRANT USE SCHEMA, SELECT, CREATE TABLE ON SCHEMA ' || :schema
 
 USE SCHEMA IDENTIFIER(:schema);
 
+GRANT SELECT ON VIEW current_readings TO `edge_readers`;
+
+GRANT SELECT ON VIEW current_windows TO `edge_readers`;
+
+GRANT SELECT ON VIEW current_alerts TO `edge_readers`;
+
 GRANT SELECT ON VIEW fleet_latest TO `edge_readers`;
 
 GRANT SELECT ON VIEW fleet_hourly TO `edge_readers`;
 
 GRANT SELECT ON VIEW fleet_daily TO `edge_readers`;
+
+GRANT SELECT ON VIEW alert_groups TO `edge_readers`;
 
 GRANT SELECT ON VIEW open_alerts TO `edge_readers`;
 

@@ -25,7 +25,8 @@ _JOINED = re.compile(rf"EXECUTE IMMEDIATE ((?:{_LITERAL})(?: \|\| {_LITERAL})*)$
 _PARENT = "regexp_replace(:base_path, '/[^/]*$', '')"
 _MADE = re.compile(r"\bCREATE (?:OR REPLACE (?:VIEW|TABLE)|TABLE IF NOT EXISTS) ([\w`]+)")
 _NAME = re.compile(
-    r"\b(?:readings_(?:\d_\w+|rejected)|fleet_\w+|quality_\w+|rollup_\w+|current_(?:readings|windows|alerts)|alert_groups|open_alerts)\b"
+    r"\b(?:readings_(?:\d_\w+|rejected|superseded)|fleet_\w+|quality_\w+|rollup_\w+"
+    r"|current_(?:readings|raw|sanitized|windows|alerts)|superseded|alert_groups|open_alerts)\b"
 )
 _COMMENT = re.compile(r"COMMENT '[^']*'")
 _UNION = re.compile(r"(\n *UNION(?: ALL)?\n)")
@@ -89,7 +90,7 @@ def filled(statement: str, target: Target) -> str:
     if joined is not None:
         text = "".join(part[1:-1].replace("''", "'") for part in re.findall(_LITERAL, joined[1]))
     # Only names: a path in quotes is what it is.
-    return re.sub(rf"({_LITERAL})|\breadings_(?=\d_|rejected)", lambda m: m[1] or f"{target.name}_", text)
+    return re.sub(rf"({_LITERAL})|\breadings_(?=\d_|rejected|superseded)", lambda m: m[1] or f"{target.name}_", text)
 
 
 def rolled_up(view: str, columns: Mapping[str, str]) -> str:

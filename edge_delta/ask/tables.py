@@ -46,7 +46,7 @@ class Tables:
         self.node_id = node_id
         self.source_table = settings.sqlite_table_name or mirror.get("source_table")
         base = storage.address(settings.table_path, node_id=node_id or "").rpartition("/")[2]
-        suffixes = {**modes.SUFFIXES, "rejected": modes.REJECTED_SUFFIX}
+        suffixes = {**modes.SUFFIXES, "rejected": modes.REJECTED_SUFFIX, "superseded": modes.SUPERSEDED_SUFFIX}
         tables = DeviceTables(settings, node_id or UNKNOWN, self.source_table or UNKNOWN)
         self.sinks: dict[str, DeltaSink] = {base + suffix: tables.sink(suffix) for suffix in suffixes.values()}
         self.modes = {base + suffix: mode for mode, suffix in suffixes.items()}

@@ -48,6 +48,12 @@ class Mark(StrEnum):
     """Counts the commits with rows from below the cursor."""
     AGAIN = "again"
     """Rows of generations up to this one were delivered again because somebody asked for it."""
+    LIFE = "life"
+    """The first generation of this source, where that is an earlier one: rows of it are in the table."""
+    ENDS = "ends"
+    """The id that the row at `BEGINS` had in the generation before, where rows got other ids."""
+    STARTS = "starts"
+    """The id that the source's first row had then."""
 
 
 class Cursor(Struct, frozen=True):

@@ -14,6 +14,7 @@ from edge_delta.core.errors import SourceReset, TwoSources
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.questions import COUNT, Question, between, mine
+from edge_delta.delivery.lives import life, lives_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,11 @@ class Lanes:
     def generation(self) -> int:
         """The one that all of them are to be in."""
         return max((lane.cursor().generation for lane in self._lanes), default=0)
+
+    def life(self) -> int:
+        """The generation that the source of the newest generation began with."""
+        newest = max((lane.cursor() for lane in self._lanes), key=lambda cursor: cursor.generation)
+        return life(newest)
 
     def replayable(self) -> list[Route]:
         """The routes to tables that can say whether a row was delivered."""
@@ -136,19 +142,31 @@ class Identity:
         if known is None:
             self._refuse_an_earlier_one(cursor)
             return fresh
-        return self._route.source.placed(fresh, known).marked(**{Mark.BEGINS: known})
+        now, then, first = known
+        marks: dict[str, int] = {Mark.BEGINS: now, **lives_on(fresh, life(cursor))}
+        if then != now and first is not None:
+            marks |= {Mark.ENDS: then, Mark.STARTS: first}
+        return self._route.source.placed(fresh, now).marked(**marks)
 
-    def _known_until(self, cursor: Cursor) -> int | None:
-        """The last row of the new source's beginning that came from the one before, such as from its backup."""
+    def _known_until(self, cursor: Cursor) -> tuple[int, int, int | None] | None:
+        """The last row of the new source's beginning that came from the one before, such as from its backup.
+
+        Returns:
+            The id that it has now, the one that it had, and the one that the first had if they are others.
+        """
         for route in self._judges():
             stands = route.sink.committed()
             if stands is not None and stands.generation == cursor.generation:
                 from edge_delta.delivery.lineage import Lineage  # noqa: PLC0415 - Polars, and seldom needed
 
                 known = Lineage(route, stands).known_until()
-                return None if known is None else min(known, cursor.rowid)
+                if known is None:
+                    return None
+                behind = max(0, known.then - cursor.rowid)  # between two rows lie no more rows than ids
+                return known.now - behind, known.then - behind, known.first
         whole = self._route.sink.witnessed(cursor.generation)
-        return None if whole is None else self._route.source.known(whole)
+        rowid = None if whole is None else self._route.source.known(whole)
+        return None if rowid is None else (rowid, rowid, None)
 
     def _refuse_an_earlier_one(self, cursor: Cursor) -> None:
         for generation in range(cursor.generation - 1, max(-1, cursor.generation - 1 - _LOOKED_BACK), -1):
@@ -182,8 +200,11 @@ class Identity:
         generation = self._lanes.generation()
         if cursor.generation >= generation:
             return cursor
-        own: dict[str, int] = {} if cursor.rowid == BEFORE_FIRST else {Mark.BEGINS: cursor.rowid}
-        return replace(cursor, generation=generation, marks={**cursor.marks, **own})
+        marks = {name: n for name, n in cursor.marks.items() if name not in (Mark.ENDS, Mark.STARTS, Mark.LIFE)}
+        moved = replace(cursor, generation=generation)
+        if cursor.rowid == BEFORE_FIRST:  # it has no rows of a source that may be another one by now
+            return replace(moved, marks={**marks, **lives_on(moved, self._lanes.life())})
+        return replace(moved, marks={**marks, Mark.BEGINS: cursor.rowid, **lives_on(moved, life(cursor))})
 
 
 def _count(route: Route, where: Where) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -13,74 +13,14 @@ from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Cursor, Mark, Ste
 from edge_delta.delivery.identity import Identity, Lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    import polars as pl
+    from collections.abc import Callable, Sequence
 
     from edge_delta.core.model import Inventory
     from edge_delta.core.ports import Sink
     from edge_delta.delivery.prefetch import ReadAhead
     from edge_delta.delivery.prepared import Prepared
     from edge_delta.delivery.route import Route
-
-
-class Writing(Protocol):
-    """How a lane's batches are written: as rows (`edge_delta.delivery.rows`) or as windows."""
-
-    def prepare(self, batch: Batch, columns: Mapping[str, pl.DataType | None]) -> Prepared | None:
-        """What another thread can do of the work ahead of the batch's turn; None if nothing.
-
-        Args:
-            batch: the batch.
-            columns: the columns of the mode's table, empty if there is none yet.
-        """
-
-    def deliver(self, batch: Batch, prepared: Prepared | None, before: Cursor) -> Step:
-        """Write a batch.
-
-        Args:
-            batch: the batch.
-            prepared: what `prepare` made of it.
-            before: where the lane stood before the batch.
-        """
-
-    def forget(self) -> None:
-        """Drop what is kept from batch to batch; it is had again from the source and the tables."""
-
-    def source_gone(self, cursor: Cursor) -> tuple[Step | None, int]:
-        """The source was replaced by another one: write what can be written without it.
-
-        Args:
-            cursor: where the lane stood in it.
-
-        Returns:
-            The commit, if there was one, and how many rows that were read are in no table.
-        """
-
-    def cycle_over(self, cursor: Cursor) -> Step | None:
-        """All that was there when the cycle began is delivered; write what is written at such a time."""
-
-    def finish(self, cursor: Cursor, *, quick: bool = False) -> Step | None:
-        """Write what waits for more rows, because the source is about to go, or the process.
-
-        Args:
-            cursor: where the lane stands.
-            quick: whether to leave what would take long.
-        """
-
-    def adopted(self, cursor: Cursor, stands: Cursor | None) -> Cursor:
-        """Another mode's cursor with the marks that matter here.
-
-        Args:
-            cursor: where the other mode stands.
-            stands: where this mode's table stands.
-        """
-
-    def rewound(self, cursor: Cursor) -> Cursor:
-        """The cursor of a generation that begins behind a known row, with the marks that this needs."""
-
-    def no_rows(self) -> pl.DataFrame:
-        """A frame without rows in the shape of the mode's table."""
+    from edge_delta.delivery.writing import Writing
 
 
 class Lane:
@@ -215,12 +155,15 @@ class Lane:
         self._committed_aside(step)
         if not self.route.traits.windowed:
             return fresh
-        known, first = fresh.marks.get(Mark.BEGINS), before.marks.get(Mark.OPEN)
-        if pending and known is not None and first is not None and first <= known:
-            # A backup has the open windows' rows still; those that it does not have are missed when it is read.
-            kept = (Mark.OPEN, Mark.PENDING, Mark.WATERMARK)
+        known = fresh.marks.get(Mark.BEGINS)
+        if known is not None and Mark.WRITTEN in before.marks:
+            fresh = fresh.marked(**{Mark.WRITTEN: before.marks[Mark.WRITTEN]})
+        if pending and known is not None:
+            # A backup has the open windows' rows still, perhaps under other ids; those that it does not have are
+            # missed when it is read.
+            kept = (Mark.PENDING, Mark.WATERMARK)
             fresh = fresh.marked(**{mark: before.marks[mark] for mark in kept if mark in before.marks})
-            pending = 0
+            fresh, pending = fresh.marked(**{Mark.OPEN: BEFORE_FIRST + 1}), 0
         # The log counts: a generation that was only agreed on was not read yet.
         stands = self.sink.committed() or before
         read = before if stands.generation == before.generation else stands
@@ -336,13 +279,14 @@ class Lane:
         self._ahead = None
         return commit
 
-    def go_back(self, cursor: Cursor) -> Commit:
+    def go_back(self, cursor: Cursor, stands: Cursor) -> Commit:
         """Go on from an earlier row, as a new generation; committed without rows.
 
         Args:
             cursor: where to go on; its mark `Mark.BEGINS` says that the table begins anew behind known rows.
+            stands: where the lane stands.
         """
-        return self.sink.append(self._writing.no_rows(), self._writing.rewound(cursor))
+        return self.sink.append(self._writing.no_rows(), self._writing.rewound(cursor, stands))
 
 
 def _place(cursor: Cursor) -> tuple[int, int, dict[str, int]]:

@@ -8,14 +8,14 @@ KEY new ids, in the same order. In both cases the first rows need not be deliver
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
 from edge_delta.core.errors import TwoSources
 from edge_delta.core.model import BEFORE_FIRST, Cursor
 from edge_delta.core.plan import ROWID
-from edge_delta.core.questions import Condition, Question, between, mine, named, within
+from edge_delta.core.questions import Condition, Question, Total, between, mine, named, within
 from edge_delta.delivery.delivered import GENERATION, KNOWN, ON_TIME, Delivered
 
 if TYPE_CHECKING:
@@ -27,6 +27,20 @@ if TYPE_CHECKING:
 _ROWS = 50_000
 _SURE = 16
 """Twice the rows that must be known before one that was changed altogether, at the same time, counts as an update."""
+
+
+class Known(NamedTuple):
+    """The last row of a source's beginning that was delivered before.
+
+    Attributes:
+        now: the id that it has.
+        then: the id that it had.
+        first: the id that the first of these rows had, if they have others now.
+    """
+
+    now: int
+    then: int
+    first: int | None = None
 
 
 @dataclass(slots=True)
@@ -46,16 +60,17 @@ class Lineage:
     def __post_init__(self) -> None:
         self._delivered = Delivered(self.route, self.stands)
 
-    def known_until(self) -> int | None:
-        """The last id of the source's beginning that was delivered before; None if its first row was not.
+    def known_until(self) -> Known | None:
+        """Up to where the source's beginning was delivered before; None if its first row was not.
 
         Raises:
             TwoSources: if it begins with the rows of a generation that another one took the place of.
         """
         if not self.route.source.keyed_by_rowid:
             return None
-        found = [k for k in (self._by_ids(), self._by_order()) if k is not None]
-        return max(found, default=None)
+        by_ids = self._by_ids()
+        found = [k for k in (None if by_ids is None else Known(by_ids, by_ids), self._by_order()) if k is not None]
+        return max(found, key=lambda known: known.now, default=None)
 
     # -- rows under the ids that they had
 
@@ -93,19 +108,20 @@ class Lineage:
 
     # -- rows in the order that they had
 
-    def _by_order(self) -> int | None:
-        last: int | None = None
-        delivered: Iterator[int] | None = None
+    def _by_order(self) -> Known | None:
+        last: Known | None = None
+        delivered: Iterator[tuple[int, int]] | None = None
         for rows in self._read():
             if delivered is None:
                 found = self._place_of(rows.head(1))
                 if found is None:
-                    return None
+                    return last
                 delivered = self._following(*found)
             for rowid, wanted in zip(rows[ROWID], self._hashes(rows), strict=True):
-                if not any(found == wanted for found in delivered):
+                known = next((there for found, there in delivered if found == wanted), None)
+                if known is None:
                     return last
-                last = rowid
+                last = Known(rowid, known, known if last is None else last.first)
         return last
 
     def _read(self, upto: int | None = None) -> Iterator[pl.DataFrame]:
@@ -137,13 +153,29 @@ class Lineage:
         last = found.filter(pl.col(GENERATION) == found[GENERATION].max())
         return last[GENERATION][0], last[ROWID].min()  # type: ignore[return-value]
 
-    def _following(self, generation: int, start: int) -> Iterator[int]:
-        """The rows of the table from an id on, as hashes."""
+    def _following(self, generation: int, start: int) -> Iterator[tuple[int, int]]:
+        """The rows of the table from an id on, as hashes with their ids; then those of later generations."""
+        while generation <= self.stands.generation:
+            yield from self._of_generation(generation, start)
+            generation, start = generation + 1, BEFORE_FIRST
+
+    def _of_generation(self, generation: int, start: int) -> Iterator[tuple[int, int]]:
         stood = self.stands if generation == self.stands.generation else self.route.sink.witnessed(generation)
+        if stood is None:
+            return
         own = Condition(GENERATION, "=", generation)
-        after, width = max(start - 1, BEFORE_FIRST), _ROWS
-        while stood is not None and after < stood.rowid:
+        after = max(start - 1, BEFORE_FIRST)
+        if start == BEFORE_FIRST:
+            first = self._first_of(own)
+            after = stood.rowid if first is None else max(first - 1, BEFORE_FIRST)
+        width = _ROWS
+        while after < stood.rowid:
             found = self._ask((own, *between(self._delivered.key, after, after + width)))
-            yield from self._hashes(found)
+            yield from zip(self._hashes(found), found[ROWID], strict=True)
             after += width
             width = width * 2 if found.height < _ROWS // 2 else max(_ROWS, width // 2)  # ids may lie far apart
+
+    def _first_of(self, own: Condition) -> int | None:
+        first = Question((*mine(self.route.device.node_id), own), totals={"first": Total("min", self._delivered.key)})
+        found: int | None = self.route.sink.ask(first)["first"][0]
+        return found

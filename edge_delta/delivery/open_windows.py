@@ -17,8 +17,23 @@ from edge_delta.modes.aggregated import WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
 
     from edge_delta.modes.aggregated import Aggregated
+
+
+class Emission(Struct, frozen=True):
+    """When and how windows are written.
+
+    Attributes:
+        early: whether open windows are written at the end of every cycle.
+        chunk: the most rows of the source to read again at a time.
+        folder: where what does not fit into memory is laid down; None for the system's place for such files.
+    """
+
+    early: bool = False
+    chunk: int = 65_536
+    folder: Path | None = None
 
 
 class Window(Struct, frozen=True):
@@ -45,7 +60,7 @@ class Window(Struct, frozen=True):
     @property
     def pending(self) -> int:
         """Rows that are not in the table's version of it."""
-        return self.rows - self.written
+        return max(0, self.rows - self.written)
 
     def joined(self, other: Window) -> Window:
         """Both together."""
@@ -150,3 +165,10 @@ class OpenWindows(Struct, frozen=True):
 def in_windows(starts: Iterable[int]) -> pl.Expr:
     """Whether a row is in one of these windows."""
     return pl.col(WINDOW).cast(pl.Int64).is_in(list(starts))
+
+
+def from_first(firsts: Mapping[int, int]) -> pl.Expr:
+    """Whether a row is in one of these windows, and not before its first row: what lies there is in another version."""
+    start = pl.col(WINDOW).cast(pl.Int64)
+    known = start.replace_strict(list(firsts), list(firsts.values()), default=None, return_dtype=pl.Int64)
+    return (pl.col(ROWID) >= known).fill_null(value=False)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Rows:
-    """See `edge_delta.delivery.lane.Writing`.
+    """See `edge_delta.delivery.writing.Writing`.
 
     Args:
         route: from where to where.
@@ -112,7 +112,7 @@ class Rows:
         """The rows up to there went to another mode's table."""
         return replace(cursor, marks=adopted_marks(cursor))
 
-    def rewound(self, cursor: Cursor) -> Cursor:
+    def rewound(self, cursor: Cursor, _stands: Cursor) -> Cursor:
         """The cursor as it is."""
         return cursor
 
@@ -129,7 +129,7 @@ class Rows:
 
 def adopted_marks(cursor: Cursor) -> dict[str, int]:
     """The marks of another mode's cursor that matter in any mode, with where this one's own rows begin."""
-    since = {name: n for name, n in cursor.marks.items() if name in (Mark.SINCE, Mark.SINCE_ROWID)}
+    since = {name: n for name, n in cursor.marks.items() if name in (Mark.SINCE, Mark.SINCE_ROWID, Mark.LIFE)}
     return since if cursor.rowid == BEFORE_FIRST else {**since, Mark.BEGINS: cursor.rowid}
 
 

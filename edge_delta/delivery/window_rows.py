@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from edge_delta.core.model import Batch, Context, Cursor, Mark, Rejection
-from edge_delta.core.questions import Question, among, mine, named
+from edge_delta.core.questions import Question, among, mine, named, within
 from edge_delta.delivery import fitting
 from edge_delta.modes.aggregated import SPAN, WINDOW, Aggregated
 
@@ -85,10 +85,19 @@ class WindowRows:
         rows = found.select(pl.col(WINDOW).cast(pl.Int64), "first", "last", pl.col("n").cast(pl.Int64)).iter_rows()
         return {start: InTable(first, last, n) for start, first, last, n in rows}
 
-    def where(self, windows: Iterable[int], context: Context) -> Where:
-        """This device's rows of these windows."""
+    def where(self, windows: Iterable[int], context: Context, since: int | None = None) -> Where:
+        """This device's rows of these windows.
+
+        Args:
+            windows: the windows.
+            context: whose, and of which generation.
+            since: the first of the generations, if not that one alone.
+        """
         starts = pl.Series(list(windows), dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
-        return (*mine(context.node_id, context.generation), *among(WINDOW, starts))
+        own = mine(context.node_id, context.generation)
+        if since is not None and since < context.generation:
+            own = (*mine(context.node_id), *within("source_generation", since, context.generation))
+        return (*own, *among(WINDOW, starts))
 
 
 def stretches(extents: Iterable[tuple[int, int]], *, upto: int) -> list[tuple[int, int]]:

@@ -24,7 +24,9 @@ from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Mark, Refused, Rejection, Step
 from edge_delta.core.plan import ROWID
 from edge_delta.delivery import fitting
-from edge_delta.delivery.open_windows import OpenWindows, Window, in_windows
+from edge_delta.delivery.earlier_windows import EarlierWindows
+from edge_delta.delivery.lives import life, lives_on
+from edge_delta.delivery.open_windows import Emission, OpenWindows, Window, from_first, in_windows
 from edge_delta.delivery.quantiles import HELD, QuantilesOf
 from edge_delta.delivery.rows import empty_like
 from edge_delta.delivery.window_rows import WindowRows, stretches
@@ -32,26 +34,11 @@ from edge_delta.modes.aggregated import WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from pathlib import Path
 
     from edge_delta.delivery.prepared import Prepared
     from edge_delta.delivery.route import Route
 
 _MICROSECONDS = 1_000_000
-
-
-class Emission(Struct, frozen=True):
-    """When and how windows are written.
-
-    Attributes:
-        early: whether open windows are written at the end of every cycle.
-        chunk: the most rows of the source to read again at a time.
-        folder: where what does not fit into memory is laid down; None for the system's place for such files.
-    """
-
-    early: bool = False
-    chunk: int = 65_536
-    folder: Path | None = None
 
 
 class _Turn(Struct, frozen=True):
@@ -73,7 +60,7 @@ class _Turn(Struct, frozen=True):
 
 
 class Windows:
-    """See the module's text, and `edge_delta.delivery.lane.Writing`.
+    """See the module's text, and `edge_delta.delivery.writing.Writing`.
 
     Windows are named by their start in microseconds since 1970, UTC.
 
@@ -86,6 +73,7 @@ class Windows:
         self._route = route
         self._emission = emission
         self._rows = WindowRows(route, emission.chunk)
+        self._earlier = EarlierWindows(route, self._rows)
         self._open: OpenWindows | None = None
         self._lost = 0
         self._told_ahead = False
@@ -93,6 +81,7 @@ class Windows:
     def forget(self) -> None:
         """The open windows are had again from the source."""
         self._open, self._lost = None, 0
+        self._earlier.forget()
 
     # -- positions
 
@@ -101,12 +90,13 @@ class Windows:
         own = stands.marks if stands is not None and stands.generation == cursor.generation else {}
         self.forget()
         fresh: dict[str, int] = {Mark.BEGINS: cursor.rowid, Mark.OPEN: cursor.rowid + 1, Mark.PENDING: 0, Mark.AHEAD: 0}
-        return replace(cursor, marks={**own, **fresh})
+        return replace(cursor, marks={**own, **lives_on(cursor, life(cursor)), **fresh})
 
-    def rewound(self, cursor: Cursor) -> Cursor:
-        """Windows open with the first row that is delivered again."""
-        begins = cursor.marks.get(Mark.BEGINS)
-        return cursor if begins is None else cursor.marked(**{Mark.OPEN: begins + 1})
+    def rewound(self, cursor: Cursor, stands: Cursor) -> Cursor:
+        """Windows that are open stay so, and the table's are replaced as their rows come again."""
+        marks = {mark: stands.marks[mark] for mark in (Mark.WRITTEN, Mark.LOST) if mark in stands.marks}
+        opens = min(cursor.rowid + 1, stands.marks.get(Mark.OPEN, cursor.rowid + 1))
+        return cursor.marked(**marks, **{Mark.OPEN: opens})
 
     def no_rows(self) -> pl.DataFrame:
         """The table's columns, or those that the mode would make one with."""
@@ -127,6 +117,8 @@ class Windows:
         rows, broken = self._rows.of(batch, context)
         touched = set(rows[WINDOW].unique().cast(pl.Int64))
         again, purged = self._from_table(touched - known.windows.keys(), before, context)
+        elsewhere = touched - known.windows.keys() - again.windows.keys() - set(purged)
+        known = known.joined(self._earlier.taken_in(dict.fromkeys(elsewhere), before, context)[0], mode)
         late = rows.filter(in_windows(purged))
         rejected = [*batch.rejected, *broken, *self._too_late(batch, late)]
         refused = self._route.refuse(rejected, batch.cursor)
@@ -205,13 +197,16 @@ class Windows:
             of_batch: the batch, how many of its rows are rejected, and what went to the rejected table.
         """
         chosen = turn.windows.only(now)
-        result = self._computed(chosen, turn)
+        written = self._earlier.replaced(chosen, turn.before, turn.rows, turn.context)
+        result = self._computed(written.windows, turn)
         rest = turn.windows.with_written({s: w.rows for s, w in chosen.windows.items()}).without(due)
         cursor = turn.cursor.marked(**self._marks(turn, rest, now))
         commit = None
         if result is not None and result.height:
-            shown = any(window.written for window in chosen.windows.values())
-            replacing = self._rows.where(now, turn.context) if shown else None
+            shown = written.replaces or any(window.written for window in written.windows.windows.values())
+            replacing = self._rows.where(written.windows.windows, turn.context, written.since) if shown else None
+            if written.kept is not None:
+                result = pl.concat([result, written.kept], how="diagonal_relaxed")
             commit = self._route.sink.append(result, cursor, replacing=replacing)
         self._open, self._lost = rest, 0
         return self._step(turn, cursor, commit, of_batch)
@@ -267,7 +262,7 @@ class Windows:
         extents = [(window.first, window.last) for window in chosen.windows.values()]
         frames = self._rows.read_again(stretches(extents, upto=turn.before.rowid), turn.before, turn.context)
         for rows in chain(frames, [] if turn.rows is None else [turn.rows]):
-            mine = rows.filter(in_windows(chosen.windows))
+            mine = rows.filter(from_first({start: window.first for start, window in chosen.windows.items()}))
             read += mine.height
             values.add(mine)
         missing = sum(window.rows for window in chosen.windows.values()) - read
@@ -291,6 +286,7 @@ class Windows:
         for rows in self._rows.read_again([(first, cursor.rowid)], cursor, context):
             some = OpenWindows.of(rows, mode)
             windows = windows.joined(some.without(some.closed_by(watermark, mode.lateness)), mode)
+        windows = self._earlier.corrected(windows, cursor, context)
         shown = self._rows.in_table(windows.windows, cursor, context)
         # A version that has rows which can no longer be read is better than what would be computed now.
         stays = [start for start, version in shown.items() if windows.windows[start].rows < version.rows]
@@ -306,7 +302,8 @@ class Windows:
         shown, windows, mode = self._rows.in_table(starts, before, context), OpenWindows(), self._rows.mode
         extents = [(version.first, version.last) for version in shown.values()]
         for rows in self._rows.read_again(stretches(extents, upto=before.rowid), before, context):
-            windows = windows.joined(OpenWindows.of(rows.filter(in_windows(shown)), mode), mode)
+            own = rows.filter(from_first({start: version.first for start, version in shown.items()}))
+            windows = windows.joined(OpenWindows.of(own, mode), mode)
         purged = [s for s, v in shown.items() if s not in windows.windows or windows.windows[s].rows < v.rows]
         windows = windows.without(purged)
         return windows.with_written({start: window.rows for start, window in windows.windows.items()}), purged

@@ -19,6 +19,7 @@ SUFFIXES = {name: traits.suffix for name, traits in TRAITS.items()}
 """Each mode's table stands beside the others under ``table_path`` plus this."""
 
 REJECTED_SUFFIX = "_rejected"
+SUPERSEDED_SUFFIX = "_superseded"
 
 
 def load(name: str, settings: Settings) -> Mode:

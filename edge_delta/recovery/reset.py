@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.errors import ConfigurationError, SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.delivery.identity import Identity, Lanes
+from edge_delta.delivery.lives import earlier, life, lives_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from edge_delta.core.ports import Sink
     from edge_delta.delivery.lane import Lane
 
 
@@ -53,19 +55,26 @@ class Again(Struct, frozen=True):
         return f"{self.mode}: {self.rows} rows{ids}, again into {self.table} as generation {self.generation}"
 
 
-def rewind(lanes: Sequence[Lane], destination: Destination, *, agreed: Callable[[Sequence[Again]], bool]) -> bool:
+def rewind(
+    lanes: Sequence[Lane],
+    destination: Destination,
+    *,
+    agreed: Callable[[Sequence[Again]], bool],
+    superseded: Callable[[str], Sink],
+) -> bool:
     """Go back with the tables of these lanes; whether it was done.
 
     Args:
         lanes: the lanes.
         destination: where to go back to.
         agreed: is told what would be delivered again, and says whether to do it.
+        superseded: the sink in which it is recorded, by mode.
     """
     plans = {way: plan for lane in lanes if (plan := (way := Rewind(lane, destination)).plan()) is not None}
     if not agreed(list(plans.values())):
         return False
     for way in plans:
-        way.act()
+        way.act(superseded(way.lane.name))
     return True
 
 
@@ -101,12 +110,45 @@ class Rewind(Struct, frozen=True):
         first, last, rows = self.lane.route.source.between(behind, stands.rowid)
         return Again(self.lane.name, self.lane.sink.uri, self._generation(stands), rows, first, last)
 
-    def act(self) -> None:
-        """Commit the new position."""
+    def act(self, superseded: Sink) -> None:
+        """Record what will come again, then commit the new position.
+
+        Args:
+            superseded: where it is recorded.
+        """
         stands = self.lane.sink.committed()
         if stands is not None:
             behind = self._behind(stands)
-            self.lane.go_back(self._cursor(stands, behind))
+            if self._same_source(stands):
+                self._record(superseded, stands, behind)
+            self.lane.go_back(self._cursor(stands, behind), stands)
+
+    def _same_source(self, stands: Cursor) -> bool:
+        """Whether the rows that come again are those that came before."""
+        try:
+            Identity(self.lane.route, Lanes()).confirmed(stands)
+        except SourceReset:
+            return False
+        return True
+
+    def _record(self, superseded: Sink, stands: Cursor, behind: int) -> None:
+        """Say which rows of which generation the new one takes the place of; again if this was cut short."""
+        from edge_delta.sinks import superseded as table  # noqa: PLC0415 - Polars, where something is delivered again
+
+        route = self.lane.route
+        first = route.source.waiting(Cursor(rowid=behind)).first_rowid
+        after = behind if first is None else first - 1  # rows that were purged do not come again
+        rows = [(stands.generation, after, stands.rowid, False)]
+        for one in earlier(route.sink, stands):
+            start = after
+            if one.first is not None:  # with other ids: between two rows lay no fewer ids than there are now
+                start = one.first - 1 if behind == BEFORE_FIRST else max(one.first - 1, one.upto - (one.floor - after))
+            rows.append((one.generation, start, one.upto, one.first is not None))
+        context = route.context(self._generation(stands))
+        where = table.of_generation(context, self.lane.name)
+        frame = table.as_frame([row for row in rows if row[1] < row[2]], context, mode=self.lane.name)
+        if frame.height:
+            superseded.append(frame, Cursor(context.generation, 0), replacing=where if superseded.exists() else None)
 
     def _generation(self, stands: Cursor) -> int:
         rejected = self.lane.rejects.committed() or stands  # its rows may be a generation ahead after a crash
@@ -116,6 +158,8 @@ class Rewind(Struct, frozen=True):
         kept = {name: n for name, n in stands.marks.items() if name in (Mark.SINCE, Mark.SINCE_ROWID)}
         kept[Mark.AGAIN] = self._generation(stands) - 1
         cursor = replace(Cursor(self._generation(stands)), marks=kept)
+        if self._same_source(stands):
+            kept |= lives_on(cursor, life(stands))
         if behind == BEFORE_FIRST:
             return cursor
         kept[Mark.BEGINS] = behind

@@ -137,5 +137,6 @@ def reset(
     """
     state = StateDirectory(settings.state_dir)
     with state.locked():
-        lanes = lanes_of(settings, _session(settings, state, log))
-        return resetting.rewind(lanes, destination, agreed=agreed)
+        session = _session(settings, state, log)
+        lanes, tables = lanes_of(settings, session), DeviceTables(settings, session.node_id, session.source.table)
+        return resetting.rewind(lanes, destination, agreed=agreed, superseded=tables.superseded)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from edge_delta.core.events import Log
     from edge_delta.core.ports import Sink
-    from edge_delta.delivery.lane import Writing
     from edge_delta.delivery.prepared import Prepared
+    from edge_delta.delivery.writing import Writing
     from edge_delta.device.state import StateDirectory
     from edge_delta.settings.sections import Settings
 
@@ -164,7 +164,8 @@ def _lane(settings: Settings, mode: str, session: Session) -> Lane:
 def _writing(settings: Settings, route: Route) -> Writing:
     """What writes the batches of a route; imported when there are some."""
     if route.traits.windowed:
-        from edge_delta.delivery.windows import Emission, Windows  # noqa: PLC0415 - Polars
+        from edge_delta.delivery.open_windows import Emission  # noqa: PLC0415 - Polars
+        from edge_delta.delivery.windows import Windows  # noqa: PLC0415 - Polars
 
         return Windows(route, Emission(settings.aggregate.emit == "early", settings.max_batch_size, settings.state_dir))
     from edge_delta.delivery.rows import Rows  # noqa: PLC0415 - Polars

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from edge_delta.core.model import Mark
-from edge_delta.modes import REJECTED_SUFFIX
+from edge_delta.modes import REJECTED_SUFFIX, SUPERSEDED_SUFFIX
 from edge_delta.modes.privacy.policy import policy_of
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.declaration import changed
@@ -86,6 +86,10 @@ class DeviceTables(Struct, frozen=True):
             REJECTED_SUFFIX,
             Contents(part=mode, append_only=False, marks=(), notes=_privacy_policy(self.settings, None, self.node_id)),
         )
+
+    def superseded(self, mode: str) -> DeltaSink:
+        """The sink of what resets of a mode's table took the place of."""
+        return self.sink(SUPERSEDED_SUFFIX, Contents(part=mode, append_only=False, marks=()))
 
     def sink(self, suffix: str, contents: Contents | None = None) -> DeltaSink:
         """The sink of the table that has this suffix."""

@@ -119,7 +119,9 @@ def test_each_table_is_registered_refreshed_and_looked_after():
     names = {f"readings{suffix}" for suffix in (*SUFFIXES.values(), REJECTED_SUFFIX)}
     for number, verb in (("02", "CREATE TABLE IF NOT EXISTS"), ("05", "VACUUM"), ("10", "REPAIR TABLE")):
         [file] = [f for f in statements.files() if f.name.startswith(number)]
-        assert set(re.findall(rf"{verb} (readings_\w+)", file.read_text())) == names
+        found = set(re.findall(rf"{verb} (readings_\w+)", file.read_text()))
+        assert found - {"readings_superseded"} == names  # what resets replaced is a few rows of columns that stay
+        assert ("readings_superseded" in found) == (number == "02")
 
 
 @pytest.fixture

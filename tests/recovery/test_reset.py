@@ -142,7 +142,7 @@ def test_all_modes_go_back_and_what_they_hold_is_right(sensor, folder, command, 
     assert reset(sensor.path, folder, tmp_path, "--to-id", "1201", "--yes", mode=mode).returncode == 0
     edge.once(flush=True).succeeded()
     counts = folder.read("_3_aggregated").group_by("source_generation").agg(rows=pl.col("record_count").sum())
-    assert dict(counts.rows()) == {0: 3000, 1: 1800}
+    assert dict(counts.rows()) == {0: 1200, 1: 1800}
     found = verified(sensor.path, folder, tmp_path, node_id="n1", mode=mode)
     assert found["equal"], [t["differences"] for t in found["tables"]]
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from deltalake import DeltaTable
 
-COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.BEGINS, Mark.COUNTED, Mark.SWEPT, Mark.AGAIN)
+_OF_LIVES = (Mark.BEGINS, Mark.AGAIN, Mark.LIFE, Mark.ENDS, Mark.STARTS)
+COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.COUNTED, Mark.SWEPT, *_OF_LIVES)
 """The marks that any mode's table may have."""
 _WITNESSES = 5
 """How many numbers a cursor's witnesses are."""
@@ -86,8 +87,8 @@ class Cursors:
         words = [handle.transaction_version(f"{own}/w{i}") for i in range(_WITNESSES)]
         there = tuple(word for word in words if word is not None)
         row = handle.transaction_version(f"{own}/row") if not there else None
-        begins = handle.transaction_version(f"{own}/{Mark.BEGINS}")
-        marks: dict[str, int] = {} if begins is None else {Mark.BEGINS: begins}
+        found = {mark: handle.transaction_version(f"{own}/{mark}") for mark in _OF_LIVES}
+        marks = {str(mark): number for mark, number in found.items() if number is not None}
         return Cursor(generation, rowid, row, marks, there)
 
     def transactions(self, cursor: Cursor, stands: Cursor | None, *, anew: bool) -> list[Transaction]:

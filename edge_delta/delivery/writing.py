@@ -1,0 +1,77 @@
+"""How a lane's batches are written: as rows (`edge_delta.delivery.rows`) or windows (`edge_delta.delivery.windows`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
+    from edge_delta.core.model import Batch, Cursor, Step
+    from edge_delta.delivery.prepared import Prepared
+
+
+class Writing(Protocol):
+    """How a lane's batches are written: as rows (`edge_delta.delivery.rows`) or as windows."""
+
+    def prepare(self, batch: Batch, columns: Mapping[str, pl.DataType | None]) -> Prepared | None:
+        """What another thread can do of the work ahead of the batch's turn; None if nothing.
+
+        Args:
+            batch: the batch.
+            columns: the columns of the mode's table, empty if there is none yet.
+        """
+
+    def deliver(self, batch: Batch, prepared: Prepared | None, before: Cursor) -> Step:
+        """Write a batch.
+
+        Args:
+            batch: the batch.
+            prepared: what `prepare` made of it.
+            before: where the lane stood before the batch.
+        """
+
+    def forget(self) -> None:
+        """Drop what is kept from batch to batch; it is had again from the source and the tables."""
+
+    def source_gone(self, cursor: Cursor) -> tuple[Step | None, int]:
+        """The source was replaced by another one: write what can be written without it.
+
+        Args:
+            cursor: where the lane stood in it.
+
+        Returns:
+            The commit, if there was one, and how many rows that were read are in no table.
+        """
+
+    def cycle_over(self, cursor: Cursor) -> Step | None:
+        """All that was there when the cycle began is delivered; write what is written at such a time."""
+
+    def finish(self, cursor: Cursor, *, quick: bool = False) -> Step | None:
+        """Write what waits for more rows, because the source is about to go, or the process.
+
+        Args:
+            cursor: where the lane stands.
+            quick: whether to leave what would take long.
+        """
+
+    def adopted(self, cursor: Cursor, stands: Cursor | None) -> Cursor:
+        """Another mode's cursor with the marks that matter here.
+
+        Args:
+            cursor: where the other mode stands.
+            stands: where this mode's table stands.
+        """
+
+    def rewound(self, cursor: Cursor, stands: Cursor) -> Cursor:
+        """The cursor from which rows are delivered again, with the marks that this needs.
+
+        Args:
+            cursor: where the lane goes on.
+            stands: where it stood before.
+        """
+
+    def no_rows(self) -> pl.DataFrame:
+        """A frame without rows in the shape of the mode's table."""
