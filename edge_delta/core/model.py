@@ -50,10 +50,9 @@ class Mark(StrEnum):
     """Rows of generations up to this one were delivered again because somebody asked for it."""
     LIFE = "life"
     """The first generation of this source, where that is an earlier one: rows of it are in the table."""
-    ENDS = "ends"
-    """The id that the row at `BEGINS` had in the generation before, where rows got other ids."""
     STARTS = "starts"
-    """The id that the source's first row had then."""
+    ENDS = "ends"
+    """Where rows got other ids: those that the source's first row and the one at `BEGINS` had before."""
 
 
 class Cursor(Struct, frozen=True):
