@@ -24,6 +24,7 @@ class Event(StrEnum):
     SOURCE_RESET = "source reset"
     SOURCE_REPLACED = "source replaced"
     BELOW_CURSOR = "rows below the cursor"
+    NOT_SWEPT = "rows below the cursor not delivered"
     ROWS_UPDATED = "delivered row updated"
     TAKEN_OVER = "upload taken over"
     TOO_LATE = "rows came too late"
@@ -62,7 +63,8 @@ EVENTS: Mapping[Event, str] = {
     Event.ROWS_REJECTED: "Rows were written to the rejected table: table, rows, bytes in memory, by rule and column.",
     Event.SOURCE_RESET: "The source was replaced; its new rows are read: reason, generation, known_until.",
     Event.SOURCE_REPLACED: "The path now names another file; the old one was read to its end first.",
-    Event.BELOW_CURSOR: "Rows with ids that had been passed were found by the sweep and delivered: mode, rows.",
+    Event.BELOW_CURSOR: "Rows with keys that had been passed were found by the sweep and delivered: mode, rows.",
+    Event.NOT_SWEPT: "Rows came below the cursor that this mode cannot take: mode, rows, or first_id and last_id.",
     Event.ROWS_UPDATED: "The last delivered row was changed since; the table keeps what was delivered: mode, id.",
     Event.TAKEN_OVER: "The last_upload of an older tool is used: only rows after that time are read.",
     Event.TOO_LATE: "Rows of a written window came after its other rows were deleted; they are rejected: mode, rows.",

@@ -65,6 +65,7 @@ class Cursor(Struct, frozen=True):
         marks: more numbers that a mode keeps with its rows, by name (see `Mark`).
         witnesses: what the row at ``rowid`` and some before it looked like (see `edge_delta.source.witness`); the first
             number alone until the others are asked for, none before the first row.
+        tally: a checksum of the rows read in order up to there, in 46 bits (`edge_delta.delivery.tally`); 0 if unknown.
     """
 
     generation: int = 0
@@ -72,6 +73,7 @@ class Cursor(Struct, frozen=True):
     fingerprint: int | None = None
     marks: Mapping[str, int] = field(default_factory=dict)
     witnesses: tuple[int, ...] = ()
+    tally: int = 0
 
     @property
     def settled(self) -> int:
@@ -216,18 +218,6 @@ class Waiting(Struct, frozen=True):
         return self.last_rowid - self.first_rowid + 1
 
 
-class Passed(Struct, frozen=True):
-    """What a table that is read in the order of time has besides the rows that wait.
-
-    Attributes:
-        late: rows that came with a time that was passed, or with none; they are not delivered.
-        ahead: rows whose time is still to come, or so new that others of the same time may follow; they wait for it.
-    """
-
-    late: int
-    ahead: int
-
-
 class Inventory(Struct, frozen=True):
     """What a table's files come to; None for what was not looked at.
 
@@ -313,6 +303,7 @@ class Step(Struct, frozen=True):
         cursor: where it ended.
         last_time: the largest time among the kept rows, None if they have none.
         first_time: the smallest of them.
+        late: how many of the rows came from below the cursor, found by a sweep.
     """
 
     mode: str
@@ -325,6 +316,7 @@ class Step(Struct, frozen=True):
     cursor: Cursor
     last_time: datetime | None
     first_time: datetime | None = None
+    late: int = 0
 
     @property
     def written(self) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from edge_delta.core.counting import Census, Passed, Swept
     from edge_delta.core.errors import TransientError
     from edge_delta.core.model import (
         Batch,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
         Cursor,
         Inventory,
         Layout,
-        Passed,
         Rejection,
         Step,
         Waiting,
@@ -86,8 +86,9 @@ class Source(Protocol):
     def nearest(self, rowid: int) -> list[int]:
         """The ids of some rows up to one, at growing distance from it."""
 
-    def counts(self, after: int, upto: int) -> tuple[int, int, str]:
-        """How many rows have ids behind one and up to another, a sum over the ids, and the latest time."""
+    @property
+    def census(self) -> Census:
+        """Counts its rows."""
 
     def placed(self, cursor: Cursor, rowid: int) -> Cursor:
         """The cursor at a row, with what tells that row again."""
@@ -250,6 +251,9 @@ class Observer(Protocol):
     def looked_after(self, mode: str, found: Inventory) -> None:
         """A mode's table was looked after."""
 
+    def swept(self, swept: Swept) -> None:
+        """A look for rows below the cursors is over."""
+
     def cycled(self, pause: float | None) -> None:
         """All that was there is delivered; the next cycle begins in ``pause`` seconds, None if there is none."""
 
@@ -276,6 +280,9 @@ class SilentObserver:
         """Nothing."""
 
     def looked_after(self, mode: str, found: Inventory) -> None:
+        """Nothing."""
+
+    def swept(self, swept: Swept) -> None:
         """Nothing."""
 
     def cycled(self, pause: float | None) -> None:

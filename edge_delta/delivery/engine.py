@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
+from edge_delta.core.counting import Swept
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Waiting
 from edge_delta.core.retry import Outage, Persistence, between
@@ -113,6 +114,7 @@ class Engine:
             self._wait(stop)
         self._persist(lambda _stop: self._finish(quick=True), stop, for_seconds=0)
         self._persist(self._settle, stop, for_seconds=0)
+        self._sweeping.finish(self._lanes)
 
     def once(self, stop: Flag, *, flush: bool = False) -> None:
         """Deliver what is there now, then return.
@@ -128,6 +130,7 @@ class Engine:
         if flush and not stop.is_set():
             self._persist(lambda _stop: self._finish(), stop, for_seconds=self._pace.retry_for)
         self._persist(self._settle, stop, for_seconds=self._pace.retry_for)
+        self._sweeping.finish(self._lanes)
         self._cycled(None)
 
     def _persist(self, work: Callable[[Flag], T], stop: Flag, *, for_seconds: float | None) -> T | None:
@@ -200,8 +203,11 @@ class Engine:
     def _sweep(self, stop: Flag) -> None:
         """Deliver what came below the cursors, if it is time to look."""
         if self._sweeping.due():
-            for lane, step in self._sweeping.run(self._lanes, self._pace.batch_rows, stop):
-                self._settled(lane, step, Waiting(None, None))
+            for found in self._sweeping.run(self._lanes, self._pace.batch_rows, stop):
+                if isinstance(found, Swept):
+                    self._observer.swept(found)
+                else:
+                    self._settled(*found, Waiting(None, None))
 
     def _idle(self) -> None:
         for lane in self._lanes:
@@ -220,6 +226,7 @@ class Engine:
         started = time.perf_counter()
         lane.check_source()
         self._tell_aside(lane)
+        self._sweeping.begins(lane)
         waiting = self._source.waiting(lane.cursor())
         self._log.info(
             Event.CYCLE_STARTED,

@@ -11,9 +11,11 @@ from edge_delta.core.errors import SourceReset
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Cursor, Mark, Step
 from edge_delta.delivery.identity import Identity, Lanes
+from edge_delta.delivery.known_rows import WentBy
+from edge_delta.delivery.tally import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from edge_delta.core.model import Inventory
     from edge_delta.core.ports import Sink
@@ -54,6 +56,7 @@ class Lane:
         self._ahead: Cursor | None = None
         self._aside: list[Step] = []
         self._passed_by = 0
+        self.passed = WentBy()
 
     @property
     def name(self) -> str:
@@ -190,20 +193,27 @@ class Lane:
             rows=batch.rows,
             refused=len(batch.rejected),
         )
-        step = self._writing.deliver(*found, self.cursor())
+        before = self.cursor()
+        step = self._writing.deliver(counted(batch, before), found[1], before)
         self._ahead = None if step.commit is not None else step.cursor
+        if self.route.traits.selective:
+            self.passed.add(found[0])
         return step
 
-    def deliver_below(self, ids: Sequence[int]) -> Step | None:
-        """Deliver rows that came below the cursor, which stays where it is; None if they are gone."""
-        batch = self.route.source.read_ids(ids)
-        if batch is None:
-            return None
+    def deliver_below(self, batch: Batch) -> Step:
+        """Deliver rows that came below the cursor, which stays where it is."""
         before = self.cursor()
         step = self._writing.deliver(replace(batch, cursor=before.swept()), None, before)
         self._ahead = None if step.commit is not None else step.cursor
         self._writing.forget()  # what it remembers is of rows in their order
         return step
+
+    def correct(self, after: int, upto: int) -> tuple[Step | None, int]:
+        """Make windows again that rows came for from below the cursor; the commit, and how many rows it has more."""
+        step, late = self._writing.corrected(after, upto, self.cursor())
+        if step is not None:
+            self._ahead = None if step.commit is not None else step.cursor
+        return step, late
 
     def _next_batch(self, limit: int, upto: int | None) -> tuple[Batch, Prepared | None] | None:
         try:

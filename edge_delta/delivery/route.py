@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Context, Refused
+from edge_delta.core.questions import Question, among, mine, named, rejected_by
 from edge_delta.modes.traits import TRAITS
 
 if TYPE_CHECKING:
@@ -107,11 +108,13 @@ class Route:
         Args:
             rejected: the batch's rejected rows.
             cursor: where the batch ends.
-            swept: whether the rows come from below the cursor, and are known not to be there.
+            swept: whether the rows come from below the cursor, and each has to be looked for.
         """
         rejects = self.tables.rejects
         stands = rejects.committed() if rejected else None
-        if stands is not None and stands.generation == cursor.generation and not swept:
+        if swept and rejected and rejects.exists():
+            rejected = self._not_there(rejected)
+        elif stands is not None and stands.generation == cursor.generation:
             rejected = [r for r in rejected if r.rowid > stands.rowid]
         if not rejected:
             return Refused()
@@ -124,6 +127,12 @@ class Route:
             rejects.forget()
         self._tell_of(shown, commit.table, commit.bytes)
         return Refused(len(shown), commit.bytes, Counter(r.rule for r in shown))
+
+    def _not_there(self, rejected: list[Rejection]) -> list[Rejection]:
+        own = (*mine(self.device.node_id), *rejected_by(self.source.table, self.name))
+        where = (*own, *among("reading_id", {r.rowid for r in rejected}))
+        there = set(self.tables.rejects.ask(Question(where, named("reading_id")))["reading_id"])
+        return [r for r in rejected if r.rowid not in there]
 
     def _tell_of(self, rejected: list[Rejection], table: str, size: int) -> None:
         by = dict(Counter(f"{r.rule}: {r.column}" for r in rejected))

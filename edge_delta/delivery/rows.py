@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from edge_delta.core.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, Step
 from edge_delta.core.plan import ROWID, LastValues, TableQuery
+from edge_delta.core.questions import Question, among, mine, named
 from edge_delta.delivery import fitting
 from edge_delta.delivery.prepared import Prepared
 
@@ -29,6 +30,7 @@ class Rows:
     def __init__(self, route: Route) -> None:
         self._route = route
         self._memory: pl.DataFrame | None = None
+        self._ended: tuple[int, int] | None = None
 
     def forget(self) -> None:
         """The memory is had again from the source or the table."""
@@ -44,6 +46,10 @@ class Rows:
 
     def finish(self, _cursor: Cursor, *, quick: bool = False) -> None:
         """Nothing: a row that was delivered depends on nothing."""
+
+    def corrected(self, _after: int, _upto: int, _cursor: Cursor) -> tuple[None, int]:
+        """Nothing: a row that was delivered depends on no other."""
+        return None, 0
 
     # -- one batch
 
@@ -61,8 +67,11 @@ class Rows:
         processed = self._processed(batch, prepared, context)
         rejected = [*batch.rejected, *processed.rejected]
         last = max((*batch.frame[ROWID].tail(1), *(r.rowid for r in batch.rejected)), default=batch.cursor.rowid)
-        refused = route.refuse(rejected, batch.cursor, swept=last < batch.cursor.rowid)
-        commit = route.sink.append(processed.kept, batch.cursor) if processed.kept.height else None
+        late = last < batch.cursor.rowid
+        refused = route.refuse(rejected, batch.cursor, swept=late)
+        again = route.traits.selective and (late or self._were_there(batch))
+        kept = self._untold(processed.kept) if again else processed.kept
+        commit = route.sink.append(kept, batch.cursor) if kept.height else None
         if context.memory is not None:
             self._memory = mode.remembered(context.memory, processed.frame, processed.kept, batch.layout)
         return Step(
@@ -84,6 +93,25 @@ class Rows:
         if prepared is not None and prepared.suits(mode, batch.cursor, columns):
             return prepared.processed
         return fitting.process(batch, mode, columns, context)
+
+    def _were_there(self, batch: Batch) -> bool:
+        """Whether rows of the batch may be those of the generation before, as in a table that uses ids again."""
+        generation = batch.cursor.generation
+        if not generation:
+            return False
+        if self._ended is None or self._ended[0] != generation:
+            before = self._route.sink.witnessed(generation - 1)
+            self._ended = generation, BEFORE_FIRST if before is None else before.rowid
+        return batch.first_rowid <= self._ended[1]
+
+    def _untold(self, alerts: pl.DataFrame) -> pl.DataFrame:
+        """The alerts that are not in the table: a process that was killed may have written some of late rows."""
+        if not alerts.height or not self._route.sink.exists():
+            return alerts
+        told = ["reading_id", *self._route.traits.key_parts, "sensor_id", "timestamp"]
+        where = (*mine(self._route.device.node_id), *among("reading_id", set(alerts["reading_id"])))
+        there = self._route.sink.ask(Question(where, named(*told), distinct=True))
+        return alerts.join(there, on=told, how="anti", nulls_equal=True, maintain_order="left")
 
     # -- what the mode looks back at
 

@@ -1,9 +1,14 @@
 """Rows that come below the cursor: ids that were filled in, given by hand, or used again.
 
 Ids that only grow are what a source promises by its cursor; many tables do not keep that promise. So now and then the
-rows up to the cursor are counted by ranges of ids. Where the counts are as they were, nothing came. Where not, the
-rows of the range are looked for in the table, and those that are not there are delivered, in a commit that leaves the
-cursor where it is. What was delivered is decided by the table alone; the counts only say where to look.
+rows up to the cursor are counted. Where they are those that were read, nothing came. Where not, the rows of the range
+are looked at, and those that are new are delivered, in a commit that leaves the cursor where it is. What was delivered
+is decided by the tables; the counts only say where to look:
+
+- a table of readings has each row, or the rejected one has it;
+- a window says how many rows it was made of, and is made again of those that are there now;
+- an alert is looked for by its row and rule. That a row raised none is in no table: `delivery.known_rows` has which
+  rows went by, or a table of readings, which gets a late row after the alerts for that reason.
 """
 
 from __future__ import annotations
@@ -12,32 +17,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
-from edge_delta.core.events import Event
-from edge_delta.core.model import BEFORE_FIRST, Cursor
+from edge_delta.core.counting import Swept
+from edge_delta.core.model import BEFORE_FIRST
+from edge_delta.delivery.tally import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from threading import Event as Flag
 
-    from edge_delta.core.model import Step
+    from edge_delta.core.model import Cursor, Step
     from edge_delta.delivery.lane import Lane
-    from edge_delta.delivery.route import Route
-
-_ROWS = 50_000
-_RANGES = 64
-_IN_A_RANGE = 8_192
-Counts = tuple[int, int, str]
-"""How many rows a range has, a sum over their ids, and their latest time."""
-_NOTHING: Counts = (0, 0, "")
-
-
-class Range(Struct, frozen=True):
-    """Ids behind one and up to another, and what was counted there."""
-
-    after: int
-    upto: int
-    counts: Counts
 
 
 class Sweeping(Struct):
@@ -46,13 +37,37 @@ class Sweeping(Struct):
     Args:
         every: seconds between two sweeps.
         load: gives what `save` was given last, perhaps by another process; empty if that is lost.
-        save: keeps the counts. Nothing depends on it but the time that the next sweep takes.
+        save: keeps what was counted. Nothing depends on it but the time that the next sweep takes.
     """
 
     every: float
     load: Callable[[], dict[str, Any]]
     save: Callable[[dict[str, Any]], None]
     _dirty: bool = False
+    _fresh: dict[str, Cursor] = field(default_factory=dict)
+    _older: bool = False
+
+    def begins(self, lane: Lane) -> None:
+        """A lane is about to read; one that begins with the source's first row has nothing below its cursor."""
+        cursor = lane.cursor()
+        if cursor.rowid == BEFORE_FIRST:
+            self._fresh[lane.name] = replace(cursor, tally=NOTHING)
+        elif lane.name not in self._fresh:
+            self._older = True
+
+    def finish(self, lanes: Sequence[Lane]) -> None:
+        """The process is about to end: keep what no table has of the rows that went by."""
+        passed = [lane for lane in lanes if lane.passed.rows or not lane.passed.whole]
+        if not passed:
+            return
+        kept = self._with_fresh(self.load())
+        for lane in passed:
+            before = kept.get(lane.name)
+            lane.passed.add_kept(before)
+            if isinstance(before, dict):
+                kept[lane.name] = {**before, "passed": lane.passed.kept()}
+            lane.passed.begin()
+        self.save(kept)
 
     def changed(self) -> None:
         """The source was written."""
@@ -62,88 +77,50 @@ class Sweeping(Struct):
         """Whether there is something to look for by now."""
         if not self._dirty:
             return False
-        at = self.load().get("at")
-        if at is None and self.every > 0:
-            self.save({"at": time.time()})
+        kept = self.load()
+        at = kept.get("at")
+        if at is None and self.every > 0 and self._older:
+            self.save({**self._with_fresh(kept), "at": time.time()})
             return False
         return at is None or time.time() - at >= self.every
 
-    def run(self, lanes: Sequence[Lane], limit: int, stop: Flag) -> Iterator[tuple[Lane, Step]]:
+    def _with_fresh(self, kept: dict[str, Any]) -> dict[str, Any]:
+        if not self._fresh:
+            return kept
+        from edge_delta.delivery.ledger import Ledger  # noqa: PLC0415 - a start need not pay for it
+
+        fresh, self._fresh = self._fresh, {}
+        return {**kept, **{name: Ledger(cursor=cursor).kept() for name, cursor in fresh.items()}}
+
+    def run(self, lanes: Sequence[Lane], limit: int, stop: Flag) -> Iterator[tuple[Lane, Step] | Swept]:
         """Deliver what came below the cursors.
 
         Args:
             lanes: the lanes.
             limit: the most rows in a commit.
             stop: ends it after the commit in flight.
+
+        Yields:
+            Each commit with its lane; at last what the sweep came to.
         """
-        kept = self.load()
-        for lane in lanes:
+        from edge_delta.delivery import lane_sweeps, survey  # noqa: PLC0415 - a start need not pay for them
+
+        began, kept, swept = time.perf_counter(), self._with_fresh(self.load()), Swept()
+        there = [lane for lane in lanes if lane.cursor().rowid != BEFORE_FIRST]
+        if not there:
+            return
+        census = survey.Shared(there[0].route.source.census)
+        round_ = lane_sweeps.Round(there, census, limit, swept, first="at" not in kept)
+        # A table of readings comes last: until it has a row, the others find it again after a kill.
+        for lane in sorted(there, key=lambda one: (one.route.traits.replayable, one.route.traits.selective)):
             if stop.is_set():
                 return
-            if not lane.route.traits.replayable or not lane.route.source.keyed_by_rowid:
-                continue
-            sweep = Sweep(lane.route, lane.cursor(), _ranges(kept.get(lane.name), lane.cursor()))
-            for ids in sweep.missing(limit):
-                step = lane.deliver_below(ids)
-                if step is not None:
-                    lane.route.device.log.warning(Event.BELOW_CURSOR, mode=lane.name, rows=step.read)
-                    yield lane, step
-            kept[lane.name] = [[r.after, r.upto, *r.counts] for r in sweep.now]
+            lane.passed.add_kept(kept.get(lane.name))
+            sweep = lane_sweeps.of(lane, kept.get(lane.name), round_)
+            for step in sweep.run():
+                yield lane, step
+            kept[lane.name] = sweep.now.folded().kept()
         self._dirty = False
         self.save({**kept, "at": time.time()})
-
-
-class Sweep(Struct):
-    """One lane's rows up to its cursor.
-
-    Args:
-        route: the lane's route.
-        cursor: where it stands.
-        before: the ranges as they were counted the last time.
-    """
-
-    route: Route
-    cursor: Cursor
-    before: list[Range]
-    now: list[Range] = field(default_factory=list)
-
-    def missing(self, limit: int) -> Iterator[list[int]]:
-        """The ids of rows that are in the source and not in the table, some at a time."""
-        if self.cursor.rowid == BEFORE_FIRST:
-            return
-        from edge_delta.delivery.delivered import Delivered  # noqa: PLC0415 - Polars, which an idle run does not need
-
-        delivered = Delivered(self.route, self.cursor)
-        begin = self.before[-1].upto if self.before else delivered.begin()
-        for known in [*self.before, *self._new(begin)]:
-            counts = self.route.source.counts(known.after, known.upto)  # first: what comes now is seen the next time
-            if counts != known.counts and counts[0]:
-                again = known.counts[0] > 0 and counts[2] != known.counts[2]
-                for ids in delivered.missing(known.after, known.upto, rows=_ROWS, by_time=again):
-                    yield from (ids[i : i + limit] for i in range(0, len(ids), limit))
-            self.now.append(Range(known.after, known.upto, counts))
-        while len(self.now) > 2 * _RANGES:
-            self.now = [_joined(self.now[i : i + 2]) for i in range(0, len(self.now), 2)]
-
-    def _new(self, begin: int) -> list[Range]:
-        """What was delivered in order since the last sweep, in ranges of equal width."""
-        first, last, rows = self.route.source.between(begin, self.cursor.rowid)
-        if first is None or last is None:
-            return []
-        width = max(1, (self.cursor.rowid - first) // min(_RANGES, 1 + rows // _IN_A_RANGE) + 1)
-        ends = [*range(first + width - 1, self.cursor.rowid, width), self.cursor.rowid]
-        return [Range(a, b, _NOTHING) for a, b in zip([begin, *ends], ends, strict=False)]
-
-
-def _joined(ranges: list[Range]) -> Range:
-    counts = [r.counts for r in ranges]
-    rows, ids, latest = sum(c[0] for c in counts), sum(c[1] for c in counts), max(c[2] for c in counts)
-    return Range(ranges[0].after, ranges[-1].upto, (rows, ids, latest))
-
-
-def _ranges(kept: Any, cursor: Cursor) -> list[Range]:
-    """What was kept, as far as the cursor is."""
-    if not isinstance(kept, list):
-        return []
-    found = [Range(after, upto, (rows, ids, latest)) for after, upto, rows, ids, latest in kept]
-    return [one for one in found if one.upto <= cursor.rowid]
+        swept.seconds = time.perf_counter() - began
+        yield swept

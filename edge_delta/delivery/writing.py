@@ -57,6 +57,9 @@ class Writing(Protocol):
             quick: whether to leave what would take long.
         """
 
+    def corrected(self, after: int, upto: int, cursor: Cursor) -> tuple[Step | None, int]:
+        """Write again what rows between two keys, which came below the cursor, change; and how many these are."""
+
     def adopted(self, cursor: Cursor, stands: Cursor | None) -> Cursor:
         """Another mode's cursor with the marks that matter here.
 

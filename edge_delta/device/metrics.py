@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from edge_delta.core.counting import Swept
     from edge_delta.core.errors import TransientError
     from edge_delta.core.model import Inventory, Step, Waiting
     from edge_delta.settings.sections import Settings
@@ -69,6 +70,13 @@ METRICS: Mapping[str, Declared] = {
     "edge_delta_rows_lost": Declared(
         "gauge", "Rows that were read, are in no window, and can no longer be read", ("mode",)
     ),
+    "edge_delta_rows_late_total": Declared(
+        "counter", "Rows that came below the cursor, and were delivered by a sweep", ("mode",)
+    ),
+    "edge_delta_rows_not_swept_total": Declared(
+        "counter", "Rows that came below the cursor, as far as they are known, and cannot be delivered", ("mode",)
+    ),
+    "edge_delta_sweep_seconds": Declared("gauge", "How long the last look for rows below the cursors took"),
     "edge_delta_cycles_total": Declared("counter", "Cycles that finished"),
     "edge_delta_failures_total": Declared("counter", "Attempts that failed and are retried, by error", ("kind",)),
     "edge_delta_store_operations_total": Declared(
@@ -152,6 +160,15 @@ class Metrics(SilentObserver):
             for name, value in (("files", getattr(found, state)), ("bytes", getattr(found, f"{state}_bytes"))):
                 if value is not None:
                     self._of[f"edge_delta_table_{name}"].labels(mode, state).set(value)
+
+    def swept(self, swept: Swept) -> None:
+        """A look for rows below the cursors is over."""
+        self._of["edge_delta_sweep_seconds"].set(swept.seconds)
+        for mode, rows in swept.rows.items():
+            self._of["edge_delta_rows_late_total"].labels(mode).inc(rows)
+        for mode, rows in swept.left.items():
+            self._of["edge_delta_rows_not_swept_total"].labels(mode).inc(rows)
+        self._write()
 
     def cycled(self, _pause: float | None) -> None:
         """A cycle is over."""

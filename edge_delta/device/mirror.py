@@ -23,6 +23,7 @@ from edge_delta.core.time_formats import doubtful
 from edge_delta.device.settled import settled_id
 
 if TYPE_CHECKING:
+    from edge_delta.core.counting import Swept
     from edge_delta.core.errors import EdgeDeltaError, TransientError
     from edge_delta.core.model import Inventory, Step, Waiting
     from edge_delta.core.ports import Source
@@ -81,6 +82,7 @@ class Mirror(SilentObserver):
             "trying_since": _trying_since(before),
             "last_cycle": before.get("last_cycle"),
             "next_cycle": None,
+            "sweep": before.get("sweep"),
             "last_error": before.get("last_error"),
             "stopped": before.get("stopped"),
         }
@@ -135,6 +137,8 @@ class Mirror(SilentObserver):
             "rejected_in_a_row": 0 if step.rejected < step.read else before.get("rejected_in_a_row", 0) + step.rejected,
             "doubtful_time": _doubtful(step) or before.get("doubtful_time"),
             "rows_lost": step.cursor.marks.get(Mark.LOST, 0),
+            "rows_late": before.get("rows_late", 0),
+            "not_swept": before.get("not_swept"),
             "rows_ahead_until": _time(step.cursor.marks.get(Mark.AHEAD, 0)),
             "rows_per_second": self._rate(step.mode, step.read),
             "committed_at": now().isoformat(),
@@ -179,6 +183,19 @@ class Mirror(SilentObserver):
             self._content |= {"process": started, "stopped": None}
 
     # -- what the engine tells
+
+    def swept(self, swept: Swept) -> None:
+        """A look for rows below the cursors is over; written with what comes next."""
+        tables = self._content["tables"]
+        self._content["sweep"] = {"at": now().isoformat(), "seconds": round(swept.seconds, 3)}
+        for mode, rows in swept.rows.items():
+            table = tables.setdefault(mode, {})
+            table["rows_late"] = table.get("rows_late", 0) + rows
+        for mode, (first, last) in swept.unsure.items():
+            tables.setdefault(mode, {})["not_swept"] = {"first_id": first, "last_id": last, "rows": 0}
+        for mode, rows in swept.left.items():
+            before = (tables.setdefault(mode, {}).get("not_swept") or {}).get("rows") or 0
+            tables[mode]["not_swept"] = {"first_id": None, "last_id": None, "rows": before + rows}
 
     def cycled(self, pause: float | None) -> None:
         """All that was there is delivered."""

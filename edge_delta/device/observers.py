@@ -15,6 +15,7 @@ from edge_delta.settings.declaration import differing
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from edge_delta.core.counting import Swept
     from edge_delta.core.errors import TransientError
     from edge_delta.core.events import Log
     from edge_delta.core.model import Inventory, Step, Waiting
@@ -57,6 +58,11 @@ class Observers(Observer):
         """See `Observer.looked_after`."""
         for observer in self._all:
             observer.looked_after(mode, found)
+
+    def swept(self, swept: Swept) -> None:
+        """See `Observer.swept`."""
+        for observer in self._all:
+            observer.swept(swept)
 
     def cycled(self, pause: float | None) -> None:
         """See `Observer.cycled`."""

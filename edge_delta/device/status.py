@@ -67,6 +67,7 @@ def report(state_dir: Path) -> dict[str, Any]:
         "last_cycle": mirror.get("last_cycle"),
         "next_cycle": mirror.get("next_cycle") if health.running else None,
         "interval": mirror.get("interval"),
+        "sweep": mirror.get("sweep"),
         "last_error": error,
         "modes": {mode: _of_mode(mode, health) for mode in mirror.get("modes", ())},
     }
@@ -88,6 +89,8 @@ def _of_mode(mode: str, health: Health) -> dict[str, Any]:
         "rejected_in_a_row": table.get("rejected_in_a_row", 0),
         "doubtful_time": table.get("doubtful_time"),
         "rows_lost": table.get("rows_lost", 0),
+        "rows_late": table.get("rows_late", 0),
+        "not_swept": table.get("not_swept"),
         "rows_ahead_until": table.get("rows_ahead_until"),
         "settled_id": table.get("settled_id"),
         "rows_per_second": table.get("rows_per_second"),
@@ -167,6 +170,10 @@ def _mode(one: Mapping[str, Any]) -> list[str]:
         lines.append(f"{found}; {_ago(found.at)}")
     if one["rows_lost"]:
         lines.append(f"LOST: {count(one['rows_lost'], 'row')} in no window, because the source went before it closed")
+    if one["rows_late"]:
+        lines.append(f"{count(one['rows_late'], 'row')} came below the cursor and were delivered by a sweep")
+    if one["not_swept"]:
+        lines.append(_not_swept(one["not_swept"]))
     if one["rows_ahead_until"]:
         lines.append(f"rows wait for the clock: their times begin at {one['rows_ahead_until']}")
     if one["rejected_in_a_row"]:
@@ -174,6 +181,13 @@ def _mode(one: Mapping[str, Any]) -> list[str]:
     if one["doubtful_time"]:
         lines.append(f"time {one['doubtful_time']}; {ODD_CURE}")
     return lines
+
+
+def _not_swept(what: Mapping[str, Any]) -> str:
+    if what["rows"]:
+        return f"NOT DELIVERED: {count(what['rows'], 'row')} that came below the cursor; edge-delta verify shows them"
+    ids = f"ids {what['first_id']:,} to {what['last_id']:,}"
+    return f"NOT CHECKED: rows came among {ids}, and no table tells which; edge-delta verify shows what is missing"
 
 
 def count(number: int, noun: str) -> str:

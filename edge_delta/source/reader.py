@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from edge_delta.core.counting import Passed
 from edge_delta.core.errors import ConfigurationError, SourceReset, SourceUnavailable
-from edge_delta.core.model import BEFORE_FIRST, Batch, Cell, Column, Cursor, Layout, Mark, Passed, Waiting
+from edge_delta.core.model import BEFORE_FIRST, Batch, Cell, Column, Cursor, Layout, Mark, Waiting
 from edge_delta.core.time_formats import moment
 from edge_delta.source import cells, rows
-from edge_delta.source.counts import counted
+from edge_delta.source.census import Census
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import Extent, Extents
 from edge_delta.source.read_options import Options
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     import polars as pl
+
+    from edge_delta.source.schema import Table
 
 _PLAIN = Options()
 
@@ -83,11 +86,6 @@ class SQLiteSource:
         return Layout(self._table.columns, self._table.timestamp, self._table.id_column)
 
     @property
-    def id_column(self) -> Column | None:
-        """The column that is the rowid under another name, if any."""
-        return self._table.id_column
-
-    @property
     def keyed_by_rowid(self) -> bool:
         """False where rows can only be read in the order of their time."""
         return self._table.key_is_rowid
@@ -115,11 +113,11 @@ class SQLiteSource:
         self._schema_version = None
 
     @contextlib.contextmanager
-    def _looking(self) -> Iterator[None]:
-        """A read transaction in which the table is described as it is now, also if it was altered a moment ago."""
+    def _looking(self) -> Iterator[Table]:
+        """A read transaction with the table as it is now, also if it was altered a moment ago."""
         with self._database.snapshot():
             self._notice_schema_change()
-            yield
+            yield self._table
 
     def waiting(self, cursor: Cursor) -> Waiting:
         """What lies behind the cursor, from the two ends of the b-tree."""
@@ -215,10 +213,10 @@ class SQLiteSource:
         with self._looking():
             return self._witnesses.ids(rowid)
 
-    def counts(self, after: int, upto: int) -> tuple[int, int, str]:
-        """How many rows have ids behind one and up to another, a sum over the ids, and the latest time."""
-        with self._looking():
-            return counted(self._database, self._table, after, upto)
+    @property
+    def census(self) -> Census:
+        """Counts its rows."""
+        return Census(self._database, self._looking)
 
     @property
     def _witnesses(self) -> Witnesses:

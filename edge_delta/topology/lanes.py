@@ -164,10 +164,12 @@ def _lane(settings: Settings, mode: str, session: Session) -> Lane:
 def _writing(settings: Settings, route: Route) -> Writing:
     """What writes the batches of a route; imported when there are some."""
     if route.traits.windowed:
+        from edge_delta.delivery.late_windows import SweptWindows  # noqa: PLC0415 - Polars
         from edge_delta.delivery.open_windows import Emission  # noqa: PLC0415 - Polars
-        from edge_delta.delivery.windows import Windows  # noqa: PLC0415 - Polars
 
-        return Windows(route, Emission(settings.aggregate.emit == "early", settings.max_batch_size, settings.state_dir))
+        return SweptWindows(
+            route, Emission(settings.aggregate.emit == "early", settings.max_batch_size, settings.state_dir)
+        )
     from edge_delta.delivery.rows import Rows  # noqa: PLC0415 - Polars
 
     return Rows(route)

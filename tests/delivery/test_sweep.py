@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.support.inprocess import deliver
+from tests.support.tables import Place
 
 ALWAYS = {"SWEEP": "0"}
 
@@ -98,3 +101,105 @@ def test_a_sweep_is_not_due_before_its_time(sensor, folder):
     row(sensor, 20, 20)
     assert deliver(sensor.path, folder).named("rows below the cursor")
     assert ids(folder) == [5, 10, 20]
+
+
+AGGREGATE = {**ALWAYS, "AGGREGATE_CONFIG": '{"window_minutes": 1, "aggregations": {"temperature": ["sum", "max"]}}'}
+ALERTS = {**ALWAYS, "EMERGENCY_CONFIG": '{"severity_thresholds": {"temperature": 20}, "anomaly_flag": false}'}
+
+
+def windows(place):
+    table = place.read("_3_aggregated")
+    columns = ["window_start", "record_count", "sum_temperature", "max_temperature"]
+    return sorted((str(a), n, round(b, 6), c) for a, n, b, c in table.select(columns).rows())
+
+
+def as_one_batch(sensor, tmp_path, name="whole"):
+    place = Place(str(tmp_path / name / "t"))
+    folder = str(tmp_path / name / "state")
+    deliver(sensor.path, place, env=AGGREGATE, processing_mode=["aggregated"], flush=True, state_dir=folder)
+    return windows(place)
+
+
+@pytest.mark.parametrize("modes", [["aggregated"], ["schematized", "aggregated"]])
+@pytest.mark.parametrize("keep_state", [True, False])
+def test_rows_filled_in_below_the_cursor_reach_their_windows_once(modes, keep_state, sensor, folder, tmp_path):
+    sensor.create()
+    for number in range(10, 400, 10):
+        row(sensor, number, number)
+    settings = {"env": AGGREGATE, "processing_mode": modes}
+    deliver(sensor.path, folder, **settings)
+    for turn, numbers in enumerate([(5, 15, 37, 385, 391), (11, 392), (1_000,), (12, 999)]):
+        for number in numbers:
+            row(sensor, number, number)
+        for again in range(2):
+            state = {} if keep_state else {"state_dir": str(tmp_path / f"s{turn}{again}")}
+            deliver(sensor.path, folder, **settings, **state)
+    deliver(sensor.path, folder, **settings, flush=True)
+    assert windows(folder) == as_one_batch(sensor, tmp_path)
+
+
+@pytest.mark.parametrize("modes", [["emergency"], ["schematized", "emergency"]])
+def test_rows_filled_in_below_the_cursor_raise_their_alerts_once(modes, sensor, folder):
+    sensor.create()
+    for number in range(10, 400, 10):
+        row(sensor, number, number)
+    settings = {"env": ALERTS, "processing_mode": modes}
+    deliver(sensor.path, folder, **settings)
+    for numbers in [(5, 15, 237, 385, 391), (211, 392), (1_000,), (12, 999)]:
+        for number in numbers:
+            row(sensor, number, number)
+        for _ in range(2):
+            deliver(sensor.path, folder, **settings)
+    wanted = [i for i, t in sensor.rows(columns="id, temperature") if t > 20]
+    assert ids(folder, "_4_emergency") == wanted
+
+
+@pytest.mark.parametrize("modes", [["emergency"], ["raw", "emergency"]])
+def test_used_ids_raise_their_alerts_once(modes, sensor, folder):
+    sensor.create()
+    for slot in range(1, 31):
+        row(sensor, slot, slot)
+    settings = {"env": ALERTS, "processing_mode": modes}
+    deliver(sensor.path, folder, **settings)
+    second, slots = 300, iter(list(range(1, 31)) * 3)
+    wanted = []
+    for _ in range(4):
+        for _ in range(11):
+            second += 1
+            wanted.append(second)
+            row(sensor, next(slots), second)
+        deliver(sensor.path, folder, **settings)
+    assert sorted(round(v * 7) for v in folder.read("_4_emergency")["value"]) == wanted
+
+
+@pytest.mark.parametrize("modes", [["emergency"], ["raw", "emergency"]])
+def test_a_row_under_the_id_of_a_deleted_one_raises_its_alert(modes, sensor, folder):
+    sensor.create()
+    for number in range(1, 40):
+        row(sensor, number, number)
+    settings = {"env": {**ALERTS, "SWEEP": "1000000"}, "processing_mode": modes}
+    deliver(sensor.path, folder, **settings)
+    for number in range(40, 60):
+        row(sensor, number, number)
+    sensor.run("DELETE FROM readings WHERE id = 45")
+    deliver(sensor.path, folder, **settings)
+    row(sensor, 45, 301)
+    row(sensor, 60, 60)
+    deliver(sensor.path, folder, **{**settings, "env": ALERTS})
+    assert ids(folder, "_4_emergency") == [45]
+
+
+def test_alerts_of_rows_that_nobody_can_tell_are_said(sensor, folder, tmp_path):
+    sensor.create()
+    for number in range(10, 400, 10):
+        row(sensor, number, number)
+    settings = {"env": ALERTS, "processing_mode": ["emergency"]}
+    deliver(sensor.path, folder, **settings)
+    row(sensor, 15, 300)
+    [told] = deliver(sensor.path, folder, **settings, state_dir=str(tmp_path / "another")).named(
+        "rows below the cursor not delivered"
+    )
+    assert (told["mode"], told["last_id"]) == ("emergency", 390)
+    row(sensor, 25, 310)
+    deliver(sensor.path, folder, **settings, state_dir=str(tmp_path / "another"))
+    assert 25 in ids(folder, "_4_emergency")

@@ -30,7 +30,9 @@ class Delivered:
         return [e for e in self.events if e["event"] == event]
 
 
-def deliver(sqlite: Path, place: Place, *, env: dict[str, str] | None = None, **flags: Any) -> Delivered:
+def deliver(
+    sqlite: Path, place: Place, *, env: dict[str, str] | None = None, flush: bool = False, **flags: Any
+) -> Delivered:
     """One run with ``--once`` into a folder."""
     values = {
         "sqlite": str(sqlite),
@@ -42,5 +44,5 @@ def deliver(sqlite: Path, place: Place, *, env: dict[str, str] | None = None, **
     }
     settings = config.load(values | flags, environment=env or {})
     stream = io.StringIO()
-    complete = app.run(settings, telemetry.configure(stream=stream), threading.Event())
+    complete = app.run(settings, telemetry.configure(stream=stream), threading.Event(), flags={"flush": flush})
     return Delivered(complete, parse_events(stream.getvalue()))

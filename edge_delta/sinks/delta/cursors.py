@@ -8,7 +8,8 @@ table and source::
     <app>/<n>/w0 to w4     what that row and some before it looked like, see `edge_delta.source.witness`
     <app>/<n>/row          the same, as earlier versions wrote it
     <app>/<n>/<mark>       other numbers that go with it, see `edge_delta.core.model.Mark`
-    <app>/<n>/marks        which of them there are, a bit each: asking for one costs a look through the log
+    <app>/<n>/marks        which of them there are, a bit each: asking for one costs a look through the log; above those
+                           bits the checksum of the rows that were read, for the same reason
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _OF_LIVES = (Mark.BEGINS, Mark.AGAIN, Mark.LIFE, Mark.ENDS, Mark.STARTS)
 COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.COUNTED, Mark.SWEPT, *_OF_LIVES)
 """The marks that any mode's table may have."""
+_BITS = 16
+"""The bits that say which marks there are."""
 _WITNESSES = 5
 """How many numbers a cursor's witnesses are."""
 
@@ -73,6 +76,7 @@ class Cursors:
             fingerprint=handle.transaction_version(f"{own}/row") if first is None else None,
             witnesses=() if first is None else (first,),
             marks={name: value for name, value in marks.items() if value is not None},
+            tally=(there or 0) >> _BITS,
         )
 
     def witnessed(self, handle: DeltaTable, generation: int) -> Cursor | None:
@@ -116,7 +120,7 @@ class Cursors:
             versions[f"{self._app}/{stands.generation}"] = stands.rowid
         marks = {**before, **cursor.marks}
         versions |= {f"{own}/{name}": n for name, n in marks.items() if said.get(name) != n}
-        if not same or marks.keys() - said.keys():
-            versions[f"{own}/marks"] = sum(_bit(Mark(name)) for name in marks)
+        if not same or marks.keys() - said.keys() or stands is None or cursor.tally != stands.tally:
+            versions[f"{own}/marks"] = sum(_bit(Mark(name)) for name in marks) | cursor.tally << _BITS
         now = round(time.time() * 1000)
         return [Transaction(app, version, now) for app, version in versions.items()]

@@ -1,0 +1,107 @@
+"""What is counted of a source, so that it can be told whether rows came which are not behind the cursor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from msgspec import Struct, field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+FEW_ROWS = 10_000
+"""The most rows of a range whose latest time is looked for; it costs five times as much as counting."""
+SAMPLES = 16
+"""The rows of a range whose times are kept."""
+
+
+class Counts(NamedTuple):
+    """How many rows a range has, and the sum of their keys."""
+
+    rows: int
+    ids: int
+
+
+NONE = Counts(0, 0)
+
+
+class Times(NamedTuple):
+    """By what used ids are told: the latest time of a range where its rows are few, and the times of some rows."""
+
+    latest: str = ""
+    samples: tuple[tuple[int, int], ...] = ()
+
+    def changed(self, now: Times, there: Iterable[tuple[int, int]]) -> bool:
+        """Whether rows have other times.
+
+        Args:
+            now: what the range has now; its samples are not looked at.
+            there: those of the rows sampled before that are still there, as `Census.stamps` gives them.
+        """
+        before = dict(self.samples)
+        return bool(self.latest and now.latest and self.latest != now.latest) or any(before[i] != t for i, t in there)
+
+
+class Swept(Struct):
+    """What a look for rows below the cursors came to.
+
+    Attributes:
+        rows: how many rows were delivered, by mode.
+        left: how many could not be, by mode, at least.
+        unsure: the first and last keys between which it could not be told which rows are new, by mode.
+        seconds: how long it took.
+    """
+
+    rows: dict[str, int] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+    unsure: dict[str, tuple[int, int]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Passed(Struct, frozen=True):
+    """What a table that is read in the order of time has besides the rows that wait.
+
+    Attributes:
+        late: rows that came with a time that was passed, or with none; they are not delivered.
+        ahead: rows whose time is still to come, or so new that others of the same time may follow; they wait for it.
+    """
+
+    late: int
+    ahead: int
+
+
+class Census(Protocol):
+    """Counts the rows of one table. Each question is a read transaction of its own."""
+
+    # -- of tables with ids
+
+    def counts(self, after: int, upto: int) -> Counts:
+        """What a range of ids has; visits each of its rows, but no cell."""
+
+    def total(self) -> int:
+        """All rows, whatever their keys are; steps over pages alone."""
+
+    def ends(self, after: int, upto: int) -> tuple[int | None, int | None]:
+        """The first and the last id of a range."""
+
+    def behind(self, key: int) -> int:
+        """How many rows are behind a key."""
+
+    def ids(self, after: int, upto: int, *, timed: bool) -> list[tuple[int, int]]:
+        """The ids of a range in their order, with a checksum of each row's time, or 0."""
+
+    def times(self, after: int, upto: int, rows: int) -> Times:
+        """The times of a range of so many rows."""
+
+    def stamps(self, ids: Iterable[int]) -> list[tuple[int, int]]:
+        """A checksum of the time of each of some rows, as far as they are there."""
+
+    # -- of tables in the order of time
+
+    def cells(self, width: int, upto: int) -> Mapping[int, tuple[int, int]]:
+        """How many rows each stretch of time has, and the sum of their keys within it; visits all rows.
+
+        Args:
+            width: of a stretch, in milliseconds; the first begins in 1970.
+            upto: the last key that counts.
+        """

@@ -1,0 +1,244 @@
+"""The sweep of one lane, by what its table can tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from edge_delta.core.counting import NONE, Counts
+from edge_delta.core.events import Event
+from edge_delta.core.model import BEFORE_FIRST, Mark
+from edge_delta.delivery.known_rows import TIMED_ROWS, KnownRows
+from edge_delta.delivery.ledger import Ledger
+from edge_delta.delivery.survey import Shared, Survey, Suspect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from edge_delta.core.counting import Swept
+    from edge_delta.core.model import Batch, Step
+    from edge_delta.delivery.delivered import Delivered
+    from edge_delta.delivery.lane import Lane
+
+_ROWS = 50_000
+_MOST_NOTED = 1_000_000
+"""The most rows whose ids are looked at to be known the next time."""
+
+
+class Round(Struct, frozen=True):
+    """What the sweeps of all lanes share.
+
+    Attributes:
+        lanes: those that have read something.
+        shared: counts the source's rows.
+        limit: the most rows in a commit.
+        swept: what it comes to.
+        first: whether nothing was swept before, and all that is there was read just now.
+    """
+
+    lanes: Sequence[Lane]
+    shared: Shared
+    limit: int
+    swept: Swept
+    first: bool
+
+    def horizon(self, generation: int) -> int:
+        """How far all lanes of a generation have come."""
+        return min(c.rowid for lane in self.lanes if (c := lane.cursor()).generation == generation)
+
+    def judge(self, lane: Lane) -> Lane | None:
+        """A lane whose table can say which rows another one has not seen: it gets late rows after that one."""
+        own = lane.cursor()
+        for other in self.lanes:
+            stands = other.cursor()
+            if other.route.traits.replayable and (stands.generation, stands.rowid) >= (own.generation, own.rowid):
+                return other
+        return None
+
+
+class LaneSweep(Protocol):
+    """The sweep of one lane."""
+
+    now: Ledger
+    """What is known of it afterwards."""
+
+    def run(self) -> Iterator[Step]:
+        """Deliver what came below the cursor."""
+
+
+class _Sweep(Struct):
+    """What sweeps have in common.
+
+    Args:
+        lane: the lane.
+        known: what is known of it.
+        round: what all lanes share.
+    """
+
+    lane: Lane
+    known: Ledger
+    round: Round
+    now: Ledger = field(default_factory=Ledger)
+    in_order: bool = False
+
+    def _suspects(self) -> list[Suspect]:
+        cursor = self.lane.cursor()
+        begin = self._begin() if not self.known.ranges else BEFORE_FIRST
+        shared, horizon = self.round.shared, self.round.horizon(cursor.generation)
+        survey = Survey(shared, self.known, cursor, begin, horizon, compares=not self.round.first)
+        found = survey.suspects()
+        self.now, self.in_order = survey.now, survey.in_order
+        return found
+
+    def _counted(self, *, behind_all: bool) -> Counts:
+        """The rows up to the cursor as they were counted: all of them, or those behind the cursor of the last time."""
+        now = self.now
+        ranges, less = (now.ranges, NONE) if behind_all else (now.ranges[len(self.known.ranges) :], self.known.tail)
+        rows = sum(r.counts.rows for r in ranges) + now.tail.rows - less.rows
+        return Counts(rows, sum(r.counts.ids for r in ranges) + now.tail.ids - less.ids)
+
+    def _begin(self) -> int:
+        marks = self.lane.cursor().marks
+        return max(marks.get(Mark.BEGINS, BEFORE_FIRST), marks.get(Mark.SINCE_ROWID, BEFORE_FIRST))
+
+    def _told(self, step: Step | None, late: int) -> Iterator[Step]:
+        """Say what was delivered."""
+        if step is None or not late:
+            return
+        lane, swept = self.lane, self.round.swept
+        swept.rows[lane.name] = swept.rows.get(lane.name, 0) + late
+        lane.route.device.log.warning(Event.BELOW_CURSOR, mode=lane.name, rows=late)
+        yield replace(step, late=late)
+
+    def _tell_left(self, rows: int) -> None:
+        if rows > 0:
+            lane, swept = self.lane, self.round.swept
+            swept.left[lane.name] = swept.left.get(lane.name, 0) + rows
+            lane.route.device.log.warning(Event.NOT_SWEPT, mode=lane.name, rows=rows)
+
+
+class Readings(_Sweep):
+    """A table with a row for each row of the source."""
+
+    def run(self) -> Iterator[Step]:
+        """See `LaneSweep.run`."""
+        suspects = self._suspects()
+        if not suspects:
+            return
+        delivered = delivered_by(self.lane)
+        for suspect in suspects:
+            for batch in self._missing(delivered, suspect):
+                step = self.lane.deliver_below(batch)
+                yield from self._told(step, step.read)
+
+    def _begin(self) -> int:
+        return delivered_by(self.lane).begin()
+
+    def _missing(self, delivered: Delivered, suspect: Suspect) -> Iterator[Batch]:
+        found = delivered.missing(suspect.after, suspect.upto, rows=_ROWS, by_time=suspect.by_time)
+        return read(self.lane, found, self.round.limit)
+
+
+class Windows(_Sweep):
+    """A table of windows, each of which says how many rows it was made of."""
+
+    def run(self) -> Iterator[Step]:
+        """See `LaneSweep.run`."""
+        for suspect in self._suspects():
+            step, late = self.lane.correct(suspect.after, suspect.upto)
+            yield from self._told(step, late)
+            self._tell_left((suspect.grown or 0) - late)
+
+
+class Alerts(_Sweep):
+    """A table of alerts: which rows raised none, something else has to say."""
+
+    def run(self) -> Iterator[Step]:
+        """See `LaneSweep.run`."""
+        suspects, known, passed = self._suspects(), KnownRows.of(self.known.rows), self.lane.passed
+        whole = passed.are(self.known.cursor, self.lane.cursor())
+        for suspect in suspects:
+            there = self.round.shared.census.ids(suspect.after, suspect.upto, timed=self._few() or suspect.is_new)
+            if suspect.is_new and whole:
+                ids: Iterable[Sequence[int]] | None = [passed.new(there)]
+            else:
+                ids = self._new(suspect, known, there)
+            if ids is None:
+                self._tell_unsure(suspect)
+            for batch in read(self.lane, ids or (), self.round.limit):
+                step = self.lane.deliver_below(batch)
+                yield from self._told(step, step.read)
+            if known.upto is not None and suspect.upto <= known.upto:
+                known.set(suspect.after, suspect.upto, there)
+        passed.begin()
+        self._note(known)
+        self.now.rows = known.kept()
+
+    def _few(self) -> bool:
+        return sum(one.counts.rows for one in self.now.ranges) <= TIMED_ROWS
+
+    def _new(self, suspect: Suspect, known: KnownRows, there: list[tuple[int, int]]) -> Iterable[Sequence[int]] | None:
+        """The ids of rows that did not come this way yet; None where nobody can tell."""
+        if known.upto is not None and suspect.upto <= known.upto and (not suspect.by_time or known.times):
+            return [known.new(suspect.after, suspect.upto, there)]
+        judge = self.round.judge(self.lane)
+        if judge is not None:
+            found = delivered_by(judge).missing(suspect.after, suspect.upto, rows=_ROWS, by_time=suspect.by_time)
+            return list(found)
+        return [] if suspect.is_new and self.in_order else None
+
+    def _note(self, known: KnownRows) -> None:
+        """Know the rows that are behind the known ones now, unless more have come since they were counted."""
+        upto = self.lane.cursor().rowid
+        if known.upto is None or known.upto != self.known.cursor_at:
+            known.runs, known.times, known.upto = [], {}, None
+        after = self._begin() if known.upto is None else known.upto
+        if after >= upto:
+            return
+        counts = self._counted(behind_all=known.upto is None)
+        first, last = self.round.shared.census.ends(after, upto)
+        if first is not None and last is not None and counts.rows == last - first + 1 and not self._few():
+            known.dense(first, last, upto)
+        elif counts.rows <= _MOST_NOTED:
+            there = self.round.shared.census.ids(after, upto, timed=self._few())
+            if counts == Counts(len(there), sum(i for i, _ in there)):
+                known.set(after, upto, there)
+
+    def _tell_unsure(self, suspect: Suspect) -> None:
+        lane, unsure = self.lane, self.round.swept.unsure
+        first, last = unsure.get(lane.name, (suspect.after + 1, suspect.upto))
+        unsure[lane.name] = min(first, suspect.after + 1), max(last, suspect.upto)
+        lane.route.device.log.warning(
+            Event.NOT_SWEPT, mode=lane.name, first_id=suspect.after + 1, last_id=suspect.upto, rows=suspect.grown
+        )
+
+
+def of(lane: Lane, kept: Any, round_: Round) -> LaneSweep:
+    """The sweep of a lane.
+
+    Args:
+        lane: the lane.
+        kept: what was kept of it the last time.
+        round_: what all lanes share.
+    """
+    traits = lane.route.traits
+    kind = Readings if traits.replayable else Windows if traits.windowed else Alerts
+    return kind(lane, Ledger.of(kept, lane.cursor()), round_)
+
+
+def delivered_by(lane: Lane) -> Delivered:
+    """What a lane's table holds."""
+    from edge_delta.delivery.delivered import Delivered  # noqa: PLC0415 - Polars, which an idle run does not need
+
+    return Delivered(lane.route, lane.cursor())
+
+
+def read(lane: Lane, found: Iterable[Sequence[int]], limit: int) -> Iterator[Batch]:
+    """Rows by their ids, as far as they are still there, some at a time."""
+    for ids in found:
+        for start in range(0, len(ids), limit):
+            batch = lane.route.source.read_ids(ids[start : start + limit])
+            if batch is not None:
+                yield batch

@@ -1,0 +1,93 @@
+"""Windows that rows belong to which came below the cursor.
+
+Which rows these are need not be known: a window of the table says how many rows it was made of, an open one how many it
+has, and the source how many there are now. Where it has more, the window is made again of all of them and written, be
+it closed or not. So nothing is counted twice, whoever was killed when.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from edge_delta.core.model import Cursor, Mark
+from edge_delta.core.plan import ROWID
+from edge_delta.delivery.open_windows import OpenWindows, in_windows
+from edge_delta.delivery.window_rows import stretches
+from edge_delta.delivery.windows import Windows
+from edge_delta.modes.aggregated import WINDOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_delta.core.model import Batch, Context, Rejection, Step
+
+
+class _Range(Struct):
+    """What a range of the source has.
+
+    Attributes:
+        extents: first and last row by window.
+        rejected: the rows that belong to none.
+    """
+
+    extents: dict[int, tuple[int, int]] = field(default_factory=dict)
+    rejected: list[Rejection] = field(default_factory=list)
+
+    def widen(self, window: int, first: int, last: int) -> None:
+        """A window has rows from one to another."""
+        low, high = self.extents.get(window, (first, last))
+        self.extents[window] = min(low, first), max(high, last)
+
+
+class SweptWindows(Windows):
+    """Windows that late rows can be put into."""
+
+    def corrected(self, after: int, upto: int, cursor: Cursor) -> tuple[Step | None, int]:
+        """See `edge_delta.delivery.writing.Writing`."""
+        context, mode, known = self._route.context(cursor.generation), self._rows.mode, self._known(cursor)
+        there = self._range(after, upto, cursor, context)
+        shown = self._rows.in_table(there.extents, cursor, context)
+        had = {start: version.rows for start, version in shown.items()}
+        for start, version in shown.items():
+            there.widen(start, version.first, version.last)
+        for start, window in known.windows.items():
+            if start in there.extents:
+                there.widen(start, window.first, window.last)
+                had[start] = max(window.rows, had.get(start, 0))
+        again = OpenWindows()
+        for rows in self._rows.read_again(stretches(there.extents.values(), upto=cursor.rowid), cursor, context):
+            again = again.joined(OpenWindows.of(rows.filter(in_windows(there.extents)), mode), mode)
+        late = {s: w.rows - had.get(s, 0) for s, w in again.windows.items() if w.rows > had.get(s, 0)}
+        swept = cursor.swept()
+        refused = self._route.refuse(there.rejected, swept, swept=True)
+        if not late and not refused.rows:
+            return None, 0
+        due = again.only(late).with_written({s: v.rows for s, v in shown.items() if s in late})
+        turn = self._turn(swept, swept, known.without(late).joined(due, mode), None)
+        closed = due.closed_by(turn.cursor.marks.get(Mark.WATERMARK), mode.lateness)
+        step = self._written(turn, set(late), closed, None)
+        count = sum(late.values()) + refused.rows
+        return replace(step, read=count, rejected=refused.rows, refused=refused), count
+
+    def _range(self, after: int, upto: int, cursor: Cursor, context: Context) -> _Range:
+        found = _Range()
+        for batch in self._batches(after, upto, cursor):
+            rows, broken = self._rows.of(batch, context)
+            found.rejected += [*batch.rejected, *broken]
+            extents = rows.group_by(pl.col(WINDOW).cast(pl.Int64)).agg(
+                pl.col(ROWID).min().alias("first"), pl.col(ROWID).max().alias("last")
+            )
+            for extent in extents.iter_rows():
+                found.widen(*extent)
+        return found
+
+    def _batches(self, after: int, upto: int, cursor: Cursor) -> Iterator[Batch]:
+        position = Cursor(cursor.generation, after, marks=cursor.marks)
+        limit = self._emission.chunk
+        while (batch := self._route.source.read_after(position, limit=limit, upto=upto)) is not None:
+            yield batch
+            position = replace(position, rowid=batch.cursor.rowid)

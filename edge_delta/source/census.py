@@ -1,0 +1,148 @@
+"""How many rows a table has up to a key, by which it is told whether rows came that are not behind the cursor.
+
+Counting all rows of a table steps over its pages alone, and takes a third of what counting a range of ids does, which
+visits each row. Neither reads a cell.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from edge_delta.core.counting import FEW_ROWS, SAMPLES, Counts, Times
+from edge_delta.core.model import BEFORE_FIRST
+from edge_delta.source.database import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+
+    from edge_delta.source.database import Database
+    from edge_delta.source.schema import Table
+
+_HALF = 31
+_MOST_ROWS = 2**30
+_LARGEST = 2**63 - 1
+
+
+class Census(Struct, frozen=True):
+    """Counts the rows of one table.
+
+    Args:
+        database: the file.
+        looking: opens a read transaction, and gives the table as it is now.
+    """
+
+    database: Database
+    looking: Callable[[], AbstractContextManager[Table]]
+
+    # -- of tables with ids
+
+    def counts(self, after: int, upto: int) -> Counts:
+        """What a range of ids has; visits the pages of these rows, and no index."""
+        with self.looking() as table:
+            key, rows = table.key, _rows(table, after, upto)
+            if max(abs(after), abs(upto)) * min(upto - after, _MOST_ROWS) < _LARGEST and after != BEFORE_FIRST:
+                [found] = self.database.rows(f"SELECT count(*), ifnull(sum({key}), 0) {rows}")
+                return Counts(*found)
+            halves = f"ifnull(sum({key} >> {_HALF}), 0), ifnull(sum({key} & {(1 << _HALF) - 1}), 0)"
+            [(count, high, low)] = self.database.rows(f"SELECT count(*), {halves} {rows}")
+            return Counts(count, (high << _HALF) + low)
+
+    def total(self) -> int:
+        """All rows, whatever their keys are."""
+        with self.looking() as table:
+            return int(self.database.scalar(f"SELECT count(*) FROM {quoted(table.name)}"))
+
+    def ends(self, after: int, upto: int) -> tuple[int | None, int | None]:
+        """The first and the last id of a range."""
+        with self.looking() as table:
+            rows = _rows(table, after, upto)
+            first = self.database.scalar(f"SELECT min({table.key}) {rows}")
+            return first, None if first is None else self.database.scalar(f"SELECT max({table.key}) {rows}")
+
+    def behind(self, key: int) -> int:
+        """How many rows are behind a key."""
+        with self.looking() as table:
+            name = quoted(table.name)
+            return int(self.database.scalar(f"SELECT count(*) FROM {name} WHERE {table.behind(key)}"))
+
+    def ids(self, after: int, upto: int, *, timed: bool) -> list[tuple[int, int]]:
+        """The ids of a range in their order, with a checksum of each row's time, or 0."""
+        with self.looking() as table:
+            stamp = _stamp(table) if timed else None
+            rows = f"{_rows(table, after, upto)} ORDER BY {table.key}"
+            if stamp is None:
+                return [(i, 0) for (i,) in self.database.rows(f"SELECT {table.key} {rows}")]
+            asked = f"SELECT {table.key}, {_bytes_of(stamp)} {rows}"
+            return [(i, _sum_of(time)) for i, time in self.database.rows(asked)]
+
+    # -- times
+
+    def times(self, after: int, upto: int, rows: int) -> Times:
+        """The latest time of a range of so many rows, or those of some of them where they are many."""
+        with self.looking() as table:
+            stamp = _stamp(table)
+            if stamp is None or not rows:
+                return Times()
+            latest = ""
+            if rows <= FEW_ROWS:
+                asked = f"SELECT {_bytes_of(f'max({stamp})')} {_rows(table, after, upto)}"
+                latest = bytes.fromhex(self.database.scalar(asked)).decode("utf-8", "backslashreplace")
+            return Times(latest, tuple(self._stamps(table, stamp, self._here_and_there(table, after, upto))))
+
+    def _here_and_there(self, table: Table, after: int, upto: int) -> list[int]:
+        first = self.database.scalar(f"SELECT min({table.key}) {_rows(table, after, upto)}")
+        near = "SELECT * FROM (SELECT {0} AS k FROM {1} WHERE {0} <= {2} ORDER BY {0} DESC LIMIT 1)"
+        wanted = sorted({first + (upto - first) * i // SAMPLES for i in range(1, SAMPLES + 1)})
+        looked = " UNION ALL ".join(near.format(table.key, quoted(table.name), i) for i in wanted)
+        return [i for (i,) in self.database.rows(f"SELECT DISTINCT k FROM ({looked}) ORDER BY k")]
+
+    def stamps(self, ids: Iterable[int]) -> list[tuple[int, int]]:
+        """A checksum of the time of each of some rows, as far as they are there."""
+        with self.looking() as table:
+            stamp = _stamp(table)
+            return [] if stamp is None else self._stamps(table, stamp, ids)
+
+    def _stamps(self, table: Table, stamp: str, ids: Iterable[int]) -> list[tuple[int, int]]:
+        some = ", ".join(map(str, ids))
+        asked = f"SELECT {table.key}, {_bytes_of(stamp)} FROM {quoted(table.name)} WHERE {table.key} IN ({some})"
+        return [(i, _sum_of(time)) for i, time in self.database.rows(asked)]
+
+    # -- of tables in the order of time
+
+    def cells(self, width: int, upto: int) -> dict[int, tuple[int, int]]:
+        """How many rows each stretch of time has, and the sum of their keys within it; visits all rows.
+
+        Args:
+            width: of a stretch, in milliseconds; the first begins in 1970.
+            upto: the last key that counts.
+        """
+        with self.looking() as table:
+            # SQLite divides towards zero: without the shift, two stretches would be the first one.
+            shift = f"(k - {BEFORE_FIRST // 2 // width * width})"
+            inner = f"SELECT {table.key} AS k FROM {quoted(table.name)}"
+            totals = f"{shift} / {width}, count(*), sum({shift} % {width})"
+            found = self.database.rows(f"SELECT {totals} FROM ({inner}) WHERE k <= {upto} GROUP BY 1")
+        return {cell + BEFORE_FIRST // 2 // width: (rows, ids) for cell, rows, ids in found}
+
+
+def _rows(table: Table, after: int, upto: int) -> str:
+    bounds = [f"{table.key} > {after}"] if after != BEFORE_FIRST else []
+    return f"FROM {quoted(table.name)} WHERE {' AND '.join([*bounds, f'{table.key} <= {upto}'])}"
+
+
+def _stamp(table: Table) -> str | None:
+    """SQL for the time as it is stored; by its bytes, because the column's own order may be one that we do not know."""
+    return None if table.timestamp is None else f"{quoted(table.timestamp.name)} COLLATE BINARY"
+
+
+def _bytes_of(cell: str) -> str:
+    """SQL for a cell in hexadecimal digits, which are text whatever the cell holds."""
+    return f"ifnull(hex(CAST({cell} AS BLOB)), '')"
+
+
+def _sum_of(digits: str) -> int:
+    return zlib.crc32(digits.encode())
