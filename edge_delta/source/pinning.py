@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _CHECKS_PER_STATEMENT = 200
 _PARTS_OF_A_UUID = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+_LARGEST = 2**63 - 1
 
 
 def portions(columns: tuple[Column, ...]) -> list[tuple[Column, ...]]:
@@ -71,7 +72,9 @@ def _uuid(name: str) -> str:
 
 def _exact(name: str) -> str:
     """An integer as a real number, a text if that would change it."""
-    return f"CASE WHEN CAST(CAST({name} AS REAL) AS INTEGER) = {name} THEN CAST({name} AS REAL) ELSE 'inexact' END"
+    # The largest integer becomes 2^63, and the way back from there is cut off at the largest integer again.
+    same = f"CAST(CAST({name} AS REAL) AS INTEGER) = {name} AND {name} < {_LARGEST}"
+    return f"CASE WHEN {same} THEN CAST({name} AS REAL) ELSE 'inexact' END"
 
 
 def _flag(name: str, true: tuple[str, ...], false: tuple[str, ...]) -> str:

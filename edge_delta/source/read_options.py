@@ -41,5 +41,9 @@ class Options(Struct, frozen=True):
         return _of(self.kinds, column)
 
 
+PLAIN = Options()
+"""Nothing was said about how to read."""
+
+
 def _of(named: Mapping[str, T], column: str) -> T | None:
     return next((value for name, value in named.items() if name.lower() == column.lower()), None)

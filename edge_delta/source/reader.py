@@ -13,7 +13,7 @@ from edge_delta.source import cells, rows
 from edge_delta.source.census import Census
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import Extent, Extents
-from edge_delta.source.read_options import Options
+from edge_delta.source.read_options import PLAIN, Options
 from edge_delta.source.rows import ROWID
 from edge_delta.source.schema import find_table, refuse_unknown_columns
 from edge_delta.source.shape import kinds_of_tables
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from edge_delta.source.schema import Table
-
-_PLAIN = Options()
 
 
 def _lasts() -> ModuleType:
@@ -49,7 +47,7 @@ class SQLiteSource:
     """
 
     def __init__(
-        self, database: Database, table: str | None = None, timestamp: str | None = None, options: Options = _PLAIN
+        self, database: Database, table: str | None = None, timestamp: str | None = None, options: Options = PLAIN
     ) -> None:
         self._database = database
         self._timestamp_name = timestamp
@@ -57,6 +55,7 @@ class SQLiteSource:
         self._schema_version: int | None = None
         self._extents = Extents(database)
         self._witnessing = Witnessing()
+        self._told: Witnesses | None = None
         database.limit(rows.longest_cell(options.max_row_bytes))
         self._table = find_table(database, table, timestamp, options)
         refuse_unknown_columns(self._table, options)
@@ -220,7 +219,9 @@ class SQLiteSource:
 
     @property
     def _witnesses(self) -> Witnesses:
-        return Witnesses(self._database, self._table, self._witnessing)
+        if self._told is None or not self._told.made_of(self._table, self._witnessing):
+            self._told = Witnesses(self._database, self._table, self._witnessing)
+        return self._told
 
     def _verify(self, cursor: Cursor) -> bool:
         if not self._table.key_is_rowid or not (cursor.witnesses or cursor.fingerprint is not None):

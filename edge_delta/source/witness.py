@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from edge_delta.core.model import BEFORE_FIRST, Cell, Column, Cursor, Kind, Layout
 from edge_delta.source import cells
@@ -112,30 +112,35 @@ def _seen(packed: int) -> _Seen:
     return _Seen(packed >> _VALUES & ((1 << _TIME) - 1), packed & ((1 << _VALUES) - 1))
 
 
-class Witnesses(Struct):
+class Witnesses:
     """Makes witnesses of a table's rows and compares them.
 
     Args:
         database: the source.
         table: the table as it is now.
         how: the device's key, and what leaves it.
+
+    Attributes:
+        timed: whether the rows have times by which they can be told.
     """
 
-    database: Database
-    table: Table
-    how: Witnessing = field(default_factory=Witnessing)
+    def __init__(self, database: Database, table: Table, how: Witnessing) -> None:
+        self.database = database
+        self.table = table
+        self.how = how
+        leaving = self._leaving()
+        stamp = table.timestamp
+        self._stamp = stamp if stamp in leaving and stamp != table.id_column else None
+        self._columns = self._lasting(leaving)
+        self.timed = self._stamp is not None
+        names = sorted((c.name.lower(), c.kind.value) for c in self._columns)
+        self._columns_id = how.hashed(_COLUMNS, self._stamp.name.lower() if self._stamp is not None else None, names)
+        self._key_id = how.hashed(_KEY, "key")
 
-    @property
-    def timed(self) -> bool:
-        """Whether the rows have times by which they can be told."""
-        return self._stamp is not None
+    def made_of(self, table: Table, how: Witnessing) -> bool:
+        """Whether these are the witnesses of a table as it is now."""
+        return self.table is table and self.how is how
 
-    @property
-    def _stamp(self) -> Column | None:
-        stamp = self.table.timestamp
-        return stamp if stamp in self._leaving and stamp != self.table.id_column else None
-
-    @property
     def _leaving(self) -> list[Column]:
         table = self.table
         if self.how.leaving is None:
@@ -143,11 +148,11 @@ class Witnesses(Struct):
         names = self.how.leaving(Layout(table.columns, table.timestamp, table.id_column))
         return [c for c in table.columns if c.name in names]
 
-    @property
-    def _columns(self) -> list[Column]:
+    def _lasting(self, leaving: list[Column]) -> list[Column]:
+        """The columns that an application does not change by habit, of those that leave the device."""
         lasting = [
             c
-            for c in self._leaving
+            for c in leaving
             if c not in (self.table.timestamp, self.table.id_column)
             and not cells.is_left_out(c.name)
             and c.kind is not Kind.BLOB
@@ -184,16 +189,6 @@ class Witnesses(Struct):
     @property
     def _name(self) -> str:
         return quoted(self.table.name)
-
-    @property
-    def _key_id(self) -> int:
-        return self.how.hashed(_KEY, "key")
-
-    @property
-    def _columns_id(self) -> int:
-        stamp = self._stamp
-        names = sorted((c.name.lower(), c.kind.value) for c in self._columns)
-        return self.how.hashed(_COLUMNS, stamp.name.lower() if stamp is not None else None, names)
 
     def _rows(self, where: str) -> dict[int, _Seen]:
         stamp, columns = self._stamp, self._columns

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from edge_delta.core.cells import as_json, from_json
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Kind
@@ -97,6 +97,7 @@ quick = settings(
 
 
 @quick
+@example(table=([("a", "NUMERIC")], [(2**63 - 1,), (2**63 - 512,), (-(2**63),), (0.5,)]))
 @given(table=tables())
 def test_every_row_is_delivered_value_for_value_or_rejected_with_a_reason(sensor, table):
     path, stored = write(sensor, *table)
