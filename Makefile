@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test attacks coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture powercut soak fleet costs readme upgrade-fixture \
+.PHONY: help setup demo test attacks coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture powercut year soak fleet costs readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
@@ -73,6 +73,9 @@ torture: $(VENV)/.dev ## kill it 500 times under 2,000 faults on the wire (about
 
 powercut: $(VENV)/.dev ## pull the plug 200 times: images of a file system under load; needs root and loop devices
 	$(BIN)/python -m tools.powercut
+
+year: $(VENV)/.dev ## a year of a device by a moved clock, in a folder (some 10 minutes; ARGS=--store: on S3)
+	$(BIN)/python -m tools.year $(ARGS)
 
 soak: $(VENV)/.dev ## an hour of cycles back to back under faults; memory, descriptors and threads as a plot
 	$(BIN)/python -m tools.soak

@@ -23,6 +23,7 @@ from tests.support.weed import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
 _CHUNK = 65_536
 _NO_BODY = (204, 304)
@@ -323,17 +324,26 @@ _AUTHORIZATION = re.compile(rb"(?<=\r\n)authorization:[^\r\n]*\r\n", re.IGNORECA
 _SIGNED = re.compile(rb"\r\n(x-amz-[a-z0-9-]+|content-type): *([^\r\n]*)", re.IGNORECASE)
 
 
+_DATE = re.compile(rb"(?<=\r\nx-amz-date: )[^\r\n]+", re.IGNORECASE)
+
+
 def _unconditional(head: bytes) -> bytes:
     """The request without If-None-Match, signed again as the tests' user."""
     bare = _CONDITION.sub(b"", head)
-    if bare == head:
-        return head
-    method, path = (word.decode("latin-1") for word in head.split(b" ", 2)[:2])
-    request = AWSRequest(method, f"http://{_header(head, 'host')}{path}")
+    return head if bare == head else _signed(bare)
+
+
+def signed_again(head: bytes, at: datetime) -> bytes:
+    """The request as if it had been sent at another time, signed as the tests' user."""
+    return _signed(_DATE.sub(f"{at:%Y%m%dT%H%M%SZ}".encode(), head))
+
+
+def _signed(bare: bytes) -> bytes:
+    method, path = (word.decode("latin-1") for word in bare.split(b" ", 2)[:2])
+    request = AWSRequest(method, f"http://{_header(bare, 'host')}{path}")
     for name, value in _SIGNED.findall(bare):
         request.headers[name.decode()] = value.decode("latin-1")
-    date = _header(head, "x-amz-date")
-    request.context["timestamp"] = date
+    request.context["timestamp"] = _header(bare, "x-amz-date")
     signer = S3SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "s3", "us-east-1")
     signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
     signed = signer.signed_headers(signer.headers_to_sign(request))
