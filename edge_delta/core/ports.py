@@ -166,6 +166,13 @@ class Sink(Protocol):
             SchemaMismatch: if not.
         """
 
+    def refused(self, frame: pl.DataFrame) -> Mapping[int, tuple[str, str]]:
+        """The rows that the table's own conditions refuse, by their places: the condition's name, and its text.
+
+        Raises:
+            SchemaMismatch: if the table could take none of them.
+        """
+
     def append(self, frame: pl.DataFrame, cursor: Cursor, *, replacing: Where | None = None) -> Commit:
         """Rows and cursor in one commit.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_delta.core import time_columns
 from edge_delta.core.model import Mark, Rejection
@@ -29,6 +30,7 @@ class Processed(Struct, frozen=True):
         rejected: the rows that break a rule.
         last_time: the largest time among the kept rows, None if they have none.
         first_time: the smallest of them.
+        at: the places of the kept rows in ``frame``; None where they do not stand for one of its rows each.
     """
 
     frame: pl.DataFrame
@@ -36,6 +38,7 @@ class Processed(Struct, frozen=True):
     rejected: list[Rejection]
     last_time: datetime | None
     first_time: datetime | None = None
+    at: pl.Series | None = None
 
 
 def process(batch: Batch, mode: Mode, columns: Mapping[str, pl.DataType | None], context: Context) -> Processed:
@@ -49,9 +52,35 @@ def process(batch: Batch, mode: Mode, columns: Mapping[str, pl.DataType | None],
     """
     frame = not_taken_over(batch, batch.layout)
     plan = fitted(mode.plan(frame.lazy(), batch.layout, context), columns)
-    kept, rejected = split(plan, frame)
+    kept, rejected, at = _split(plan, frame)
     first, last = time_span(kept, frame, batch.layout)
-    return Processed(frame, kept, rejected, last, first)
+    return Processed(frame, kept, rejected, last, first, at)
+
+
+def without_refused(processed: Processed, refused: Mapping[int, tuple[str, str]]) -> Processed:
+    """The batch where the table's own conditions refuse rows: those are rejected, and the others are kept.
+
+    Args:
+        processed: the batch.
+        refused: the name and the text of the condition, by the row's place among the kept ones.
+    """
+    if not refused or processed.at is None:
+        return processed
+    numbers = pl.Series(list(refused), dtype=pl.Int64)
+    broken = iter(refused.values())
+
+    def why(_row: dict[str, Any]) -> tuple[str, str, str]:
+        name, text = next(broken)
+        return "constraint", name, f"the table demands {text}"
+
+    rejected = rejections(processed.frame[processed.at.gather(numbers)], why)
+    kept = ~pl.int_range(processed.kept.height, eager=True).is_in(numbers.implode())
+    return replace(
+        processed,
+        kept=processed.kept.filter(kept),
+        rejected=sorted([*processed.rejected, *rejected], key=lambda one: one.rowid),
+        at=processed.at.filter(kept),
+    )
 
 
 def blank(columns: Sequence[Column]) -> pl.DataFrame:
@@ -100,20 +129,30 @@ def split(plan: Plan, source: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejectio
         plan: what the mode made of the batch.
         source: the batch as it was read, for the rejected rows.
     """
-    kept, rejected = kept_rows(plan, source)
+    return _split(plan, source)[:2]
+
+
+def _split(plan: Plan, source: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejection], pl.Series | None]:
+    """`split`, and see `Processed.at`."""
+    kept, rejected, at = _kept_rows(plan, source)
     if plan.select is not None:
-        return _collected(plan.select(kept.lazy())), rejected
-    return kept.drop(ROWID), rejected
+        return _collected(plan.select(kept.lazy())), rejected, None
+    return kept.drop(ROWID), rejected, at
 
 
 def kept_rows(plan: Plan, source: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejection]]:
     """The rows that break no rule, still with ``_rowid``, and the others."""
+    return _kept_rows(plan, source)[:2]
+
+
+def _kept_rows(plan: Plan, source: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejection], pl.Series]:
     frame = _collected(plan.frame)
+    every = pl.int_range(frame.height, eager=True)
     if RULE not in frame.columns:
-        return frame, []
+        return frame, [], every
     broken = frame[RULE].is_not_null()
     if not broken.any():
-        return frame.drop(RULE), []
+        return frame.drop(RULE), [], every
     # Rows are told by their place and not by their key, which may be a time with ties.
     marked = source.with_columns(frame[RULE]).filter(broken)
 
@@ -121,7 +160,7 @@ def kept_rows(plan: Plan, source: pl.DataFrame) -> tuple[pl.DataFrame, list[Reje
         rule = plan.rules[row.pop(RULE)]
         return rule.name, rule.column, rule.reason
 
-    return frame.filter(~broken).drop(RULE), rejections(marked, why)
+    return frame.filter(~broken).drop(RULE), rejections(marked, why), every.filter(~broken)
 
 
 def _collected(frame: pl.LazyFrame) -> pl.DataFrame:

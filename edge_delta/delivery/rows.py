@@ -65,6 +65,8 @@ class Rows:
         route, mode = self._route, self._route.mode()
         context = self._context(batch.cursor.generation, before)
         processed = self._processed(batch, prepared, context)
+        if processed.kept.height:
+            processed = fitting.without_refused(processed, route.sink.refused(processed.kept))
         rejected = [*batch.rejected, *processed.rejected]
         last = max((*batch.frame[ROWID].tail(1), *(r.rowid for r in batch.rejected)), default=batch.cursor.rowid)
         late = last < batch.cursor.rowid

@@ -18,7 +18,7 @@ from edge_delta.topology.lanes import SAMPLED, Session, lanes_of, open_source
 from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from edge_delta.core.model import Inventory
@@ -87,6 +87,10 @@ class Rehearsed:
     def check(self, frame: pl.DataFrame) -> None:
         """See `Sink.check`."""
         self._real.check(frame)
+
+    def refused(self, frame: pl.DataFrame) -> Mapping[int, tuple[str, str]]:
+        """See `Sink.refused`."""
+        return self._real.refused(frame)
 
     def append(self, frame: pl.DataFrame, cursor: Cursor, *, replacing: Where | None = None) -> Commit:
         """Keep the rows.

@@ -132,6 +132,8 @@ class Replay(Struct, frozen=True):
         """The rows that pass in the table's form, and their ids."""
         plan = fitting.fitted(mode.plan(batch.frame.lazy(), batch.layout, context), self.route.sink.columns())
         rows, _ = fitting.kept_rows(plan, batch.frame)
+        refused = self.route.sink.refused(rows.drop(ROWID)) if rows.height else {}
+        rows = rows.filter(~pl.int_range(rows.height, eager=True).is_in(list(refused)))
         return rows.drop(ROWID), rows[ROWID].to_list()
 
     def _delivered(self, generation: int, ids: list[int]) -> list[int]:

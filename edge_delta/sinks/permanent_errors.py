@@ -10,6 +10,7 @@ _CATALOG = re.compile(r"catalog-managed table|Max catalog version")
 _VERSION = re.compile(r"Unsupported minimum (?:reader|writer) version \d+")
 _FEATURE = re.compile(r"[Ff]eature '[^']+' is not supported|Unsupported (?:table |reader |writer )?features?[^.]*")
 _CONSTRAINT = re.compile(r"(\d+) rows? failed validation check")
+_PLANNING = re.compile(r"Error during planning: [^.\n]*|No field named [^.\n]*")
 _TORN = re.compile(
     r"Kernel error: (?:Json error|Invalid Checkpoint|Arrow error: (?:Json|Parquet) error)|"
     r"No table metadata or protocol found|Corrupt footer|Invalid Parquet file"
@@ -35,11 +36,8 @@ def permanent(uri: str, message: str) -> DecisionNeeded | None:
             "Drop that feature in Databricks with ALTER TABLE … DROP FEATURE, update edge-delta, or set another "
             "table_path; rows wait in SQLite until then",
         )
-    if found := _CONSTRAINT.search(message):
-        return SchemaMismatch(
-            f"{found[1]} rows break a CHECK, an invariant or NOT NULL of table {uri}",
-            "Drop it with ALTER TABLE … DROP CONSTRAINT or ALTER COLUMN … DROP NOT NULL, or set another table_path",
-        )
+    if refused := _refused_by_a_condition(uri, message):
+        return refused
     if _READ_ONLY.search(message):
         return DiskFailed(
             f"the file system of {uri} is read-only",
@@ -50,5 +48,19 @@ def permanent(uri: str, message: str) -> DecisionNeeded | None:
             f"a file in the log of table {uri} is torn or missing",
             "In a folder run edge-delta run, which heals what a power cut left; in a store restore the object's "
             "last version, or set another table_path",
+        )
+    return None
+
+
+def _refused_by_a_condition(uri: str, message: str) -> SchemaMismatch | None:
+    if found := _CONSTRAINT.search(message):
+        return SchemaMismatch(
+            f"{found[1]} rows break a CHECK, an invariant or NOT NULL of table {uri}",
+            "Drop it with ALTER TABLE … DROP CONSTRAINT or ALTER COLUMN … DROP NOT NULL, or set another table_path",
+        )
+    if found := _PLANNING.search(message):
+        return SchemaMismatch(
+            f"a condition of table {uri} cannot be evaluated here: {found[0]}",
+            "Drop it with ALTER TABLE … DROP CONSTRAINT, or set another table_path",
         )
     return None

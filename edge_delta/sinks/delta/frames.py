@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from deltalake import QueryBuilder
 
-from edge_delta.sinks.delta import sql
+from edge_delta.sinks.delta import constraints, sql
 from edge_delta.sinks.delta.creation import create
 from edge_delta.sinks.delta.types import fitted, to_polars
 
@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
     from edge_delta.core.questions import Question
 
-__all__ = ["answer", "create", "fitted", "to_polars"]
+__all__ = ["answer", "create", "fitted", "refused", "to_polars"]
 
 
 def answer(table: DeltaTable, question: Question) -> pl.DataFrame:
     """What a table answers."""
     return pl.DataFrame(QueryBuilder().register(sql.TABLE, table).execute(sql.statement(question)).read_all())
+
+
+def refused(table: DeltaTable, frame: pl.DataFrame, uri: str) -> dict[int, tuple[str, str]]:
+    """The rows that a table's own conditions refuse, see `constraints.refused`."""
+    having = constraints.conditions(table)
+    return constraints.refused(fitted(frame, table.schema(), uri)[0], having) if having else {}

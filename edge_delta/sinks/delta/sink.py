@@ -293,6 +293,11 @@ class DeltaSink:
             self.forget()
             raise
 
+    def refused(self, frame: pl.DataFrame) -> Mapping[int, tuple[str, str]]:
+        """See `edge_delta.core.ports.Sink.refused`."""
+        table = self._open()
+        return {} if table is None else _frames().refused(table, frame, self.uri)
+
     def check(self, frame: pl.DataFrame) -> None:
         """Whether the table could take these rows.
 
