@@ -98,6 +98,9 @@ class Census(Protocol):
 
     # -- of tables in the order of time
 
+    def primary(self) -> tuple[str, ...]:
+        """The columns of the primary key, as frames name them; none of a view."""
+
     def cells(self, width: int, upto: int) -> Mapping[int, tuple[int, int]]:
         """How many rows each stretch of time has, and the sum of their keys within it; visits all rows.
 

@@ -80,7 +80,7 @@ EVENTS: Mapping[Event, str] = {
     Event.TIME_COLUMN: "The column with the readings' times: table, column, reason, format, zone, first and last time.",
     Event.DOUBTFUL_TIME: "Times came from before 2000 or ahead of the clock, said once: mode, time, reason, fix.",
     Event.ALL_REJECTED: "Not one row of a batch fits: mode, rows, table, fix.",
-    Event.PASSED_BY: "Without a rowid, rows that come with a time before the last one's are not delivered: mode, rows.",
+    Event.PASSED_BY: "Without a rowid, rows came with a time before the last one's, for the next sweep: mode, rows.",
     Event.UNAVAILABLE: "Source or storage cannot be used now; edge-delta retries: error, failures, pause.",
     Event.RECOVERED: "It works again: after_seconds, failures.",
     Event.STATE_NOT_WRITTEN: "The state directory cannot be written; delivery continues: error.",

@@ -113,7 +113,8 @@ class Delivered(Struct, frozen=True):
             beside = self.beside(frame, columns, where, all_of_them=True).filter(self.inside())
             known, timely = {*beside[ROWID]}, {*beside.filter(EQUAL)[ROWID]}
             there = timely if by_time or 2 * len(known - timely) < len(known) else known
-            there |= self._rejected(where)
+            if not by_time:  # a row that is rejected again is not written again
+                there |= self._rejected(where)
             ids = {*batch.frame[ROWID], *(r.rowid for r in batch.rejected)}
             if ids - there:
                 yield sorted(ids - there)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -15,7 +16,7 @@ from edge_delta.delivery.known_rows import WentBy
 from edge_delta.delivery.tally import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edge_delta.core.model import Inventory
     from edge_delta.core.ports import Sink
@@ -196,14 +197,14 @@ class Lane:
         before = self.cursor()
         step = self._writing.deliver(counted(batch, before), found[1], before)
         self._ahead = None if step.commit is not None else step.cursor
-        if self.route.traits.selective:
+        if self.route.traits.selective and self.route.source.keyed_by_rowid:
             self.passed.add(found[0])
         return step
 
-    def deliver_below(self, batch: Batch) -> Step:
-        """Deliver rows that came below the cursor, which stays where it is."""
+    def deliver_below(self, batch: Batch, marks: Mapping[str, int] = MappingProxyType({})) -> Step:
+        """Deliver rows that came below the cursor, which stays where it is, and takes these marks."""
         before = self.cursor()
-        step = self._writing.deliver(replace(batch, cursor=before.swept()), None, before)
+        step = self._writing.deliver(replace(batch, cursor=before.swept().marked(**marks)), None, before)
         self._ahead = None if step.commit is not None else step.cursor
         self._writing.forget()  # what it remembers is of rows in their order
         return step

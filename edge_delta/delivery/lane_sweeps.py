@@ -13,6 +13,7 @@ from edge_delta.core.model import BEFORE_FIRST, Mark
 from edge_delta.delivery.known_rows import TIMED_ROWS, KnownRows
 from edge_delta.delivery.ledger import Ledger
 from edge_delta.delivery.survey import Shared, Survey, Suspect
+from edge_delta.delivery.time_survey import TimeSurvey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -85,6 +86,11 @@ class _Sweep(Struct):
 
     def _suspects(self) -> list[Suspect]:
         cursor = self.lane.cursor()
+        if not self.lane.route.source.keyed_by_rowid:
+            in_time = TimeSurvey(self.round.shared.census, self.known, cursor)
+            found = in_time.suspects()
+            self.now, self.in_order = in_time.now, in_time.in_order
+            return found
         begin = self._begin() if not self.known.ranges else BEFORE_FIRST
         shared, horizon = self.round.shared, self.round.horizon(cursor.generation)
         survey = Survey(shared, self.known, cursor, begin, horizon, compares=not self.round.first)
@@ -124,21 +130,15 @@ class Readings(_Sweep):
 
     def run(self) -> Iterator[Step]:
         """See `LaneSweep.run`."""
-        suspects = self._suspects()
-        if not suspects:
-            return
-        delivered = delivered_by(self.lane)
-        for suspect in suspects:
-            for batch in self._missing(delivered, suspect):
-                step = self.lane.deliver_below(batch)
+        for suspect in self._suspects():
+            for batch in missing(self.lane, suspect, self.round.limit):
+                in_time = not self.lane.route.source.keyed_by_rowid
+                counted: dict[str, int] = {Mark.COUNTED: self.now.tail.rows} if in_time else {}
+                step = self.lane.deliver_below(batch, counted)
                 yield from self._told(step, step.read)
 
     def _begin(self) -> int:
         return delivered_by(self.lane).begin()
-
-    def _missing(self, delivered: Delivered, suspect: Suspect) -> Iterator[Batch]:
-        found = delivered.missing(suspect.after, suspect.upto, rows=_ROWS, by_time=suspect.by_time)
-        return read(self.lane, found, self.round.limit)
 
 
 class Windows(_Sweep):
@@ -157,6 +157,9 @@ class Alerts(_Sweep):
 
     def run(self) -> Iterator[Step]:
         """See `LaneSweep.run`."""
+        if not self.lane.route.source.keyed_by_rowid:
+            yield from self._by_time()
+            return
         suspects, known, passed = self._suspects(), KnownRows.of(self.known.rows), self.lane.passed
         whole = passed.are(self.known.cursor, self.lane.cursor())
         for suspect in suspects:
@@ -167,14 +170,25 @@ class Alerts(_Sweep):
                 ids = self._new(suspect, known, there)
             if ids is None:
                 self._tell_unsure(suspect)
-            for batch in read(self.lane, ids or (), self.round.limit):
-                step = self.lane.deliver_below(batch)
-                yield from self._told(step, step.read)
+            yield from self._deliver(read(self.lane, ids or (), self.round.limit))
             if known.upto is not None and suspect.upto <= known.upto:
                 known.set(suspect.after, suspect.upto, there)
         passed.begin()
         self._note(known)
         self.now.rows = known.kept()
+
+    def _by_time(self) -> Iterator[Step]:
+        for suspect in self._suspects():
+            judge = self.round.judge(self.lane)
+            if judge is None:
+                self._tell_unsure(suspect)
+            else:
+                yield from self._deliver(missing(judge, suspect, self.round.limit))
+
+    def _deliver(self, batches: Iterable[Batch]) -> Iterator[Step]:
+        for batch in batches:
+            step = self.lane.deliver_below(batch)
+            yield from self._told(step, step.read)
 
     def _few(self) -> bool:
         return sum(one.counts.rows for one in self.now.ranges) <= TIMED_ROWS
@@ -233,6 +247,16 @@ def delivered_by(lane: Lane) -> Delivered:
     from edge_delta.delivery.delivered import Delivered  # noqa: PLC0415 - Polars, which an idle run does not need
 
     return Delivered(lane.route, lane.cursor())
+
+
+def missing(lane: Lane, suspect: Suspect, limit: int) -> Iterator[Batch]:
+    """The rows of a range that a lane's table does not have."""
+    if not lane.route.source.keyed_by_rowid:
+        from edge_delta.delivery.delivered_times import DeliveredTimes  # noqa: PLC0415 - Polars
+
+        return DeliveredTimes(lane.route, lane.cursor()).missing_rows(suspect.after, suspect.upto, rows=limit)
+    found = delivered_by(lane).missing(suspect.after, suspect.upto, rows=_ROWS, by_time=suspect.by_time)
+    return read(lane, found, limit)
 
 
 def read(lane: Lane, found: Iterable[Sequence[int]], limit: int) -> Iterator[Batch]:

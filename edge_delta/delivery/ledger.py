@@ -54,6 +54,7 @@ class Ledger(Struct):
         tail: rows between the last range and that cursor.
         first: the lowest id then.
         rows: what is known of single rows where the lane's table does not have them, see `delivery.known_rows`.
+        stretches: what was counted of a table in the order of time, see `delivery.time_survey`.
     """
 
     ranges: list[Range] = field(default_factory=list)
@@ -61,6 +62,7 @@ class Ledger(Struct):
     tail: Counts = NONE
     first: int = BEFORE_FIRST
     rows: dict[str, Any] = field(default_factory=dict)
+    stretches: dict[str, Any] = field(default_factory=dict)
 
     def upto(self, begin: int) -> int:
         """The last key of the ranges; where a lane begins if there are none."""
@@ -103,7 +105,7 @@ class Ledger(Struct):
             for a, b, rows, ids, latest, samples in kept["ranges"]
         ]
         stood = Cursor(kept["generation"], kept["cursor"], tally=kept["tally"])
-        return cls(ranges, stood, Counts(*kept["tail"]), kept["first"], kept["rows"])
+        return cls(ranges, stood, Counts(*kept["tail"]), kept["first"], kept["rows"], kept.get("stretches", {}))
 
     def kept(self) -> dict[str, Any]:
         """What `of` takes."""
@@ -116,4 +118,5 @@ class Ledger(Struct):
             "first": self.first,
             "ranges": [[r.after, r.upto, *r.counts, r.times.latest, r.times.samples] for r in self.ranges],
             "rows": self.rows,
+            "stretches": self.stretches,
         }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from edge_delta.core.cells import as_json
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Context, Refused
 from edge_delta.core.questions import Question, among, mine, named, rejected_by
@@ -111,10 +112,8 @@ class Route:
             swept: whether the rows come from below the cursor, and each has to be looked for.
         """
         rejects = self.tables.rejects
-        stands = rejects.committed() if rejected else None
-        if swept and rejected and rejects.exists():
-            rejected = self._not_there(rejected)
-        elif stands is not None and stands.generation == cursor.generation:
+        stands = rejects.committed() if rejected and not swept else None
+        if stands is not None and stands.generation == cursor.generation:
             rejected = [r for r in rejected if r.rowid > stands.rowid]
         if not rejected:
             return Refused()
@@ -122,17 +121,28 @@ class Route:
 
         shown = self.mode().redacted(rejected, self.source.layout)
         context = self.context(cursor.generation)
+        if swept and rejects.exists():
+            shown = self._not_there(shown)
+            if not shown:
+                return Refused()
         commit = rejects.append(as_frame(shown, context, mode=self.name, source_table=self.source.table), cursor)
         if self.tables.keepers is not None and self.tables.keepers[1].committed(rejects) is not None:
             rejects.forget()
         self._tell_of(shown, commit.table, commit.bytes)
         return Refused(len(shown), commit.bytes, Counter(r.rule for r in shown))
 
-    def _not_there(self, rejected: list[Rejection]) -> list[Rejection]:
+    def _not_there(self, shown: list[Rejection]) -> list[Rejection]:
+        """Those that the rejected table does not have as they are: an id may have been used again."""
         own = (*mine(self.device.node_id), *rejected_by(self.source.table, self.name))
-        where = (*own, *among("reading_id", {r.rowid for r in rejected}))
-        there = set(self.tables.rejects.ask(Question(where, named("reading_id")))["reading_id"])
-        return [r for r in rejected if r.rowid not in there]
+        where = (*own, *among("reading_id", {r.rowid for r in shown}))
+        found = self.tables.rejects.ask(Question(where, named("reading_id", "row")))
+        there = Counter(zip(found["reading_id"], found["row"], strict=True))
+        left = []
+        for one in shown:
+            row = one.rowid, as_json(one.cells)
+            there[row] -= 1
+            left += [one] if there[row] < 0 else []
+        return left
 
     def _tell_of(self, rejected: list[Rejection], table: str, size: int) -> None:
         by = dict(Counter(f"{r.rule}: {r.column}" for r in rejected))

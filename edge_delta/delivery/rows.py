@@ -8,7 +8,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from edge_delta.core.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, Step
-from edge_delta.core.plan import ROWID, LastValues, TableQuery
+from edge_delta.core.plan import LastValues, TableQuery
 from edge_delta.core.questions import Question, among, mine, named
 from edge_delta.delivery import fitting
 from edge_delta.delivery.prepared import Prepared
@@ -68,8 +68,7 @@ class Rows:
         if processed.kept.height:
             processed = fitting.without_refused(processed, route.sink.refused(processed.kept))
         rejected = [*batch.rejected, *processed.rejected]
-        last = max((*batch.frame[ROWID].tail(1), *(r.rowid for r in batch.rejected)), default=batch.cursor.rowid)
-        late = last < batch.cursor.rowid
+        late = batch.cursor.marks.get(Mark.SWEPT) != before.marks.get(Mark.SWEPT)
         refused = route.refuse(rejected, batch.cursor, swept=late)
         again = route.traits.selective and (late or self._were_there(batch))
         kept = self._untold(processed.kept) if again else processed.kept

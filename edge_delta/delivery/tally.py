@@ -49,5 +49,10 @@ def tells(before: int, after: int, rows: int, ids: int) -> bool:
     return not (rows_after - rows_before - rows) % (1 << _ROWS) and not (ids_after - ids_before - ids) % (1 << _KEYS)
 
 
+def as_many(before: int, after: int, rows: int) -> bool:
+    """Whether as many rows were read between two tallies, modulo 2^14; False where it is not known."""
+    return bool(before and after) and not (_parts(after)[0] - _parts(before)[0] - rows) % (1 << _ROWS)
+
+
 def _parts(tally: int) -> tuple[int, int]:
     return tally >> _KEYS & ((1 << _ROWS) - 1), tally & ((1 << _KEYS) - 1)

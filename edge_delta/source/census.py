@@ -113,6 +113,11 @@ class Census(Struct, frozen=True):
 
     # -- of tables in the order of time
 
+    def primary(self) -> tuple[str, ...]:
+        """The columns of the primary key, as frames name them; none of a view."""
+        with self.looking() as table:
+            return table.primary
+
     def cells(self, width: int, upto: int) -> dict[int, tuple[int, int]]:
         """How many rows each stretch of time has, and the sum of their keys within it; visits all rows.
 

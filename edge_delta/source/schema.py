@@ -38,6 +38,7 @@ class Table(Struct, frozen=True):
         autoincrement: whether `sqlite_sequence` may know the largest id that was ever used.
         timestamp: the column with the reading's time, if there is one.
         timestamp_reason: why it is that one, or why there is none.
+        primary: the columns of its primary key.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Table(Struct, frozen=True):
     autoincrement: bool
     timestamp: Column | None
     timestamp_reason: str = ""
+    primary: tuple[str, ...] = ()
 
     def behind(self, after: int) -> str:
         """SQL that is true for the rows behind a key."""
@@ -98,6 +100,7 @@ def find_table(
         autoincrement=shape.has_sequence,
         timestamp=stamp,
         timestamp_reason=reason,
+        primary=tuple(c.alias for c in columns if c.name in shape.primary),
     )
 
 
