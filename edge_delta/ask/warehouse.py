@@ -15,6 +15,7 @@ from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from types import ModuleType
 
     from edge_delta.settings.sections import DatabricksSettings
 
@@ -85,7 +86,7 @@ def answering(sql: str, settings: DatabricksSettings) -> Iterator[Answer]:
     """
     wanted = arguments(settings)
     try:
-        from databricks import sql as connector  # noqa: PLC0415 - an extra, which need not be installed
+        from edge_delta.ask import connector  # noqa: PLC0415 - an extra, which need not be installed
     except ImportError:
         raise ConfigurationError(
             "[databricks] sends queries to a SQL warehouse, and its connector is not installed",
@@ -94,7 +95,7 @@ def answering(sql: str, settings: DatabricksSettings) -> Iterator[Answer]:
     _reach(settings)
     # It logs what it then raises.
     logging.getLogger("databricks.sql").setLevel(logging.CRITICAL)
-    with _errors(settings, wanted["access_token"]), contextlib.ExitStack() as stack:
+    with _errors(connector, settings, wanted["access_token"]), contextlib.ExitStack() as stack:
         connection = stack.enter_context(connector.connect(**wanted))
         cursor = stack.enter_context(connection.cursor())
         cursor.execute(sql)
@@ -122,15 +123,12 @@ def _unreachable(settings: DatabricksSettings, why: str) -> WarehouseFailed:
 
 
 @contextlib.contextmanager
-def _errors(settings: DatabricksSettings, token: str) -> Iterator[None]:
-    from databricks.sql.exc import Error  # noqa: PLC0415 - belongs to the extra
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415
-
+def _errors(connector: ModuleType, settings: DatabricksSettings, token: str) -> Iterator[None]:
     try:
         yield
-    except HTTPError as error:
+    except connector.HTTPError as error:
         raise _unreachable(settings, _line(error, token)) from error
-    except Error as error:
+    except connector.Error as error:
         raise WarehouseFailed(
             f"the SQL warehouse at {settings.server_hostname} says: {_line(error, token)}",
             f"Check the statement, [databricks] http_path and {TOKEN}",

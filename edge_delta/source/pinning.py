@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_delta.core.model import Column, Kind
 from edge_delta.source.database import quoted
@@ -12,7 +12,6 @@ from edge_delta.source.values import LARGEST_WHOLE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import polars as pl
 
 _CHECKS_PER_STATEMENT = 200
 _PARTS_OF_A_UUID = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
@@ -123,57 +122,3 @@ _READ_AS: Mapping[str, Callable[[str], str]] = {
     "json": _json,
 }
 _STORED = {Kind.INTEGER: "integer", Kind.REAL: "real", Kind.BLOB: "blob"}
-
-
-def not_utf8(frame: pl.DataFrame, columns: tuple[Column, ...], key: str) -> set[int]:
-    """The keys of rows that have a text which is none.
-
-    Text that is not UTF-8 passes SQLite and Parquet, and then no reader can open the file.
-
-    Args:
-        frame: the rows, their texts as bytes.
-        columns: the source's columns.
-        key: the name of the key.
-    """
-    import polars as pl  # noqa: PLC0415 - not before there are rows
-
-    bad: set[int] = set()
-    for column in columns:
-        if column.kind not in (Kind.TEXT, Kind.TIMESTAMP):
-            continue
-        raw = frame[column.alias]
-        try:
-            raw.cast(pl.String)
-        except pl.exceptions.ComputeError:
-            bad.update(rowid for rowid, cell in zip(frame[key], raw, strict=True) if not _is_utf8(cell))
-    return bad
-
-
-def _is_utf8(cell: Any) -> bool:
-    try:
-        return cell is None or bool(cell.decode() is not None)
-    except UnicodeDecodeError:
-        return False
-
-
-def times_read(frame: pl.DataFrame, columns: tuple[Column, ...], key: str) -> tuple[pl.DataFrame, set[int]]:
-    """The frame with the texts of times as times, and the keys of rows with a text that is none.
-
-    Args:
-        frame: the rows.
-        columns: the source's columns.
-        key: the name of the key.
-    """
-    named = [c for c in columns if c.kind is Kind.TIMESTAMP]
-    if not named:
-        return frame, set()
-    from edge_delta.core import time_columns  # noqa: PLC0415 - it imports Polars
-
-    bad: set[int] = set()
-    for column in named:
-        texts = frame[column.alias]
-        if texts.dtype != time_columns.UTC:
-            read = time_columns.parse(texts, column.time)
-            bad.update(frame[key].filter(texts.is_not_null() & read.is_null()))
-            frame = frame.with_columns(read.alias(column.alias))
-    return frame, bad

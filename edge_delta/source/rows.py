@@ -18,11 +18,12 @@ from edge_delta.source.columns import KINDS, TEXT_AS_BYTES
 from edge_delta.source.database import TooLong
 from edge_delta.source.extents import weight_of
 from edge_delta.source.kinds import is_open, seen
-from edge_delta.source.pinning import fits, not_utf8, pinned, portions, times_read
+from edge_delta.source.pinning import fits, pinned, portions
 from edge_delta.source.schema import decided
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
     import polars as pl
 
@@ -31,10 +32,15 @@ if TYPE_CHECKING:
     from edge_delta.source.schema import Table
 
 _ROOM = 65_536
-_BYTES_OF_A_VIEW = 16
 
 ROWID = "_rowid"
 """The name of the key in the frames; `edge_delta.core.plan` has it too, but imports Polars."""
+
+
+def _frames() -> ModuleType:
+    from edge_delta.source import frames  # noqa: PLC0415 - Polars, and not before there are rows
+
+    return frames
 
 
 def longest_cell(max_row_bytes: int) -> int:
@@ -63,7 +69,7 @@ def read(
     rejected: tuple[Rejection, ...] = ()
     with contextlib.suppress(TooLong):
         table, frame, rejected = _read(database, table, extent)
-    if frame is not None and _long_bytes(frame) <= max_row_bytes:
+    if frame is not None and _frames().long_bytes(frame) <= max_row_bytes:
         return table, frame, rejected
     giants = dict(database.rows(_giants(table, extent, max_row_bytes)))
     if giants:
@@ -77,14 +83,6 @@ def read(
 def _giants(table: Table, extent: Extent, most: int) -> str:
     """SQL for the keys and bytes of rows that are too large; octet_length() reads no overflow page."""
     return f"SELECT k, n FROM (SELECT {table.key} AS k, {weight_of(table)} AS n FROM {extent.source}) WHERE n > {most}"
-
-
-def _long_bytes(frame: pl.DataFrame) -> int:
-    """The bytes of texts and blobs, less what their views take, which every row has."""
-    import polars as pl  # noqa: PLC0415 - an idle run must not pay for it
-
-    long = [c for c in frame.get_columns() if c.dtype in (pl.String, pl.Binary)]
-    return sum(int(c.estimated_size()) - _BYTES_OF_A_VIEW * len(c) for c in long)
 
 
 def _read(database: Database, table: Table, extent: Extent) -> tuple[Table, pl.DataFrame, tuple[Rejection, ...]]:
@@ -106,11 +104,11 @@ def _read(database: Database, table: Table, extent: Extent) -> tuple[Table, pl.D
     frame = _select(database, table, extent, whole)
     if frame is None:
         raise SourceUnavailable(f"{database.path}: table {table.name!r} cannot be read as it is declared")
-    bad = _misfits(database, table, extent) | not_utf8(frame, table.columns, ROWID)
-    frame, timeless = times_read(_without(table, frame, bad), table.columns, ROWID)
+    bad = _misfits(database, table, extent) | _frames().not_utf8(frame, table.columns, ROWID)
+    frame, timeless = _frames().times_read(_frames().without(table, frame, bad), table.columns, ROWID)
     found = cells.read_rows(database, table, sorted(bad | timeless))
     rejected = tuple(cells.rejection(table, rowid, row) for rowid, row in found)
-    return table, _without(table, frame, timeless), rejected
+    return table, _frames().without(table, frame, timeless), rejected
 
 
 def _fast(database: Database, table: Table, extent: Extent) -> pl.DataFrame | None:
@@ -118,7 +116,7 @@ def _fast(database: Database, table: Table, extent: Extent) -> pl.DataFrame | No
     frame = _select(database, table, extent, {c: (KINDS[c.kind], pinned(c)) for c in table.columns})
     if frame is None:
         return None
-    frame, timeless = times_read(frame, table.columns, ROWID)
+    frame, timeless = _frames().times_read(frame, table.columns, ROWID)
     return None if timeless else frame
 
 
@@ -145,15 +143,6 @@ def _select(
     if not frame[ROWID].is_sorted():
         frame = frame.sort(ROWID, maintain_order=True)
     return frame if own is None else frame.with_columns(frame[ROWID].alias(own.alias))
-
-
-def _without(table: Table, frame: pl.DataFrame, bad: set[int]) -> pl.DataFrame:
-    """The other rows, and texts as such again."""
-    import polars as pl  # noqa: PLC0415 - not before there are rows
-
-    raw = [c.alias for c in table.columns if c.kind in (Kind.TEXT, Kind.TIMESTAMP)]
-    texts = [pl.col(name).cast(pl.String) for name in raw if frame.schema[name] == pl.Binary]
-    return frame.filter(~pl.col(ROWID).is_in(list(bad))).with_columns(texts)
 
 
 def _misfits(database: Database, table: Table, extent: Extent) -> set[int]:

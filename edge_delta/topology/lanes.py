@@ -163,13 +163,6 @@ def _lane(settings: Settings, mode: str, session: Session) -> Lane:
 
 def _writing(settings: Settings, route: Route) -> Writing:
     """What writes the batches of a route; imported when there are some."""
-    if route.traits.windowed:
-        from edge_delta.delivery.late_windows import SweptWindows  # noqa: PLC0415 - Polars
-        from edge_delta.delivery.open_windows import Emission  # noqa: PLC0415 - Polars
+    from edge_delta.topology import writers  # noqa: PLC0415 - Polars
 
-        return SweptWindows(
-            route, Emission(settings.aggregate.emit == "early", settings.max_batch_size, settings.state_dir)
-        )
-    from edge_delta.delivery.rows import Rows  # noqa: PLC0415 - Polars
-
-    return Rows(route)
+    return writers.of(settings, route)

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 import pytest
 
 from edge_delta.doctor.findings import Level
-from edge_delta.doctor.probe import clock
+from edge_delta.doctor.probe_s3 import clock
 from tests.support.ask import ask
 
 

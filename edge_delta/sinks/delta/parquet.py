@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import arro3.core as arrow
+import polars as pl
 from deltalake import ColumnProperties, WriterProperties
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import arro3.core as arrow
-    import polars as pl
 
 _LONGEST_LIMIT = 64
 _ROWS_PER_GROUP = 262_144
@@ -25,8 +24,6 @@ def writer_properties(columns: Mapping[str, pl.DataType]) -> WriterProperties:
     Limits of measurements are kept by row group and not by page: they take a third of the writing time, and pages of
     readings in the order of time all have about the same.
     """
-    import polars as pl  # noqa: PLC0415 - upkeep and commits only
-
     repeated = ColumnProperties(dictionary_enabled=True)
     differences = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")
     bulky = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
@@ -57,8 +54,6 @@ def plain_arrow(frame: pl.DataFrame) -> arrow.Table:
     ``frame.to_arrow(compat_level=CompatLevel.oldest())`` gives, without importing pyarrow, which takes a quarter of a
     second; 45 ms for a million rows with two texts.
     """
-    import arro3.core as arrow  # noqa: PLC0415 - with batches only
-
     views = {arrow.DataType.string_view(): arrow.DataType.large_utf8()}
     views[arrow.DataType.binary_view()] = arrow.DataType.large_binary()
     table = arrow.Table.from_arrow(frame)

@@ -30,7 +30,6 @@ from edge_delta.sinks.delta.cursors import COMMON_MARKS, Cursors
 from edge_delta.sinks.delta.features import refuse_what_cannot_be_written
 from edge_delta.sinks.delta.identity import Identity
 from edge_delta.sinks.delta.inventory import inventory
-from edge_delta.sinks.delta.parquet import plain_arrow, writer_properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -244,10 +243,10 @@ class DeltaSink:
             with storage.errors(self.uri, "append"):
                 write_deltalake(
                     table,
-                    plain_arrow(fitted),
+                    _frames().plain_arrow(fitted),
                     **how,
                     schema_mode="merge" if added else None,
-                    writer_properties=writer_properties(fitted.schema),
+                    writer_properties=_frames().writer_properties(fitted.schema),
                     commit_properties=self._commit_properties(cursor),
                     post_commithook_properties=self._after_commits(),
                 )
