@@ -115,13 +115,13 @@ def test_what_the_connector_says_becomes_one_line_without_the_token(tmp_path):
     loaded = config.load({"config": file, "sqlite": os.devnull}, environment={}).databricks
     given = arguments(loaded, {"DATABRICKS_TOKEN": TOKEN})
     code = (
-        "import sys, json; from databricks import sql; from edge_delta.ask import warehouse\n"
+        "import sys, json; from edge_delta.ask import connector, warehouse\n"
         "from edge_delta.settings.sections import DatabricksSettings\n"
         "given = json.loads(sys.argv[1])\n"
         "own = {k: given[k] for k in ('server_hostname', 'http_path')}\n"
         "try:\n"
-        "    with warehouse._errors(DatabricksSettings(**own), given['access_token']):\n"
-        "        sql.connect(**given, _retry_stop_after_attempts_count=1)\n"
+        "    with warehouse._errors(connector, DatabricksSettings(**own), given['access_token']):\n"
+        "        connector.connect(**given, _retry_stop_after_attempts_count=1)\n"
         "except warehouse.WarehouseFailed as error: print(error)"
     )
     done = subprocess.run(
