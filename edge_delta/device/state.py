@@ -236,6 +236,19 @@ class StateDirectory:
         """What `last_upload.json` says, empty if there is none or it is torn."""
         return read_mirror(self.path)
 
+    def decided(self, versions: Mapping[str, int | None]) -> None:
+        """A person decided what is to become of the tables: what was done to them before is not asked about again.
+
+        Args:
+            versions: each mode's table as it is now.
+        """
+        content = self.mirror()
+        for mode, version in versions.items():
+            if mode in content.get("tables", {}) and version is not None:
+                content["tables"][mode]["version"] = version
+        if content:
+            self.write_mirror(content)
+
     def write_mirror(self, content: Mapping[str, Any], *, lasting: bool = True) -> None:
         """Replace `last_upload.json` in one step.
 

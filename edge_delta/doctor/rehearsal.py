@@ -76,6 +76,10 @@ class Rehearsed:
         """See `Sink.noted`."""
         return self._real.noted(name)
 
+    def restored(self, since: int) -> int | None:
+        """See `Sink.restored`."""
+        return self._real.restored(since)
+
     def files(self, *, listing: bool = False) -> Inventory:
         """See `Sink.files`."""
         return self._real.files(listing=listing)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edge_delta.core.errors import ConfigurationError, TableReplaced
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Cursor
+from edge_delta.core.questions import COUNT, Question, mine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,16 +101,18 @@ def take_over(lane: Lane, mirror: Mapping[str, Any], file: Path, log: Log) -> No
         log.info(Event.TAKEN_OVER, last_upload=utc.isoformat(), up_to_id=last)
 
 
-def refuse_without_cursor(lane: Lane, mirror: Mapping[str, Any], file: Path) -> None:
-    """Stop where the table has rows and no cursor of ours, though we delivered to it.
+def refuse_another_table(lane: Lane, mirror: Mapping[str, Any], file: Path, *, new_node: bool) -> None:
+    """Stop where the table is not as it was left: to go on could repeat rows, or leave some out for ever.
 
-    So it is after a copy of the table took its place, or after Spark dropped our ``txn`` actions, which it does where
-    ``delta.setTransactionRetentionDuration`` is set. To begin at the first row would deliver all of them again.
+    Its cursor is gone after a copy of the table took its place, or after Spark dropped our ``txn`` actions, which it
+    does where ``delta.setTransactionRetentionDuration`` is set; to begin at the first row would deliver all of them
+    again. RESTORE takes rows back and leaves the cursor.
 
     Args:
         lane: the lane.
         mirror: what the state directory's file says.
         file: the file.
+        new_node: whether it was said that the device never delivered before.
 
     Raises:
         TableReplaced: if so.
@@ -117,9 +120,40 @@ def refuse_without_cursor(lane: Lane, mirror: Mapping[str, Any], file: Path) -> 
     known = mirror.get("tables", {}).get(lane.name, {})
     here = (lane.sink.uri, lane.route.source.table, lane.route.device.node_id)
     ours = (known.get("table"), mirror.get("source_table"), mirror.get("node_id")) == here
-    if not ours or known.get("last_id") is None or lane.sink.committed() is not None or not lane.sink.files().live:
+    if ours and known.get("last_id") is not None:
+        _refuse_what_changed(lane, known, file)
+    elif not mirror and not new_node:
+        _refuse_rows_of_an_unknown_past(lane)
+
+
+def _refuse_what_changed(lane: Lane, known: Mapping[str, Any], file: Path) -> None:
+    sink = lane.sink
+    if sink.committed() is not None:
+        version = sink.restored(known["version"]) if known.get("version") is not None else None
+        if version is None:
+            return
+        raise TableReplaced(
+            f"an earlier version of table {sink.uri} was restored (version {version}) after rows up to id "
+            f"{known['last_id']} were delivered: it takes rows back, and not the cursor",
+            "Run edge-delta verify to see which are missing, then edge-delta reset --to-id with the first of them",
+        )
+    if sink.files().live:
+        raise TableReplaced(
+            f"rows up to id {known['last_id']} were delivered to table {sink.uri}, which has no cursor of ours now",
+            "Put the old table back; or, to deliver all rows to this one again, delete this device's rows and then "
+            f"{file}",
+        )
+
+
+def _refuse_rows_of_an_unknown_past(lane: Lane) -> None:
+    """Without a state directory only the rows can tell that this device delivered before."""
+    sink, node_id = lane.sink, lane.route.device.node_id
+    if sink.committed() is not None or not sink.exists() or "node_id" not in sink.columns():
         return
-    raise TableReplaced(
-        f"rows up to id {known['last_id']} were delivered to table {lane.sink.uri}, which has no cursor of ours now",
-        f"Put the old table back; or, to deliver all rows to this one again, delete this device's rows and then {file}",
-    )
+    [(rows,)] = sink.ask(Question(mine(node_id), totals={"n": COUNT})).rows()
+    if rows:
+        raise TableReplaced(
+            f"table {sink.uri} has {rows:,} rows of node {node_id}, but no cursor that says up to where they go",
+            "Put the table back that has it; or delete those rows to deliver all of them again; or start with "
+            "--new-node if they came from another source",
+        )

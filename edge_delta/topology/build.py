@@ -13,7 +13,7 @@ from edge_delta.delivery.engine import Engine
 from edge_delta.delivery.sweep import Sweeping
 from edge_delta.device.observers import observed
 from edge_delta.device.state import MIRROR, StateDirectory
-from edge_delta.recovery.takeover import older_state, refuse_without_cursor, take_over
+from edge_delta.recovery.takeover import older_state, refuse_another_table, take_over
 from edge_delta.topology.change import LiveSettings, pace_of
 from edge_delta.topology.draws import say_what_is_published
 from edge_delta.topology.lanes import Session, lanes_of, node_id_of, open_source
@@ -119,7 +119,7 @@ def build(
     for lane in lanes:
         left = older_state(lane, state.mirror(), state.path / MIRROR, settings.sqlite)
         take_over(lane, *left, session.log)
-        refuse_without_cursor(lane, state.mirror(), state.path / MIRROR)
+        refuse_another_table(lane, left[0], state.path / MIRROR, new_node=bool(flags.get("new_node")))
     say_what_is_published(settings, session, state)
     observers.opened(session.source, session.node_id)
     live = LiveSettings(settings, flags, session, observers)

@@ -139,4 +139,7 @@ def reset(
     with state.locked():
         session = _session(settings, state, log)
         lanes, tables = lanes_of(settings, session), DeviceTables(settings, session.node_id, session.source.table)
-        return resetting.rewind(lanes, destination, agreed=agreed, superseded=tables.superseded)
+        done = resetting.rewind(lanes, destination, agreed=agreed, superseded=tables.superseded)
+        if done:  # also about what somebody did to the tables
+            state.decided({lane.name: lane.sink.version() for lane in lanes})
+        return done

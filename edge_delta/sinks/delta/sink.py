@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from deltalake import (
@@ -17,44 +17,31 @@ from deltalake import (
     PostCommitHookProperties,
     write_deltalake,
 )
-from deltalake.exceptions import TableNotFoundError
 from msgspec.structs import replace
 
 from edge_delta.core.errors import CommitConflict, TableCrowded
-from edge_delta.core.model import Commit, Cursor, Inventory
+from edge_delta.core.model import Commit, Cursor
 from edge_delta.core.retry import Turns
 from edge_delta.sinks import address as storage
 from edge_delta.sinks import conditional_put
 from edge_delta.sinks.delta import sql
 from edge_delta.sinks.delta.cursors import COMMON_MARKS, Cursors
-from edge_delta.sinks.delta.features import refuse_what_cannot_be_written
-from edge_delta.sinks.delta.identity import Identity
-from edge_delta.sinks.delta.inventory import inventory
+from edge_delta.sinks.delta.opened import OpenedTable, frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import ModuleType
 
     import polars as pl
-    from deltalake import Schema
 
     from edge_delta.core.model import Mark
-    from edge_delta.core.questions import Question, Where
+    from edge_delta.core.questions import Where
     from edge_delta.sinks.delta.durable import Disk
 
-_COMMITS_PER_HANDLE = 100
 _COMMIT_RETRIES = 4
 """Tries that delta-rs makes by itself, without a pause; then `Turns` paces them, and the data file is written again."""
 
 
-def _frames() -> ModuleType:
-    """What a table needs Polars for."""
-    from edge_delta.sinks.delta import frames  # noqa: PLC0415 - Polars, which an idle run has no use for
-
-    return frames
-
-
-class DeltaSink:
+class DeltaSink(OpenedTable):
     """One Delta table in a folder or an object store.
 
     Args:
@@ -84,116 +71,11 @@ class DeltaSink:
         wait: Callable[[float], bool] | None = None,
         disk: Disk | None = None,
     ) -> None:
-        self.uri = uri
-        self._options = dict(options)
+        super().__init__(uri, options, Cursors(app_id, marks), retention, disk)
         self._append_only = append_only
-        self._retention = retention
         self._statistics = statistics
-        self._cursors = Cursors(app_id, marks)
         self._notes = dict(notes or {})
-        self._disk = disk
         self._turns = Turns(wait or threading.Event().wait)
-        self._handle: DeltaTable | None = None
-        self._known_missing = False
-        self._identity = Identity(uri)
-        self._cursor: Cursor | None = None
-        self._commits = 0
-
-    @property
-    def options(self) -> dict[str, str]:
-        """The storage options."""
-        return dict(self._options)
-
-    # -- where it stands
-
-    def exists(self) -> bool:
-        """Whether there is a table at the address."""
-        return self._open() is not None
-
-    def committed(self) -> Cursor | None:
-        """Where the log says that this source stands in this table; None if it has nothing of it."""
-        self._open()
-        return self._cursor
-
-    def schema(self) -> Schema | None:
-        """The table's schema, None if there is no table."""
-        table = self._open()
-        return None if table is None else table.schema()
-
-    def columns(self) -> dict[str, pl.DataType | None]:
-        """The table's columns as frame types, none if there is no table."""
-        return _frames().to_polars(self.schema())  # type: ignore[no-any-return]
-
-    def columns_later(self) -> Callable[[], dict[str, pl.DataType | None]]:
-        """`columns` as of now, for another thread and for one that has not imported Polars yet."""
-        schema = self.schema()
-        return lambda: _frames().to_polars(schema)
-
-    def ask(self, question: Question) -> pl.DataFrame:
-        """What the table answers.
-
-        Raises:
-            StorageUnavailable: if the table cannot be read now.
-        """
-        table = self._open()
-        with storage.errors(self.uri, "query"):
-            return _frames().answer(table, question)  # type: ignore[no-any-return]
-
-    def snapshot(self) -> DeltaTable | None:
-        """The table for reading, also with features that cannot be written here; None if there is none.
-
-        Raises:
-            StorageUnavailable: if it cannot be read now.
-        """
-        with storage.errors(self.uri, "open"):
-            try:
-                return DeltaTable(self.uri, storage_options=self._options or None)
-            except TableNotFoundError:
-                return None
-
-    def version(self) -> int | None:
-        """The table's version as of the last look at it."""
-        return self._handle.version() if self._handle is not None else None
-
-    def noted(self, name: str) -> int | None:
-        """A number that the log has under a name, see `edge_delta.sinks.delta.lease`; None if it has none."""
-        table = self._open()
-        if table is None:
-            return None
-        with storage.errors(self.uri, "open"):
-            return table.transaction_version(name)
-
-    def forget(self) -> None:
-        """Drop the handle and the cursor that was read with it."""
-        self._handle = None
-        self._cursor = None
-        self._known_missing = False
-        self._commits = 0
-
-    def _open(self) -> DeltaTable | None:
-        if self._handle is not None and self._commits >= _COMMITS_PER_HANDLE:
-            self.forget()  # a handle grows with the commits that it has made
-        if self._handle is None and not self._known_missing:
-            with storage.errors(self.uri, "open"):
-                if self._disk is not None:
-                    self._disk.prepare()
-                try:
-                    handle = DeltaTable(self.uri, storage_options=self._options or None)
-                except TableNotFoundError:
-                    self._known_missing = True
-                    return None
-                if self._disk is not None:
-                    self._disk.opened(handle.version())
-                refuse_what_cannot_be_written(handle, self.uri)
-                self._identity.check(str(handle.metadata().id))
-                self._cursor = self._cursors.read(handle)
-                self._handle = handle
-        return self._handle
-
-    def witnessed(self, generation: int) -> Cursor | None:
-        """Where the source stood in a generation, with all its witnesses; None if it has nothing of that generation."""
-        table = self._open()
-        return None if table is None else self._cursors.witnessed(table, generation)
 
     def _commit_properties(self, cursor: Cursor) -> CommitProperties:
         return CommitProperties(
@@ -243,14 +125,15 @@ class DeltaSink:
             with storage.errors(self.uri, "append"):
                 write_deltalake(
                     table,
-                    _frames().plain_arrow(fitted),
+                    frames().plain_arrow(fitted),
                     **how,
                     schema_mode="merge" if added else None,
-                    writer_properties=_frames().writer_properties(fitted.schema),
+                    writer_properties=frames().writer_properties(fitted.schema),
                     commit_properties=self._commit_properties(cursor),
                     post_commithook_properties=self._after_commits(),
                 )
                 self._settle(table)
+                self._identity.committed(table.version())
         except BaseException:
             self.forget()
             raise
@@ -292,11 +175,6 @@ class DeltaSink:
             self.forget()
             raise
 
-    def refused(self, frame: pl.DataFrame) -> Mapping[int, tuple[str, str]]:
-        """See `edge_delta.core.ports.Sink.refused`."""
-        table = self._open()
-        return {} if table is None else _frames().refused(table, frame, self.uri)
-
     def check(self, frame: pl.DataFrame) -> None:
         """Whether the table could take these rows.
 
@@ -306,14 +184,6 @@ class DeltaSink:
         table = self._open()
         if table is not None:
             self._fitted(table, frame)
-
-    def files(self, *, listing: bool = False) -> Inventory:
-        """What the table's files come to: live ones, and the others too where they are listed."""
-        table, now = self._open(), datetime.now(UTC)
-        if table is None:
-            return Inventory(0, 0, now.isoformat())
-        with storage.errors(self.uri, "list"):
-            return inventory(table, self.uri, self._retention, now, listing=listing)
 
     def _refuse_to_go_back(self, cursor: Cursor, version: int) -> None:
         if self._disk is not None and not self._disk.same(version):
@@ -328,7 +198,7 @@ class DeltaSink:
     def _create(self, frame: pl.DataFrame) -> DeltaTable:
         self._identity.forget()
         with storage.errors(self.uri, "create"):
-            _frames().create(
+            frames().create(
                 self.uri,
                 self._options,
                 frame.schema,
@@ -345,4 +215,4 @@ class DeltaSink:
         return table
 
     def _fitted(self, table: DeltaTable, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-        return _frames().fitted(frame, table.schema(), self.uri)  # type: ignore[no-any-return]
+        return frames().fitted(frame, table.schema(), self.uri)  # type: ignore[no-any-return]

@@ -81,3 +81,99 @@ def test_an_empty_table_in_the_place_of_the_old_one_gets_every_row(sensor, folde
     shutil.rmtree(Path(folder.uri("_1_schematized")))
     device.once().succeeded()
     assert sorted(folder.read()["reading_id"]) == list(range(1, 21))
+
+
+def restored(folder, version=1):
+    table = folder.table()
+    table.restore(version)
+    return table.version()
+
+
+def test_a_restored_table_stops_the_process_that_delivers_to_it(folder):
+    sink = DeltaSink(folder.uri("_t"), {}, APP)
+    for rowid in (1, 2, 3):
+        sink.append(rows(rowid), Cursor(rowid=rowid))
+    folder.table("_t").restore(2)
+    with pytest.raises(CommitConflict):  # delta-rs refuses the first try, so that it looks again
+        sink.append(rows(4), Cursor(rowid=4))
+    with pytest.raises(TableReplaced, match="was restored") as error:
+        sink.append(rows(4), Cursor(rowid=4))
+    assert error.value.exit_code == 3
+    assert sorted(folder.read("_t")["id"]) == [1, 2]
+
+
+def test_other_commits_in_between_stop_nobody(folder):
+    sink, other = (DeltaSink(folder.uri("_t"), {}, application_id(node, "readings")) for node in ("n1", "n2"))
+    for rowid in range(1, 8):
+        sink.append(rows(rowid), Cursor(rowid=rowid))
+        other.append(rows(100 + rowid), Cursor(rowid=rowid))
+    folder.table("_t").optimize.compact()
+    sink.append(rows(8), Cursor(rowid=8))
+    assert folder.read("_t").height == 15
+
+
+def test_a_table_restored_between_two_runs_stops_the_second_until_reset_says_how_to_go_on(sensor, folder, command):
+    sensor.create()
+    sensor.add(20)
+    device = command(sensor.path, folder, node_id="n1", max_batch_size=10)
+    device.once().succeeded()
+    restored(folder)
+    assert folder.read().height == 10
+    sensor.add(5, start=20)
+    for _ in range(2):
+        stopped = device.once()
+        assert stopped.code == 3
+        assert "was restored" in stopped.error
+        assert "after rows up to id 20 were delivered" in stopped.error
+    assert folder.read().height == 10
+    assert device.run("verify", max_batch_size=None).code == 1
+    device.run("reset", max_batch_size=None, to_id=11, yes=True).succeeded()
+    device.once().succeeded()
+    assert sorted(folder.read()["reading_id"]) == list(range(1, 26))
+    device.once().succeeded()
+
+
+def without_cursors(folder):
+    """The table as Spark leaves it that dropped our transactions."""
+    held = folder.read()
+    shutil.rmtree(folder.uri("_1_schematized"))
+    write_deltalake(folder.uri("_1_schematized"), held)
+
+
+def test_rows_of_ours_without_a_cursor_stop_also_where_the_state_directory_is_lost(sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.add(20)
+    device = command(sensor.path, folder, node_id="n1")
+    device.once().succeeded()
+    without_cursors(folder)
+    shutil.rmtree(tmp_path / "state")
+    stopped = device.once()
+    assert stopped.code == 3
+    assert "20 rows of node n1, but no cursor" in stopped.error
+    assert folder.read().height == 20
+    device.once(node_id="n2").succeeded()
+    assert folder.read().height == 40
+
+
+def test_a_lost_state_directory_is_no_reason_to_stop_where_the_table_has_its_cursor(sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.add(20)
+    device = command(sensor.path, folder, node_id="n1")
+    device.once().succeeded()
+    shutil.rmtree(tmp_path / "state")
+    sensor.add(5, start=20)
+    device.once().succeeded()
+    assert sorted(folder.read()["reading_id"]) == list(range(1, 26))
+
+
+def test_another_source_of_the_same_device_is_delivered_when_it_is_said_to_be_new(sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.create("other")
+    sensor.add(20)
+    sensor.add(10, "other")
+    command(sensor.path, folder, node_id="n1", table="readings").once().succeeded()
+    second = command(sensor.path, folder, node_id="n1", table="other", state_dir=tmp_path / "second")
+    assert second.once().code == 3
+    second.once(new_node=True).succeeded()
+    assert folder.read().height == 30
+    second.once().succeeded()

@@ -1,0 +1,183 @@
+"""One opened Delta table: where a source stands in it, and what it answers.
+
+The handle and the cursor that was read with it stay until something fails, or the handle has made many commits: it
+grows with them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+from edge_delta.core.model import Cursor, Inventory
+from edge_delta.sinks import address as storage
+from edge_delta.sinks.delta.features import refuse_what_cannot_be_written
+from edge_delta.sinks.delta.identity import Identity, restored
+from edge_delta.sinks.delta.inventory import inventory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import timedelta
+    from types import ModuleType
+
+    import polars as pl
+    from deltalake import Schema
+
+    from edge_delta.core.questions import Question
+    from edge_delta.sinks.delta.cursors import Cursors
+    from edge_delta.sinks.delta.durable import Disk
+
+_COMMITS_PER_HANDLE = 100
+
+
+def frames() -> ModuleType:
+    """What a table needs Polars for."""
+    from edge_delta.sinks.delta import frames  # noqa: PLC0415 - Polars, which an idle run has no use for
+
+    return frames
+
+
+class OpenedTable:
+    """A table in a folder or an object store, opened when it is first asked for.
+
+    Args:
+        uri: the table's address.
+        options: storage options for delta-rs.
+        cursors: reads the cursor.
+        retention: how long older versions can be read.
+        disk: puts what is written on the disk, for a table in a folder.
+    """
+
+    def __init__(
+        self, uri: str, options: Mapping[str, str], cursors: Cursors, retention: timedelta, disk: Disk | None
+    ) -> None:
+        self.uri = uri
+        self._options = dict(options)
+        self._cursors = cursors
+        self._retention = retention
+        self._disk = disk
+        self._handle: DeltaTable | None = None
+        self._known_missing = False
+        self._identity = Identity(uri)
+        self._cursor: Cursor | None = None
+        self._commits = 0
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The storage options."""
+        return dict(self._options)
+
+    # -- where it stands
+
+    def exists(self) -> bool:
+        """Whether there is a table at the address."""
+        return self._open() is not None
+
+    def committed(self) -> Cursor | None:
+        """Where the log says that this source stands in this table; None if it has nothing of it."""
+        self._open()
+        return self._cursor
+
+    def schema(self) -> Schema | None:
+        """The table's schema, None if there is no table."""
+        table = self._open()
+        return None if table is None else table.schema()
+
+    def columns(self) -> dict[str, pl.DataType | None]:
+        """The table's columns as frame types, none if there is no table."""
+        return frames().to_polars(self.schema())  # type: ignore[no-any-return]
+
+    def columns_later(self) -> Callable[[], dict[str, pl.DataType | None]]:
+        """`columns` as of now, for another thread and for one that has not imported Polars yet."""
+        schema = self.schema()
+        return lambda: frames().to_polars(schema)
+
+    def ask(self, question: Question) -> pl.DataFrame:
+        """What the table answers.
+
+        Raises:
+            StorageUnavailable: if the table cannot be read now.
+        """
+        table = self._open()
+        with storage.errors(self.uri, "query"):
+            return frames().answer(table, question)  # type: ignore[no-any-return]
+
+    def snapshot(self) -> DeltaTable | None:
+        """The table for reading, also with features that cannot be written here; None if there is none.
+
+        Raises:
+            StorageUnavailable: if it cannot be read now.
+        """
+        with storage.errors(self.uri, "open"):
+            try:
+                return DeltaTable(self.uri, storage_options=self._options or None)
+            except TableNotFoundError:
+                return None
+
+    def version(self) -> int | None:
+        """The table's version as of the last look at it."""
+        return self._handle.version() if self._handle is not None else None
+
+    def noted(self, name: str) -> int | None:
+        """A number that the log has under a name, see `edge_delta.sinks.delta.lease`; None if it has none."""
+        table = self._open()
+        if table is None:
+            return None
+        with storage.errors(self.uri, "open"):
+            return table.transaction_version(name)
+
+    def restored(self, since: int) -> int | None:
+        """The version by which an earlier one was restored after a version; None if none was."""
+        table = self._open()
+        if table is None:
+            return None
+        with storage.errors(self.uri, "open"):
+            return restored(table, since)
+
+    def forget(self) -> None:
+        """Drop the handle and the cursor that was read with it."""
+        self._handle = None
+        self._cursor = None
+        self._known_missing = False
+        self._commits = 0
+
+    def _open(self) -> DeltaTable | None:
+        if self._handle is not None and self._commits >= _COMMITS_PER_HANDLE:
+            self.forget()  # a handle grows with the commits that it has made
+        if self._handle is None and not self._known_missing:
+            with storage.errors(self.uri, "open"):
+                if self._disk is not None:
+                    self._disk.prepare()
+                try:
+                    handle = DeltaTable(self.uri, storage_options=self._options or None)
+                except TableNotFoundError:
+                    self._known_missing = True
+                    return None
+                if self._disk is not None:
+                    self._disk.opened(handle.version())
+                refuse_what_cannot_be_written(handle, self.uri)
+                self._identity.check(handle)
+                self._cursor = self._cursors.read(handle)
+                self._handle = handle
+        return self._handle
+
+    def witnessed(self, generation: int) -> Cursor | None:
+        """Where the source stood in a generation, with all its witnesses; None if it has nothing of that generation."""
+        table = self._open()
+        return None if table is None else self._cursors.witnessed(table, generation)
+
+    def refused(self, frame: pl.DataFrame) -> Mapping[int, tuple[str, str]]:
+        """See `edge_delta.core.ports.Sink.refused`."""
+        table = self._open()
+        return {} if table is None else frames().refused(table, frame, self.uri)
+
+    def files(self, *, listing: bool = False) -> Inventory:
+        """What the table's files come to: live ones, and the others too where they are listed."""
+        table, now = self._open(), datetime.now(UTC)
+        if table is None:
+            return Inventory(0, 0, now.isoformat())
+        with storage.errors(self.uri, "list"):
+            return inventory(table, self.uri, self._retention, now, listing=listing)
