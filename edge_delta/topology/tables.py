@@ -107,6 +107,7 @@ class DeviceTables(Struct, frozen=True):
             notes=contents.notes,
             wait=self.wait,
             disk=disk_of(uri, sync=self.settings.storage.durability == "full", log=self.healed),
+            partition_by=self.settings.maintenance.partition_by,
         )
 
     # -- upkeep

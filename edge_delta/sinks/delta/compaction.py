@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from edge_delta.sinks.delta.durable import Disk
 
-_ALWAYS = 1_000_000
+_ALWAYS = 128_000
 """Bytes up to which a file is joined whatever the others are."""
 _TIMES = 2
 """How many times as large as all smaller ones a file may be that is joined with them."""
@@ -47,9 +47,11 @@ def joinable(sizes: Iterable[int], target: int) -> int | None:
     """
     total = count = 0
     for size in sorted(sizes):
-        if size >= target // 2 or size > max(_ALWAYS, _TIMES * total):
+        much_larger = size > max(_ALWAYS, _TIMES * total)
+        if size >= target // 2 or (much_larger and count >= _FEWEST):
             break
-        total, count = total + size, count + 1
+        # A small one by itself does not keep larger ones from being joined with each other.
+        total, count = total + size, 1 if much_larger else count + 1
     return min(total, target) if count >= _FEWEST else None
 
 

@@ -65,6 +65,7 @@ def create(  # noqa: PLR0913 - what a table is made with
     append_only: bool,
     retention: timedelta,
     statistics: Sequence[str] = (),
+    partition_by: Sequence[str] = (),
 ) -> None:
     """Make a table, unless there is one: the loser of a race between two devices takes the winner's.
 
@@ -75,10 +76,18 @@ def create(  # noqa: PLR0913 - what a table is made with
         append_only: whether it refuses deletes and updates.
         retention: how long older versions can be read.
         statistics: columns that have statistics besides ids and times.
+        partition_by: the partition columns.
     """
-    properties = durable_properties(schema, retention, statistics)
+    # A partition's value stands beside its files; Spark refuses statistics of it.
+    kept = pl.Schema({name: dtype for name, dtype in schema.items() if name not in partition_by})
+    properties = durable_properties(kept, retention, statistics)
     if append_only:
         properties["delta.appendOnly"] = "true"
     DeltaTable.create(
-        uri, to_delta(schema), mode="ignore", configuration=properties, storage_options=dict(options) or None
+        uri,
+        to_delta(schema),
+        mode="ignore",
+        partition_by=list(partition_by) or None,
+        configuration=properties,
+        storage_options=dict(options) or None,
     )

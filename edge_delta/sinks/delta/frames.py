@@ -10,6 +10,7 @@ from deltalake import QueryBuilder
 from edge_delta.sinks.delta import constraints, sql
 from edge_delta.sinks.delta.creation import create
 from edge_delta.sinks.delta.parquet import plain_arrow, writer_properties
+from edge_delta.sinks.delta.partitions import columns_of, dated
 from edge_delta.sinks.delta.types import fitted, to_polars
 
 if TYPE_CHECKING:
@@ -17,8 +18,17 @@ if TYPE_CHECKING:
 
     from edge_delta.core.questions import Question
 
-
-__all__ = ["answer", "create", "fitted", "plain_arrow", "refused", "to_polars", "writer_properties"]
+__all__ = [
+    "answer",
+    "columns_of",
+    "create",
+    "dated",
+    "fitted",
+    "plain_arrow",
+    "refused",
+    "to_polars",
+    "writer_properties",
+]
 
 
 def answer(table: DeltaTable, question: Question) -> pl.DataFrame:

@@ -40,6 +40,12 @@ def frames() -> ModuleType:
     return frames
 
 
+def _refuse_another_layout(table: DeltaTable, partition_by: str, uri: str) -> None:
+    from edge_delta.sinks.delta.partitions import refuse_another_layout  # noqa: PLC0415 - Polars, only where it is set
+
+    refuse_another_layout(table, partition_by, uri)
+
+
 class OpenedTable:
     """A table in a folder or an object store, opened when it is first asked for.
 
@@ -49,16 +55,25 @@ class OpenedTable:
         cursors: reads the cursor.
         retention: how long older versions can be read.
         disk: puts what is written on the disk, for a table in a folder.
+        partition_by: how the table must be partitioned; None for any way.
     """
 
-    def __init__(
-        self, uri: str, options: Mapping[str, str], cursors: Cursors, retention: timedelta, disk: Disk | None
+    def __init__(  # noqa: PLR0913 - the table's place, and what is known of it
+        self,
+        uri: str,
+        options: Mapping[str, str],
+        cursors: Cursors,
+        *,
+        retention: timedelta,
+        disk: Disk | None,
+        partition_by: str | None,
     ) -> None:
         self.uri = uri
         self._options = dict(options)
         self._cursors = cursors
         self._retention = retention
         self._disk = disk
+        self._partition_by = partition_by
         self._handle: DeltaTable | None = None
         self._known_missing = False
         self._identity = Identity(uri)
@@ -159,6 +174,8 @@ class OpenedTable:
                 if self._disk is not None:
                     self._disk.opened(handle.version())
                 refuse_what_cannot_be_written(handle, self.uri)
+                if self._partition_by is not None:
+                    _refuse_another_layout(handle, self._partition_by, self.uri)
                 self._identity.check(handle)
                 self._cursor = self._cursors.read(handle)
                 self._handle = handle

@@ -55,6 +55,7 @@ class DeltaSink(OpenedTable):
         notes: recorded with every commit, for people who read the table's history.
         wait: waits between tries where others write the table too, see `Turns`.
         disk: puts what is written on the disk, for a table in a folder.
+        partition_by: "node_id" or "date", see `edge_delta.sinks.delta.partitions`; None for none, or as the table is.
     """
 
     def __init__(  # noqa: PLR0913 - one argument a property of the table
@@ -70,8 +71,10 @@ class DeltaSink(OpenedTable):
         notes: Mapping[str, str] | None = None,
         wait: Callable[[float], bool] | None = None,
         disk: Disk | None = None,
+        partition_by: str | None = None,
     ) -> None:
-        super().__init__(uri, options, Cursors(app_id, marks), retention, disk)
+        cursors = Cursors(app_id, marks)
+        super().__init__(uri, options, cursors, retention=retention, disk=disk, partition_by=partition_by)
         self._append_only = append_only
         self._statistics = statistics
         self._notes = dict(notes or {})
@@ -197,14 +200,16 @@ class DeltaSink(OpenedTable):
 
     def _create(self, frame: pl.DataFrame) -> DeltaTable:
         self._identity.forget()
+        parts = frames().columns_of(self._partition_by)
         with storage.errors(self.uri, "create"):
             frames().create(
                 self.uri,
                 self._options,
-                frame.schema,
+                frames().dated(frame, parts).schema,
                 append_only=self._append_only,
                 retention=self._retention,
                 statistics=self._statistics,
+                partition_by=parts,
             )
             if self._disk is not None:
                 self._disk.created()
@@ -215,4 +220,5 @@ class DeltaSink(OpenedTable):
         return table
 
     def _fitted(self, table: DeltaTable, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-        return frames().fitted(frame, table.schema(), self.uri)  # type: ignore[no-any-return]
+        whole = frames().dated(frame, table.metadata().partition_columns)
+        return frames().fitted(whole, table.schema(), self.uri)  # type: ignore[no-any-return]

@@ -215,7 +215,9 @@ class Keeper:
             table = self._opened()
             if table is None:
                 return {}
-            columns = {name: dtype for name, dtype in to_polars(table.schema()).items() if dtype is not None}
+            parts = table.metadata().partition_columns
+            known = to_polars(table.schema()).items()
+            columns = {name: dtype for name, dtype in known if dtype is not None and name not in parts}
             there = table.metadata().configuration
             wanted = durable_properties(pl.Schema(columns), self._plan.retention, self._plan.statistics)
             changed = {name: value for name, value in wanted.items() if there.get(name) != value}

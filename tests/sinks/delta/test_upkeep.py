@@ -20,6 +20,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from edge_delta.core import events as telemetry
 from edge_delta.core.errors import CompactorAtWork
 from edge_delta.core.model import Cursor
+from edge_delta.sinks.delta.compaction import joinable
 from edge_delta.sinks.delta.cursors import application_id
 from edge_delta.sinks.delta.durable import Disk
 from edge_delta.sinks.delta.heal import heal
@@ -319,6 +320,26 @@ def test_compaction_writes_what_is_new_and_not_the_table_again(folder):
     assert written < 3 * live  # all of it each time: 6.5 times
     assert sink.files().live <= 8
     assert folder.read(SUFFIX)["id"].n_unique() == rowid
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([], None),
+        ([5_000], None),
+        ([5_000] * 3, 15_000),
+        ([5_000] * 20 + [400_000], 100_000),  # four times as large as all of the others together
+        ([5_000] * 20 + [150_000], 250_000),
+        ([2_000_000] * 4, 8_000_000),
+        ([10_000, 2_000_000, 2_000_000], 4_010_000),
+        ([10_000, 2_000_000], None),
+        ([5_000] * 20 + [40_000_000, 60_000_000], 100_000),
+        ([40_000_000, 60_000_000], None),
+        ([20_000_000] * 9, 64_000_000),
+    ],
+)
+def test_files_are_joined_with_others_of_about_their_size(sizes, expected):
+    assert joinable(sizes, 64_000_000) == expected
 
 
 def test_z_order_leaves_a_table_alone_that_has_nothing_new(folder):
