@@ -158,7 +158,7 @@ def test_it_compares_on_s3(sensor, lake, command, tmp_path):
     assert verified(sensor.path, lake, tmp_path, node_id="n1")["equal"]
 
 
-@settings(quick, max_examples=25)
+@settings(quick, max_examples=10)
 @given(table=tables(), mode=st.sampled_from(["raw", "schematized"]))
 def test_whatever_sqlite_holds_is_equal_once_it_is_delivered(sensor, tmp_path, table, mode):
     path, _ = write(sensor, *table)
