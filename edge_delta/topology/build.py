@@ -16,7 +16,8 @@ from edge_delta.device.state import MIRROR, StateDirectory
 from edge_delta.recovery.takeover import older_state, refuse_another_table, take_over
 from edge_delta.topology.change import LiveSettings, pace_of
 from edge_delta.topology.draws import say_what_is_published
-from edge_delta.topology.lanes import Session, lanes_of, node_id_of, open_source
+from edge_delta.topology.lanes import Session, lanes_of, open_source
+from edge_delta.topology.nodes import node_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,8 @@ from edge_delta.recovery import replay as replaying
 from edge_delta.recovery import reset as resetting
 from edge_delta.recovery import verify as verifying
 from edge_delta.settings.declaration import changed
-from edge_delta.topology.lanes import Session, lanes_of, node_id_of, open_source
+from edge_delta.topology.lanes import Session, lanes_of, open_source
+from edge_delta.topology.nodes import node_id_of
 from edge_delta.topology.tables import UNKNOWN, DeviceTables
 
 if TYPE_CHECKING:

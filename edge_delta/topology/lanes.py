@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from edge_delta.core.ports import Sink
     from edge_delta.delivery.prepared import Prepared
     from edge_delta.delivery.writing import Writing
-    from edge_delta.device.state import StateDirectory
     from edge_delta.settings.sections import Settings
 
 
@@ -95,23 +94,6 @@ def witnessing(settings: Settings) -> Witnessing:
         key,
         lambda layout: frozenset.intersection(*(leaving(settings, mode, layout) for mode in settings.processing_mode)),
     )
-
-
-def node_id_of(settings: Settings, state: StateDirectory, source_table: str, *, new_node: bool = False) -> str:
-    """This device's id: the setting, or what the state directory keeps.
-
-    Raises:
-        NodeUnknown: if no id is known and there is a table that this device may have written.
-    """
-
-    def target_exists() -> bool:
-        # A folder per device cannot be asked for without knowing the device.
-        if "{node_id}" in settings.table_path:
-            return False
-        tables = DeviceTables(settings, source_table=source_table)
-        return any(tables.sink(TRAITS[mode].suffix).exists() for mode in settings.processing_mode)
-
-    return state.node_id(settings.node_id, new_node=new_node, target_exists=target_exists)
 
 
 def lanes_of(settings: Settings, session: Session) -> list[Lane]:

@@ -14,7 +14,7 @@ import pytest
 from edge_delta.core.errors import AlreadyRunning, ConfigurationError, NodeUnknown
 from edge_delta.device.state import StateDirectory
 from tests.support.inprocess import deliver
-from tests.support.tables import assert_both_readers_agree
+from tests.support.tables import Place, assert_both_readers_agree
 
 
 @pytest.fixture
@@ -255,3 +255,41 @@ def test_a_link_that_someone_put_into_the_directory_is_not_followed(tmp_path):
     with pytest.raises(ConfigurationError), state.locked():
         pass
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    "template", ["lake/{node_id}/readings", "lake/dev-{node_id}-x/a/readings", "lake/{node_id}_readings"]
+)
+def test_a_device_with_a_folder_of_its_own_that_forgot_its_id_stops_and_delivers_nothing_again(
+    template, sensor, command, tmp_path
+):
+    sensor.create()
+    sensor.add(20)
+    edge = command(sensor.path, Place(str(tmp_path / template)))
+    edge.once().succeeded()
+    shutil.rmtree(tmp_path / "state")
+    done = edge.once()
+    assert done.code == 3
+    assert "NODE_ID" in done.error
+    assert "--new-node" in done.error
+    assert len(list((tmp_path / "lake").iterdir())) == 1
+    edge.once(new_node=True).succeeded()
+    assert len(list((tmp_path / "lake").iterdir())) == 2
+
+
+def test_folders_of_something_else_beside_it_are_no_reason_to_stop(sensor, command, tmp_path):
+    (tmp_path / "lake" / "photos").mkdir(parents=True)
+    sensor.create()
+    sensor.add(20)
+    command(sensor.path, Place(str(tmp_path / "lake/{node_id}/readings"))).once().succeeded()
+
+
+def test_a_device_with_a_prefix_of_its_own_that_forgot_its_id_stops_too(sensor, lake, command, tmp_path):
+    sensor.create()
+    sensor.add(20)
+    own = Place(lake.base + "/{node_id}/readings", lake.environment, lake.url)
+    command(sensor.path, own).once().succeeded()
+    shutil.rmtree(tmp_path / "state")
+    done = command(sensor.path, own).once()
+    assert done.code == 3
+    assert "--new-node" in done.error
