@@ -126,7 +126,8 @@ def _numbered(made: list[Mutant]) -> list[Mutant]:
 def _mutable(node: ast.AST, scope: str) -> Iterator[tuple[str, ast.AST]]:
     """The nodes below one that do something, with the function that they are in."""
     for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "decorator_list", "type_params") or _is_said(node, name):
+        of_class = isinstance(node, ast.ClassDef) and name == "keywords"  # how it is made, as a decorator says
+        if name in ("annotation", "returns", "decorator_list", "type_params") or of_class or _is_said(node, name):
             continue
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or _is_docstring(child) or _is_for_types(child):

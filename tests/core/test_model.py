@@ -14,6 +14,7 @@ from edge_delta.core.model import (
     Commit,
     Context,
     Cursor,
+    Inventory,
     Kind,
     Layout,
     Refused,
@@ -46,6 +47,26 @@ def test_marks_are_added_and_replaced():
     assert cursor.marks == {"since": 1, "begins": 2}
 
 
+@pytest.mark.parametrize(("first_open", "settled"), [(None, 77), (50, 49), (78, 77), (90, 77)])
+def test_a_row_is_settled_once_it_is_delivered_and_in_no_open_window(first_open, settled):
+    marks = {} if first_open is None else {"open": first_open}
+    assert Cursor(0, 77, None, marks).settled == settled
+
+
+def test_each_commit_of_a_sweep_has_another_number():
+    once = Cursor(3, 77, None, {"since": 1}).swept()
+    assert once == Cursor(3, 77, None, {"since": 1, "swept": 1})
+    assert once.swept().marks["swept"] == 2
+
+
+def test_an_inventory_tells_of_what_was_looked_at():
+    assert str(Inventory(1_200, 3_000_000, "2026-01-01T00:00:00Z")) == "1,200 live files (3.0 MB)"
+    whole = Inventory(1, 10**10, "2026-01-01T00:00:00Z", 2, 1_500_000, 3, 0, 4, None)
+    assert str(whole) == (
+        "1 live files (10,000.0 MB), 2 kept for the retention (1.5 MB), 3 dead (0.0 MB), 4 in the log"
+    )
+
+
 @pytest.mark.parametrize(
     ("first", "last", "rows"),
     [(None, None, 0), (1, None, 0), (None, 1, 0), (1, 1, 1), (5, 9, 5), (-3, 3, 7), (0, 0, 1)],
@@ -75,3 +96,13 @@ def test_nothing_is_refused_and_nothing_remembered_unless_it_is_said():
     refused = Refused()
     assert (refused.rows, refused.bytes, refused.by_rule) == (0, 0, {})
     assert Context("n1", 0, datetime(2026, 1, 1, tzinfo=UTC)).memory is None
+
+
+def test_a_layout_names_its_columns_as_sqlite_does():
+    assert LAYOUT.names == ("Id", "Temp")
+
+
+def test_what_is_not_said_was_one_try_none_of_it_late_and_no_checksum():
+    commit = Commit("t", 3, 10, Cursor(), 0.1)
+    step = Step("raw", "t", 10, 0, Refused(), commit, 1, Cursor(), None)
+    assert (Cursor().tally, commit.tries, step.late) == (0, 1, 0)
