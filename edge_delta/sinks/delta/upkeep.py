@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _VACUUM_EVERY = timedelta(days=1)
 _VACUUMS_PER_RETENTION = 4
+_ASKED_ONE_IN = 8
+_SELDOM = 50
 
 
 class Plan(Struct, frozen=True):
@@ -138,6 +140,8 @@ class Keeper:
     def _due(self, table: Noting, version: int) -> bool:
         if not self._plan.hours:
             if self._since is None or self._since > version:  # another table may have its place
+                if not _worth_asking(version, self._plan.every_commits):
+                    return False
                 self._since = min(table.noted(LOOKED_AFTER) or 0, version)
             return version - self._since >= self._plan.every_commits
         hour = _hour(self._now())
@@ -288,6 +292,15 @@ class Keeper:
         now = self._now()
         # A time that is yet to come was a wrong clock's.
         return last is None or not milliseconds(now - self._plan.vacuum_every) < last <= milliseconds(now)
+
+
+def _worth_asking(version: int, every: int) -> bool:
+    """Whether to ask the log how long ago the last maintenance was: one in eight versions, in no regular order.
+
+    It is a request to the store for each commit since the last checkpoint, and a process that makes one commit begins
+    by asking. Spread by Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4).
+    """
+    return every < _SELDOM or (version * 2_654_435_769 >> 16) % _ASKED_ONE_IN == 0
 
 
 def _hour(time: datetime) -> datetime:

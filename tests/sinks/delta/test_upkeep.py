@@ -26,7 +26,7 @@ from edge_delta.sinks.delta.durable import Disk
 from edge_delta.sinks.delta.heal import heal
 from edge_delta.sinks.delta.lease import LEASE
 from edge_delta.sinks.delta.sink import DeltaSink
-from edge_delta.sinks.delta.upkeep import Keeper, Plan
+from edge_delta.sinks.delta.upkeep import Keeper, Plan, _worth_asking
 from tests.support.tables import assert_plain_protocol
 
 APP = application_id("n1", "readings")
@@ -266,6 +266,14 @@ def test_upkeep_is_due_after_so_many_commits_of_one_process_or_of_many(place):
     assert looked == [k % 5 == 0 for k in range(1, 26)]
     assert files(place) <= 5
     assert sorted(place.read(SUFFIX)["id"]) == list(range(300))
+
+
+@pytest.mark.parametrize("commits_per_run", [1, 2, 3, 8])
+def test_a_process_of_one_commit_seldom_asks_and_never_misses_maintenance_for_long(commits_per_run):
+    asked = [_worth_asking(version, 100) for version in range(0, 100_000, commits_per_run)]
+    assert 0.1 < sum(asked) / len(asked) < 0.15
+    gaps = [len(run) for run in "".join("x" if a else "-" for a in asked).split("x")]
+    assert max(gaps) <= 40
 
 
 def test_upkeep_that_failed_is_tried_again_after_as_many_commits(folder):
