@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test attacks coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture powercut year soak fleet costs readme upgrade-fixture \
+.PHONY: help setup demo test attacks coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture recreated powercut year soak fleet costs readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
@@ -70,6 +70,9 @@ histories: $(VENV)/.dev ## try 10,000 random histories of a database (hours)
 
 torture: $(VENV)/.dev ## kill it 500 times under 2,000 faults on the wire (about half an hour)
 	$(BIN)/python -m tools.torture
+
+recreated: $(VENV)/.dev ## ten minutes of a generator that deletes its database at each start, both sides killed
+	$(BIN)/python -m tools.recreated $(ARGS)
 
 powercut: $(VENV)/.dev ## pull the plug 200 times: images of a file system under load; needs root and loop devices
 	$(BIN)/python -m tools.powercut

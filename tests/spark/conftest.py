@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from deltalake import write_deltalake
 
+from edge_delta.sinks import superseded
 from tests.support.modes import add, create, deliver
 from tests.support.sqlite import Sensor
 from tests.support.tables import Place
@@ -146,6 +148,7 @@ def delivered(directory: Path, rows: int) -> Place:
         for start in (0, rows // 2):
             add(sensor, rows // 2, start=start)
             deliver(sensor.path, place, MODES, **_SETTINGS)
+    write_deltalake(place.uri("_superseded"), pl.DataFrame(schema=superseded.SCHEMA).to_arrow())  # as after a reset
     return place
 
 

@@ -26,7 +26,10 @@ ONLY_DATABRICKS = (
 
 
 def target(tables: Place) -> Target:
-    there = {f"readings{s}": {f.name: f.type.type for f in tables.table(s).schema().fields} for s in SUFFIXES}
+    there = {
+        f"readings{s}": {f.name: f.type.type for f in tables.table(s).schema().fields}
+        for s in (*SUFFIXES, "_superseded")
+    }
     return Target("spark_catalog", "sensor_data", tables.base, there)
 
 
@@ -98,12 +101,18 @@ def test_what_a_later_generation_delivered_again_is_current_once(outcome, spark,
         "CREATE OR REPLACE VIEW fleet_readings AS SELECT * FROM readings_1_schematized UNION ALL "
         f"SELECT {later} FROM readings_1_schematized WHERE reading_id = {readings['reading_id'].min()}"
     )
+    spark.sql(
+        "CREATE OR REPLACE VIEW superseded AS SELECT 'n1' AS node_id, 'schematized' AS mode, 0 AS source_generation, "
+        f"0L AS after_id, {readings['reading_id'].max()}L AS upto_id, 7 AS by_generation, false AS other_ids"
+    )
     try:
         assert spark.table("fleet_readings").count() == readings.height + 1
         assert spark.table("current_readings").count() == readings.height
         assert spark.table("quality_duplicates").count() == 0
     finally:
         spark.sql("CREATE OR REPLACE VIEW fleet_readings AS SELECT * FROM readings_1_schematized")
+        [view] = [s for s in outcome["executed"] if s.startswith("CREATE OR REPLACE VIEW superseded")]
+        spark.sql(view)
 
 
 def test_the_checks_find_nothing_and_the_rejected_rows(outcome, spark, tables):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
@@ -155,6 +156,10 @@ TABLES = {
     "alerts": "_4_emergency",
 }
 """By what follows ``current_`` in a view's name."""
+MADE_FIRST = re.compile(
+    rf"CREATE OR REPLACE VIEW (?:superseded|fleet_readings|current_(?:{'|'.join(TABLES)}))\n",
+)
+"""The statements of sql/03_views.sql that make these views and those that they read."""
 VIEWS = dict(zip(("raw", "readings", "sanitized", "windows", "alerts"), MODES, strict=True))
 QUESTIONS = {
     "raw": "SELECT pressure FROM current_raw",

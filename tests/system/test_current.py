@@ -16,7 +16,7 @@ import pytest
 from edge_delta.ask import statements
 from edge_delta.sinks.superseded import SCHEMA
 from tests.ask.test_current import documented, in_duckdb
-from tests.support.lives import CASES, QUESTIONS, TABLES, World, steps
+from tests.support.lives import CASES, MADE_FIRST, QUESTIONS, TABLES, World, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 Answers = dict[str, list[tuple[Any, ...]]]
 SECONDS = {name: f"CAST(epoch({name}) AS BIGINT)" for name in ("window_start", "timestamp")}
-MADE_FIRST = ("superseded", "fleet_readings", *(f"current_{name}" for name in TABLES))
-NEEDED = re.compile(r"CREATE OR REPLACE VIEW (?:" + "|".join(MADE_FIRST) + r")\n")
 
 
 def frames(place: Place) -> dict[str, pl.DataFrame]:
@@ -48,7 +46,7 @@ def by_the_files(place: Place, names: Iterable[str]) -> Answers:
             connection.register(name, frame)
         for _, whole in statements.split(statements.files()[2].read_text(encoding="utf-8")):
             statement = statements.without(whole, missing)
-            if NEEDED.match(statement) and not any(name in statement for name in missing):
+            if MADE_FIRST.match(statement) and not any(name in statement for name in missing):
                 connection.execute(in_duckdb(statement))
         return asked(connection, names)
 
