@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test attacks coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture recreated powercut year soak fleet costs readme upgrade-fixture \
+.PHONY: help setup demo test attacks coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture recreated alerts powercut year soak fleet costs readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
@@ -73,6 +73,10 @@ torture: $(VENV)/.dev ## kill it 500 times under 2,000 faults on the wire (about
 
 recreated: $(VENV)/.dev ## ten minutes of a generator that deletes its database at each start, both sides killed
 	$(BIN)/python -m tools.recreated $(ARGS)
+
+alerts: $(VENV)/.dev ## kill it 200 times while it alerts, then measure alerts with 100,000 groups open (docs/benchmarks.md)
+	$(BIN)/python -m tools.alerts --kills 200
+	$(BIN)/python -m tools.alerts --groups 100000
 
 powercut: $(VENV)/.dev ## pull the plug 200 times: images of a file system under load; needs root and loop devices
 	$(BIN)/python -m tools.powercut
