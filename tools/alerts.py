@@ -1,8 +1,8 @@
 """Alerts through kills, and how long they take with many groups open.
 
 ``python -m tools.alerts --kills 200``: a process that delivers alerts with a cooldown over a live writer is killed
-again and again; then its alerts equal those of one undisturbed run. ``python -m tools.alerts --groups 100000`` writes what
-that comes to into docs/benchmarks.md.
+again and again; then its alerts equal those of one undisturbed run. ``python -m tools.alerts --groups 100000`` writes
+what that comes to into docs/benchmarks.md.
 """
 
 from __future__ import annotations

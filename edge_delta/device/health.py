@@ -160,6 +160,9 @@ class Health(Struct, frozen=True):
             parts.append(f"{self.growth:,.0f} more each second than are delivered")
         elif rows or self.unreadable:
             parts.append(f"nothing was delivered for {duration(self.waited)}, allowed {duration(self.allowed)}")
+        ahead = [t["rows_ahead_until"] for t in self.mirror.get("tables", {}).values() if t.get("rows_ahead_until")]
+        if ahead:
+            parts.append(f"rows from {min(ahead)} on are ahead of the clock and in no window yet")
         return "; ".join(parts) + (f": {self.error['error']}" if self.error else "")
 
 

@@ -6,11 +6,12 @@ Tables and the state directory are only read; what is tried on the store is in `
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceReset
-from edge_delta.core.model import Cursor
+from edge_delta.core.model import Cursor, Mark
 from edge_delta.core.places import tells_by_name
 from edge_delta.core.time_formats import ODD_CURE, doubtful
 from edge_delta.delivery.identity import Identity, Lanes
@@ -223,6 +224,17 @@ def _cursor(stage: Stage, lane: Lane) -> Iterator[Finding]:
     yield ok(
         "table", f"{lane.name}: delivered up to id {cursor.rowid:,}, which the source agrees with; {waiting:,} wait"
     )
+    ahead = cursor.marks.get(Mark.AHEAD, 0)
+    if ahead:
+        yield warning(
+            "time",
+            f"{lane.name}: rows are in no window: their times, from {_moment(ahead)} on, are ahead of the clock",
+            "They wait for it. If the sensor's clock is meant to be another zone's, set source_time_zone",
+        )
+
+
+def _moment(micros: int) -> str:
+    return datetime.fromtimestamp(micros / 1_000_000, UTC).isoformat(timespec="seconds")
 
 
 def _files(lane: Lane) -> Iterator[Finding]:

@@ -9,11 +9,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge_delta.core import events as telemetry
+from edge_delta.doctor.check import check
+from edge_delta.doctor.findings import Level
 from edge_delta.settings import load as config
 from edge_delta.topology import commands
-from tests.delivery.test_windows import rows_at, run, started, windows
+from edge_delta.topology.lanes import Session, lanes_of, open_source
+from tests.delivery.test_windows import SUM, rows_at, run, started, windows
 from tests.support import modes
-from tests.support.ask import ask, status
+from tests.support.ask import ask, health, status
 
 
 @pytest.fixture
@@ -236,6 +239,10 @@ def test_rows_that_are_ahead_of_the_clock_wait_and_that_is_said(stations, folder
     [told] = done.named("times ahead of the clock")
     assert told["rows"] == 1
     assert status(state_of(stations))["modes"]["aggregated"]["rows_ahead_until"]
+    assert "are ahead of the clock and in no window" in health(state_of(stations))[1]
+    settings = config.load({"config": str(state_of(stations).parent / "settings.toml")}, environment={})
+    told = [found.level for found in check(lambda: settings) if "are in no window" in found.fact]
+    assert told == [Level.WARNING]
     assert windows(folder) == []
 
 
@@ -250,3 +257,39 @@ def test_windows_ahead_of_the_clock_close_when_it_gets_there(stations, folder):
     time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds() + 0.2))
     run(stations, folder, **settings)  # no row is new
     assert [rows for _, _, rows, _ in windows(folder)] == [2]
+
+
+# -- generations and other modes
+
+
+def test_a_mode_that_wrote_nothing_begins_in_the_generation_of_the_others(stations, folder):
+    modes.insert(stations, *rows_at(0, 1))
+    both = {"aggregate": {"aggregations": {"pressure": ["sum"]}}, "emergency": {"trigger_keywords": ["EMERGENCY"]}}
+    modes.deliver(stations.path, folder, ["raw", "emergency"], **both)
+    for life in range(2):
+        recreate(stations)
+        modes.insert(stations, *rows_at(30 + life))
+        modes.deliver(stations.path, folder, ["raw"], **both)
+    modes.insert(stations, *rows_at(40), {"sensor_id": "a", "timestamp": "2026-01-01T01:00:00Z", "note": "EMERGENCY"})
+    modes.deliver(stations.path, folder, ["raw", "emergency", "aggregated"], flush=True, **both)
+    latest = {suffix: modes.read(folder, suffix)["source_generation"].max() for suffix in ("_0_raw", *LATER)}
+    assert latest == {"_0_raw": 2, "_3_aggregated": 2, "_4_emergency": 2}
+
+
+LATER = ("_3_aggregated", "_4_emergency")
+
+
+def test_windows_that_are_written_stay_known_when_another_mode_delivered_meanwhile(stations, folder):
+    settings = {"aggregate": {"aggregations": SUM}}
+    modes.insert(stations, *rows_at(0, 1, 30))
+    modes.deliver(stations.path, folder, "aggregated", **settings)
+    assert windows(folder) == [(0, "a", 2, 2.0)]
+    modes.insert(stations, *rows_at(31))
+    values = {"config": str(state_of(stations).parent / "settings.toml"), "processing_mode": "raw,aggregated"}
+    loaded = config.load(values, environment={})
+    other, lane = lanes_of(loaded, Session(open_source(loaded), "n1", telemetry.configure()))
+    other.step(limit=100)
+    lane.adopt(other.cursor())
+    modes.insert(stations, *rows_at(2))
+    modes.deliver(stations.path, folder, "aggregated", **settings)
+    assert windows(folder) == [(0, "a", 3, 3.0)]
