@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LIMITS = {"severity_thresholds": {"temperature": 35}, "cooldown": 4, "min_pause": 0.05}
 TABLE = "_4_emergency"
-COLUMNS = ["reading_id", "alert_type", "severity", "alert_id", "timestamp", "value"]
+COLUMNS = ["reading_id", "alert_type", "severity", "alert_id", "timestamp", "value", "silenced"]
 _PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _MARK = "<!-- alerts -->"
 

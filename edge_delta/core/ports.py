@@ -245,6 +245,9 @@ class Mode(Protocol):
     def remembered(self, memory: pl.DataFrame, batch: pl.DataFrame, kept: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         """The memory after a batch: of the same form, and not larger than one row a sensor (and rule)."""
 
+    def counted_from(self, memory: pl.DataFrame) -> tuple[pl.DataFrame, int | None]:
+        """The memory as the table has it, made whole, and behind which id rows are remembered again; None if no rows."""
+
     def forgetful(self) -> Mode:
         """The same mode without what depends on rows of its table that came before."""
 

@@ -186,7 +186,8 @@ class EarlierWindows:
                     continue
                 window = chosen.windows[start]
             old = [v for v in several if v.life.floor >= window.first]
-            if window.rows < sum(v.there.rows for v in old if v.life.again) and self._purged(old):
+            gone_for_good = not all(v.life.again for v in old) or self._purged(old)
+            if window.rows < sum(v.there.rows for v in old) and gone_for_good:
                 # Some of its rows will never come again: it stays, and what is new comes beside it.
                 fresh = self._behind(start, max(v.there.last for v in old), before, rows, context)
                 chosen = chosen.without([start]).joined(fresh, self._rows.mode)

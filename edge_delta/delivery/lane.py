@@ -272,7 +272,7 @@ class Lane:
         stands = self.sink.committed()
         if stands is not None and (stands.generation, stands.rowid) >= (cursor.generation, cursor.rowid):
             return
-        self._ahead = self._writing.adopted(cursor, stands)
+        self._ahead = self._writing.adopted(cursor)
         self.settle()
 
     def settle(self) -> Commit | None:

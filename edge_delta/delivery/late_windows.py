@@ -58,6 +58,9 @@ class SweptWindows(Windows):
             if start in there.extents:
                 there.widen(start, window.first, window.last)
                 had[start] = max(window.rows, had.get(start, 0))
+        for start, versions in self._earlier.versions(there.extents, cursor).items():
+            had[start] = had.get(start, 0) + sum(version.there.rows for version in versions)
+            there.widen(start, min(v.there.first for v in versions), max(v.there.last for v in versions))
         again = OpenWindows()
         for rows in self._rows.read_again(stretches(there.extents.values(), upto=cursor.rowid), cursor, context):
             again = again.joined(OpenWindows.of(rows.filter(in_windows(there.extents)), mode), mode)

@@ -11,6 +11,7 @@ from edge_delta.core.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, St
 from edge_delta.core.plan import LastValues, TableQuery
 from edge_delta.core.questions import Question, among, mine, named
 from edge_delta.delivery import fitting
+from edge_delta.delivery.lives import earlier
 from edge_delta.delivery.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     from edge_delta.delivery.fitting import Processed
     from edge_delta.delivery.route import Route
+
+
+_AGAIN = 65_536
+"""Rows that are read at a time to count among them."""
 
 
 class Rows:
@@ -133,11 +138,24 @@ class Rows:
         else:
             schema = dict(request.schema)
             values = sink.ask(request.question) if sink.exists() else pl.DataFrame(schema=schema)
-        return values.select(pl.col(name).cast(dtype, strict=False) for name, dtype in schema.items())
+        memory = values.select(pl.col(name).cast(dtype, strict=False) for name, dtype in schema.items())
+        return memory if isinstance(request, LastValues) else self._counted(memory, before)
+
+    def _counted(self, memory: pl.DataFrame, before: Cursor) -> pl.DataFrame:
+        """What the table remembers of this source, with what only the source can say."""
+        lives = [before.generation, *(e.generation for e in earlier(self._route.sink, before) if not e.again)]
+        mode, source = self._route.mode(), self._route.source
+        memory, first = mode.counted_from(memory.filter(pl.col("source_generation").is_in(lives)))
+        cursor = Cursor(before.generation, before.rowid if first is None else first)
+        nothing = memory.clear()
+        while (batch := source.read_after(cursor, limit=_AGAIN, upto=before.rowid)) is not None:
+            memory = mode.remembered(memory, batch.frame, nothing, batch.layout)
+            cursor = Cursor(before.generation, batch.cursor.rowid)
+        return memory
 
     # -- positions
 
-    def adopted(self, cursor: Cursor, _stands: Cursor | None) -> Cursor:
+    def adopted(self, cursor: Cursor) -> Cursor:
         """The rows up to there went to another mode's table."""
         return replace(cursor, marks=adopted_marks(cursor))
 

@@ -60,12 +60,11 @@ class Writing(Protocol):
     def corrected(self, after: int, upto: int, cursor: Cursor) -> tuple[Step | None, int]:
         """Write again what rows between two keys, which came below the cursor, change; and how many these are."""
 
-    def adopted(self, cursor: Cursor, stands: Cursor | None) -> Cursor:
+    def adopted(self, cursor: Cursor) -> Cursor:
         """Another mode's cursor with the marks that matter here.
 
         Args:
             cursor: where the other mode stands.
-            stands: where this mode's table stands.
         """
 
     def rewound(self, cursor: Cursor, stands: Cursor) -> Cursor:

@@ -63,6 +63,10 @@ class Plain:
         """The memory as it is."""
         return memory
 
+    def counted_from(self, memory: pl.DataFrame) -> tuple[pl.DataFrame, int | None]:
+        """See `Mode.counted_from`."""
+        return memory, None
+
     def forgetful(self) -> Self:
         """The mode itself."""
         return self

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import timedelta
+from datetime import UTC as UTC_ZONE
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from edge_delta.core.plan import ROWID, Plan, TableQuery
+from edge_delta.core.model import Context
+from edge_delta.core.plan import ROWID, RULE, Plan, TableQuery
 from edge_delta.core.questions import Question, Total, mine, named
 from edge_delta.modes import schematized
 from edge_delta.modes.base import UTC, Plain, bookkeeping, columns_of
-from edge_delta.modes.cooldown import OVER, Groups
+from edge_delta.modes.cooldown import OVER, SILENCED, Groups
+from edge_delta.modes.triggers import NOTHING, AlertLimits, Trigger, alerts_of, ends_of, of_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge_delta.core.model import Context, Layout, Rejection
+    from edge_delta.core.model import Layout, Rejection
     from edge_delta.modes.schematized import Schematized
     from edge_delta.settings.sections import Settings
 
@@ -44,43 +47,11 @@ SCHEMA: dict[str, pl.DataType] = {
     "value": pl.Float64(),
     "limit_value": pl.Float64(),
     "unit": pl.String(),
+    SILENCED: pl.Int64(),
 }
-_NOTHING = pl.lit(None, dtype=pl.Float64)
 _GROUP = ("sensor_id", "alert_type")
-_UNITS = ("unit", "units", "uom")
+_REMEMBERED = (*_GROUP, "severity", "source_generation")
 _NO_WORDS = ("sensor_id", "timestamp", "original_timezone", "node_id")
-
-
-class Trigger(Struct, frozen=True):
-    """One rule that makes alerts.
-
-    Attributes:
-        alert_type: the rule's name; with the sensor it is what a cooldown counts by.
-        severity: the alert's severity.
-        fires: true where a row makes an alert.
-        message: the alert's text.
-        over: true where a row says that it is over.
-        value: what was measured.
-        limit: what it was measured against.
-        column: whose unit it is.
-    """
-
-    alert_type: str
-    severity: str
-    fires: pl.Expr
-    message: pl.Expr
-    over: pl.Expr
-    value: pl.Expr = _NOTHING
-    limit: pl.Expr = _NOTHING
-    column: str = ""
-
-
-class AlertLimits(Struct, frozen=True):
-    """Alert strictly below ``min`` and strictly above ``max``."""
-
-    min: float | None = None
-    max: float | None = None
-    severity: str = "high"
 
 
 class Emergency(Struct, Plain, frozen=True):
@@ -156,9 +127,9 @@ class Emergency(Struct, Plain, frozen=True):
         triggers = self._triggers(types, names, derived="anomaly_flag" not in self.schema.matched(layout))
 
         def alerts(kept: pl.LazyFrame) -> pl.LazyFrame:
-            found = [_alerts_of(kept, trigger, types) for trigger in triggers]
+            found = [alerts_of(kept, trigger, types) for trigger in triggers]
             if self.cooldown or self.every:
-                found += [_ends_of(kept, trigger, types) for trigger in triggers]
+                found += [ends_of(kept, trigger, types) for trigger in triggers]
             rows = pl.concat(found or [kept.clear().select(**_empty())]).sort(ROWID, maintain_order=True)
             if self.cooldown and not self.every:
                 rows = rows.map_batches(lambda df: self._cooled(df, context.memory), schema=rows.collect_schema())
@@ -173,11 +144,11 @@ class Emergency(Struct, Plain, frozen=True):
         found = [t for word in self.keywords for t in self._keyword(word, schema, names)]
         for name, threshold in self.thresholds.items():
             if name in names and schema[name].is_numeric():
-                found += _threshold(name, threshold)
+                found += of_threshold(name, threshold)
         if self.anomaly_severity is not None and "anomaly_flag" in names:
             flag = pl.col("anomaly_flag")
             message = pl.format("anomaly_flag is {}", flag)
-            value, limit = self.schema.anomalous(schema) if derived else (_NOTHING, _NOTHING)
+            value, limit = self.schema.anomalous(schema) if derived else (NOTHING, NOTHING)
             found.append(Trigger("anomaly", self.anomaly_severity, flag != 0, message, flag == 0, value, limit))
         return found
 
@@ -201,19 +172,47 @@ class Emergency(Struct, Plain, frozen=True):
         if not self.cooldown or self.every:
             return None
         # By the severity, which tells ends from alerts and is a column of tables of any age.
-        question = Question(
-            mine(context.node_id, context.generation),
-            named(*_GROUP, "severity"),
-            totals={name: Total("max", name) for name in ("timestamp", "reading_id")},
-        )
-        return TableQuery(question, {n: SCHEMA[n] for n in (*_GROUP, "severity", "timestamp", "reading_id")})
+        totals = {name: Total("max", name) for name in ("timestamp", "reading_id")}
+        question = Question(mine(context.node_id), named(*_REMEMBERED), totals=totals)
+        return TableQuery(question, {n: SCHEMA[n] for n in (*_REMEMBERED, *totals)})
 
-    def remembered(
-        self, memory: pl.DataFrame, _batch: pl.DataFrame, kept: pl.DataFrame, _layout: Layout
-    ) -> pl.DataFrame:
+    def counted_from(self, memory: pl.DataFrame) -> tuple[pl.DataFrame, int | None]:
+        """See `Mode.counted_from`: what was silenced is no row of the table, and is counted in the source again.
+
+        Only for alerts of the last two cooldowns; of others it is not known any more.
+        """
+        newest = memory["timestamp"].max()
+        if newest is None:
+            return memory.with_columns(pl.lit(None, dtype=pl.Int64).alias(SILENCED)), None
+        recent = pl.col("timestamp") >= pl.lit(newest) - timedelta(seconds=2 * self.cooldown)
+        own = recent & (pl.col("source_generation") == pl.col("source_generation").max())
+        counted = pl.when(own.fill_null(value=False).any().over(_GROUP)).then(pl.lit(0, dtype=pl.Int64))
+        memory = memory.with_columns(counted.alias(SILENCED))
+        first = memory.filter(pl.col(SILENCED).is_not_null())["reading_id"].min()
+        return memory, first  # type: ignore[return-value]
+
+    def remembered(self, memory: pl.DataFrame, batch: pl.DataFrame, kept: pl.DataFrame, layout: Layout) -> pl.DataFrame:
         """See `Memory.remembered`."""
-        both = pl.concat([memory, kept.select(memory.columns)])
-        return both.group_by(*_GROUP, "severity").agg(pl.col("timestamp", "reading_id").max())
+        told = kept.select(memory.columns).with_columns(pl.lit(0, dtype=pl.Int64).alias(SILENCED))
+        both = pl.concat([memory.with_columns(told=pl.lit(value=False)), told.with_columns(told=pl.lit(value=True))])
+        since = both.group_by(_GROUP).agg(
+            pl.col("reading_id").filter(pl.col("source_generation") == pl.col("source_generation").max()).max(),
+            pl.when(pl.col("told").any()).then(0).otherwise(pl.col(SILENCED).max()).alias(SILENCED),
+        )
+        fired = self._fired(batch, layout).join(since, on=list(_GROUP), how="inner", nulls_equal=True, suffix="_told")
+        more = fired.filter(pl.col("reading_id") > pl.col("reading_id_told")).group_by(_GROUP).agg(pl.len().alias("n"))
+        counts = since.join(more, on=list(_GROUP), how="left", nulls_equal=True).select(
+            *_GROUP, (pl.col(SILENCED) + pl.col("n").fill_null(0)).cast(pl.Int64)
+        )
+        last = both.group_by(_REMEMBERED).agg(pl.col("timestamp", "reading_id").max())
+        return last.join(counts, on=list(_GROUP), how="left", nulls_equal=True).select(memory.columns)
+
+    def _fired(self, batch: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+        """The readings for which rules fire, whatever came before."""
+        plan = self.forgetful().plan(batch.lazy(), layout, Context("", 0, datetime.now(UTC_ZONE)))
+        frame = plan.frame.filter(pl.col(RULE).is_null()).drop(RULE) if plan.rules else plan.frame
+        rows = plan.select(frame) if plan.select is not None else frame
+        return rows.filter(pl.col("severity") != OVER).select(*_GROUP, "reading_id").collect()
 
     def forgetful(self) -> Emergency:
         """See `Mode.forgetful`: every alert and every possible end, whichever came before."""
@@ -226,64 +225,20 @@ class Emergency(Struct, Plain, frozen=True):
             rows: alerts and all that may end one, in the order of their ids.
             memory: what `wanted` asks for.
         """
-        groups = Groups(timedelta(seconds=self.cooldown), memory)
         firing = rows.filter(pl.col("severity") != OVER).select(_GROUP)
+        if memory is not None:
+            memory = memory.join(rows.select(_GROUP).unique(), on=list(_GROUP), how="semi", nulls_equal=True)
         known = firing if memory is None else pl.concat([firing, memory.select(_GROUP)])
         # Most readings end nothing, because nothing was open.
         rows = rows.join(known.unique(), on=list(_GROUP), how="semi", nulls_equal=True, maintain_order="left")
+        groups = Groups(timedelta(seconds=self.cooldown), memory)
         told = [groups.tells(*row) for row in rows.select(*_GROUP, "severity", "timestamp").iter_rows()]
-        return rows.filter(pl.Series(told, dtype=pl.Boolean))
+        silenced = pl.Series(SILENCED, [count for _, count in told], dtype=pl.Int64)
+        return rows.with_columns(silenced).filter(pl.Series([tells for tells, _ in told], dtype=pl.Boolean))
 
     def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
         """See `Mode.redacted`."""
         return self.schema.redacted(rejections, layout)
-
-
-def _threshold(name: str, threshold: AlertLimits) -> list[Trigger]:
-    column = pl.col(name)
-    found = []
-    for side, word, limit in (("high", "above", threshold.max), ("low", "below", threshold.min)):
-        if limit is None:
-            continue
-        fires = column > limit if side == "high" else column < limit
-        message = pl.format(f"{name} {{}} is {word} {limit:g}", column)
-        value, bound = column.cast(pl.Float64), pl.lit(limit, dtype=pl.Float64)
-        found.append(Trigger(f"{name}_{side}", threshold.severity, fires, message, ~fires, value, bound, name))
-    return found
-
-
-def _alerts_of(kept: pl.LazyFrame, trigger: Trigger, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-    return kept.filter(trigger.fires).select(*_row(trigger, trigger.severity, trigger.message, types))
-
-
-def _ends_of(kept: pl.LazyFrame, trigger: Trigger, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-    message = pl.lit(f"{trigger.alert_type} is over")
-    return kept.filter(trigger.over).select(*_row(trigger, OVER, message, types))
-
-
-def _row(trigger: Trigger, severity: str, message: pl.Expr, types: Mapping[str, pl.DataType]) -> list[pl.Expr]:
-    """An alert's columns, and the row that it is of."""
-    return [
-        pl.col(ROWID),
-        pl.col("sensor_id"),
-        pl.col("timestamp"),
-        pl.lit(trigger.alert_type).alias("alert_type"),
-        pl.lit(severity).alias("severity"),
-        message.alias("message"),
-        pl.col("reading_id"),
-        pl.col("anomaly_type"),
-        trigger.value.alias("value"),
-        trigger.limit.alias("limit_value"),
-        _unit(trigger.column, types).alias("unit"),
-    ]
-
-
-def _unit(column: str, types: Mapping[str, pl.DataType]) -> pl.Expr:
-    """The unit as the source has it: in a column for this one's unit, or for that of the whole reading."""
-    names = {name.lower(): name for name in types if types[name] == pl.String}
-    wanted = (*(f"{column}_{unit}" for unit in _UNITS), *_UNITS) if column else ()
-    found = [pl.col(names[name.lower()]) for name in wanted if name.lower() in names]
-    return pl.coalesce(found) if found else pl.lit(None, dtype=pl.String)
 
 
 def _empty() -> dict[str, pl.Expr]:

@@ -18,7 +18,7 @@ COLUMNS = {
     "alert_id": "long", "sensor_id": "string", "timestamp": "timestamp", "alert_type": "string", "severity": "string",
     "message": "string", "databricks_inserted_at": "timestamp", "node_id": "string", "reading_id": "long",
     "source_generation": "integer", "anomaly_type": "string", "value": "double", "limit_value": "double",
-    "unit": "string",
+    "unit": "string", "silenced": "long",
 }  # fmt: skip
 
 
@@ -211,8 +211,8 @@ def test_cooldown_silences_a_sensor_and_rule_across_batches_and_restarts(station
             run(stations, folder, size=size, cooldown=60)
     run(stations, folder, size=size, cooldown=60)
     first = modes.EPOCH * 1_000_000
-    told = [(moment - first) // 1_000_000 for (moment,) in alerts(folder, "timestamp")]
-    assert told == [0, 60, 120, 400]
+    told = [((moment - first) // 1_000_000, n) for moment, n in alerts(folder, "timestamp", "silenced")]
+    assert told == [(0, 0), (60, 2), (120, 2), (400, 0)]
 
 
 HOT = [
@@ -240,10 +240,15 @@ def test_a_group_of_alerts_ends_once_with_the_value_that_came_back(stations, fol
     run(stations, folder, size=size, **limits)
     first = modes.EPOCH * 1_000_000
     told = [
-        ((moment - first) // 1_000_000, severity, value)
-        for moment, severity, value in alerts(folder, "timestamp", "severity", "value")
+        ((moment - first) // 1_000_000, severity, value, n)
+        for moment, severity, value, n in alerts(folder, "timestamp", "severity", "value", "silenced")
     ]
-    assert told == [(0, "critical", 40.0), (20, "over", 30.0), (70, "critical", 43.0), (90, "over", 20.0)]
+    assert told == [
+        (0, "critical", 40.0, 0),
+        (20, "over", 30.0, 1),
+        (70, "critical", 43.0, 1),
+        (90, "over", 20.0, 0),
+    ]
     assert set(alerts(folder, "sensor_id", "alert_type", "limit_value")) == {("a", "temperature_high", 35.0)}
     ids = alerts(folder, "alert_id")
     assert len(set(ids)) == len(ids)
@@ -265,7 +270,7 @@ def test_kills_repeat_and_lose_neither_an_alert_nor_an_end(stations, folder, com
     edge.once().succeeded()
     once = Place(str(tmp_path / "once"))
     run(stations, once, **limits)
-    columns = ("reading_id", "alert_type", "severity", "alert_id", "value")
+    columns = ("reading_id", "alert_type", "severity", "alert_id", "value", "silenced")
     assert alerts(folder, *columns) == alerts(once, *columns)
     assert {severity for (severity,) in alerts(once, "severity")} == {"high", "over"}
 

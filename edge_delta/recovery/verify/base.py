@@ -29,7 +29,7 @@ GONE = (
     "are in no table and not in the source, which leaves out no other ids: deleted before they were delivered, "
     "or lost with a commit that another one replaced"
 )
-_NEVER = frozenset({"databricks_inserted_at"})
+_NEVER = frozenset({"databricks_inserted_at", "silenced"})
 
 
 class Compared(Struct, frozen=True):
@@ -91,7 +91,7 @@ class Compared(Struct, frozen=True):
         return Context(self.node_id, generation, self.now(), self.source.table, memory)
 
     def not_compared(self, column: str) -> bool:
-        """Whether a column is left out: it has the batch's time, or is to be ignored."""
+        """Whether a column is left out: it has the batch's time, depends on rows before it, or is to be ignored."""
         return column in _NEVER or column.lower() in self.ignore
 
     def generations(self) -> list[int]:
