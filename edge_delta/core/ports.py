@@ -246,7 +246,7 @@ class Mode(Protocol):
         """The memory after a batch: of the same form, and not larger than one row a sensor (and rule)."""
 
     def counted_from(self, memory: pl.DataFrame) -> tuple[pl.DataFrame, int | None]:
-        """The memory as the table has it, made whole, and behind which id rows are remembered again; None if no rows."""
+        """The memory as the table has it, made whole, and behind which id rows are remembered again, if some are."""
 
     def forgetful(self) -> Mode:
         """The same mode without what depends on rows of its table that came before."""

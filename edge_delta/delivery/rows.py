@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from edge_delta.core.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, Step
 from edge_delta.core.plan import LastValues, TableQuery
-from edge_delta.core.questions import Question, among, mine, named
+from edge_delta.core.questions import Condition, Question, among, mine, named
 from edge_delta.delivery import fitting
 from edge_delta.delivery.lives import earlier
 from edge_delta.delivery.prepared import Prepared
@@ -76,7 +76,7 @@ class Rows:
         late = batch.cursor.marks.get(Mark.SWEPT) != before.marks.get(Mark.SWEPT)
         refused = route.refuse(rejected, batch.cursor, swept=late)
         again = route.traits.selective and (late or self._were_there(batch))
-        kept = self._untold(processed.kept) if again else processed.kept
+        kept = self._untold(processed.kept, batch.cursor) if again else processed.kept
         commit = route.sink.append(kept, batch.cursor) if kept.height else None
         if context.memory is not None:
             self._memory = mode.remembered(context.memory, processed.frame, processed.kept, batch.layout)
@@ -110,12 +110,14 @@ class Rows:
             self._ended = generation, BEFORE_FIRST if before is None else before.rowid
         return batch.first_rowid <= self._ended[1]
 
-    def _untold(self, alerts: pl.DataFrame) -> pl.DataFrame:
+    def _untold(self, alerts: pl.DataFrame, cursor: Cursor) -> pl.DataFrame:
         """The alerts that are not in the table: a process that was killed may have written some of late rows."""
         if not alerts.height or not self._route.sink.exists():
             return alerts
         told = ["reading_id", *self._route.traits.key_parts, "sensor_id", "timestamp"]
         where = (*mine(self._route.device.node_id), *among("reading_id", set(alerts["reading_id"])))
+        if Mark.AGAIN in cursor.marks:  # those that a reset takes the place of are told again
+            where = (*where, Condition("source_generation", ">", cursor.marks[Mark.AGAIN]))
         there = self._route.sink.ask(Question(where, named(*told), distinct=True))
         return alerts.join(there, on=told, how="anti", nulls_equal=True, maintain_order="left")
 
