@@ -30,6 +30,7 @@ class Event(StrEnum):
     TOO_LATE = "rows came too late"
     PURGED_EARLY = "rows purged before their window closed"
     LOST = "rows lost"
+    GONE = "rows gone before they were delivered"
     AHEAD = "times ahead of the clock"
     MODE_CHANGED = "processing mode changed"
     SETTINGS_CHANGED = "settings changed"
@@ -70,6 +71,7 @@ EVENTS: Mapping[Event, str] = {
     Event.TOO_LATE: "Rows of a written window came after its other rows were deleted; they are rejected: mode, rows.",
     Event.PURGED_EARLY: "Windows lack rows that the sensor deleted before they closed: mode, windows, rows.",
     Event.LOST: "Rows were read, but their source is gone and their windows are not written: mode, rows, generation.",
+    Event.GONE: "Ids between two batches are left out: their rows were deleted first: mode, rows, first_id, last_id.",
     Event.AHEAD: "Rows wait because their times are ahead of the clock: mode, rows, first, last.",
     Event.MODE_CHANGED: "The settings file names other modes: old, new, detail, routing.",
     Event.SETTINGS_CHANGED: "A setting was changed while running: key, old, new (secrets masked).",

@@ -289,6 +289,9 @@ class Refused(Struct, frozen=True):
     by_rule: Mapping[str, int] = field(default_factory=dict)
 
 
+GONE_CURE = "Purge only up to the settled id that `edge-delta status --settled` prints"
+
+
 class Step(Struct, frozen=True):
     """What one batch came to: read = written + rejected + not selected.
 
@@ -304,6 +307,7 @@ class Step(Struct, frozen=True):
         last_time: the largest time among the kept rows, None if they have none.
         first_time: the smallest of them.
         late: how many of the rows came from below the cursor, found by a sweep.
+        gone: how many ids before the batch are left out, by a source that otherwise leaves out none.
     """
 
     mode: str
@@ -317,6 +321,7 @@ class Step(Struct, frozen=True):
     last_time: datetime | None
     first_time: datetime | None = None
     late: int = 0
+    gone: int = 0
 
     @property
     def written(self) -> int:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from edge_delta.core.counting import Swept
 from edge_delta.core.events import Event, Log
-from edge_delta.core.model import Waiting
+from edge_delta.core.model import GONE_CURE, Waiting
 from edge_delta.core.retry import Outage, Persistence, between
 from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE, doubtful
 from edge_delta.delivery.sweep import Sweeping
@@ -261,6 +261,11 @@ class Engine:
 
     def _say_what_is_odd(self, step: Step) -> None:
         """What was delivered as it should be, but can hardly be meant."""
+        if step.gone:
+            last = step.first_rowid - 1
+            self._log.warning(
+                Event.GONE, mode=step.mode, rows=step.gone, first_id=last - step.gone + 1, last_id=last, fix=GONE_CURE
+            )
         if step.read and step.rejected == step.read:
             self._log.error(Event.ALL_REJECTED, mode=step.mode, table=step.table, rows=step.read, fix=REJECTED_CURE)
         for moment in filter(None, (step.first_time, step.last_time)):

@@ -195,11 +195,20 @@ class Lane:
             refused=len(batch.rejected),
         )
         before = self.cursor()
-        step = self._writing.deliver(counted(batch, before), found[1], before)
+        step = replace(self._writing.deliver(counted(batch, before), found[1], before), gone=self._gone(batch, before))
         self._ahead = None if step.commit is not None else step.cursor
         if self.route.traits.selective and self.route.source.keyed_by_rowid:
             self.passed.add(found[0])
         return step
+
+    def _gone(self, batch: Batch, before: Cursor) -> int:
+        """The ids that are left out before a batch, if it leaves out none itself.
+
+        SQLite numbers rows without a gap; an application that leaves ids out would be told of rows that never were.
+        """
+        in_a_row = batch.rows > 1 and batch.cursor.rowid - batch.first_rowid + 1 == batch.rows
+        known = self.route.source.keyed_by_rowid and before.rowid != BEFORE_FIRST
+        return max(0, batch.first_rowid - before.rowid - 1) if known and in_a_row else 0
 
     def deliver_below(self, batch: Batch, marks: Mapping[str, int] = MappingProxyType({})) -> Step:
         """Deliver rows that came below the cursor, which stays where it is, and takes these marks."""

@@ -70,6 +70,9 @@ METRICS: Mapping[str, Declared] = {
     "edge_delta_rows_lost": Declared(
         "gauge", "Rows that were read, are in no window, and can no longer be read", ("mode",)
     ),
+    "edge_delta_rows_gone_total": Declared(
+        "counter", "Rows that were deleted from the source before they were delivered", ("mode",)
+    ),
     "edge_delta_rows_late_total": Declared(
         "counter", "Rows that came below the cursor, and were delivered by a sweep", ("mode",)
     ),
@@ -142,6 +145,7 @@ class Metrics(SilentObserver):
         rows.labels(step.mode, "rejected").inc(step.rejected)
         # Windows are written later, and in other numbers, than the rows that they are made of.
         rows.labels(step.mode, "not_selected").inc(max(0, step.read - step.written - step.rejected))
+        self._of["edge_delta_rows_gone_total"].labels(step.mode).inc(step.gone)
         self._of["edge_delta_rows_lost"].labels(step.mode).set(step.cursor.marks.get(Mark.LOST, 0))
         if step.commit is not None:
             self._of["edge_delta_bytes_total"].labels(step.mode, "written").inc(step.commit.bytes)

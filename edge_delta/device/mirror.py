@@ -138,6 +138,7 @@ class Mirror(SilentObserver):
             "doubtful_time": _doubtful(step) or before.get("doubtful_time"),
             "rows_lost": step.cursor.marks.get(Mark.LOST, 0),
             "rows_late": before.get("rows_late", 0),
+            "rows_gone": before.get("rows_gone", 0) + step.gone,
             "not_swept": before.get("not_swept"),
             "rows_ahead_until": _time(step.cursor.marks.get(Mark.AHEAD, 0)),
             "rows_per_second": self._rate(step.mode, step.read),

@@ -10,7 +10,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from edge_delta.core.model import Inventory
+from edge_delta.core.model import GONE_CURE, Inventory
 from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE
 from edge_delta.device.health import Health, Verdict, duration, examine, now
 from edge_delta.device.settled import settled
@@ -90,6 +90,7 @@ def _of_mode(mode: str, health: Health) -> dict[str, Any]:
         "doubtful_time": table.get("doubtful_time"),
         "rows_lost": table.get("rows_lost", 0),
         "rows_late": table.get("rows_late", 0),
+        "rows_gone": table.get("rows_gone", 0),
         "not_swept": table.get("not_swept"),
         "rows_ahead_until": table.get("rows_ahead_until"),
         "settled_id": table.get("settled_id"),
@@ -170,6 +171,8 @@ def _mode(one: Mapping[str, Any]) -> list[str]:
         lines.append(f"{found}; {_ago(found.at)}")
     if one["rows_lost"]:
         lines.append(f"LOST: {count(one['rows_lost'], 'row')} in no window, because the source went before it closed")
+    if one["rows_gone"]:
+        lines.append(f"GONE: {count(one['rows_gone'], 'row')} deleted before delivery; {GONE_CURE}")
     if one["rows_late"]:
         lines.append(f"{count(one['rows_late'], 'row')} came below the cursor and were delivered by a sweep")
     if one["not_swept"]:

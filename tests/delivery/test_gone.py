@@ -1,0 +1,43 @@
+"""Rows that the application deleted before they were delivered: told where it can be known, while it runs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.recovery.test_verify import verified
+
+
+@pytest.fixture
+def edge(sensor, folder, command):
+    sensor.create()
+    sensor.add(100)
+    edge = command(sensor.path, folder, node_id="n1")
+    edge.once().succeeded()
+    return edge
+
+
+def test_rows_purged_during_an_outage_are_told_in_log_status_and_verify(edge, sensor, folder, command, tmp_path):
+    sensor.add(600, start=100)
+    sensor.run("DELETE FROM readings WHERE id <= 599")
+    done = edge.once().succeeded()
+    [told] = done.named("rows gone before they were delivered")
+    assert (told["rows"], told["first_id"], told["last_id"]) == (499, 101, 599)
+    mirror = json.loads((tmp_path / "state" / "last_upload.json").read_text(encoding="utf-8"))
+    assert mirror["tables"]["schematized"]["rows_gone"] == 499
+    assert not verified(sensor.path, folder, tmp_path, node_id="n1")["equal"]
+
+
+def test_it_is_told_once(edge, sensor):
+    sensor.add(20, start=100)
+    sensor.run("DELETE FROM readings WHERE id <= 110")
+    edge.once().succeeded()
+    sensor.add(20, start=120)
+    assert not edge.once().succeeded().named("rows gone before they were delivered")
+
+
+def test_an_application_that_leaves_ids_out_is_told_nothing(edge, sensor):
+    sensor.add(60, start=100)
+    sensor.run("DELETE FROM readings WHERE id > 100 AND id % 5 <> 0")
+    assert not edge.once().succeeded().named("rows gone before they were delivered")
