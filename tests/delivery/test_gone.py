@@ -18,7 +18,7 @@ def edge(sensor, folder, command):
     return edge
 
 
-def test_rows_purged_during_an_outage_are_told_in_log_status_and_verify(edge, sensor, folder, command, tmp_path):
+def test_rows_purged_during_an_outage_are_told_in_log_status_and_verify(edge, sensor, folder, tmp_path):
     sensor.add(600, start=100)
     sensor.run("DELETE FROM readings WHERE id <= 599")
     done = edge.once().succeeded()
