@@ -126,6 +126,7 @@ class Column(Struct, frozen=True):
         affinity: SQLite's type affinity, which tells what may be stored (https://sqlite.org/datatype3.html, 3.1).
         read_as: what the settings say that it is, None where they leave it to the declaration.
         time: how its times are written, if it holds times.
+        unread: its cells stay in the database, and every one is NULL to whoever asks: it leaves the device in no table.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Column(Struct, frozen=True):
     affinity: str
     read_as: str | None = None
     time: TimeForm = field(default_factory=TimeForm)
+    unread: bool = False
 
 
 class Layout(Struct, frozen=True):

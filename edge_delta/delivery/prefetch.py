@@ -88,13 +88,17 @@ class ReadAhead(Generic[W]):
 
     def reopen(self) -> None:
         """Close all connections; the next read opens the file that is there then."""
+        self.renew()
+        self.source.reopen()
+
+    def renew(self) -> None:
+        """Forget the readers: the next ones read as the source is to be read now."""
         self._drop()
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
         while not self._free.empty():
             self._free.get().reopen()
-        self.source.reopen()
 
     def _worth(self, cursor: Cursor, upto: int) -> bool:
         cores = len(os.sched_getaffinity(0))

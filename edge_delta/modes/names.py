@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from edge_delta.core.places import LATITUDE_NAMES, LONGITUDE_NAMES, tells_by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from edge_delta.core.model import Column, Layout
     from edge_delta.settings.sections import Settings
@@ -38,6 +39,10 @@ STANDARD_NAMES = (
 """The columns of the standard schema in their order; their types are in `edge_delta.modes.schematized`."""
 ALWAYS = ("reading_id", "sensor_id", "timestamp", "databricks_inserted_at", "node_id", "source_generation")
 """What an allow-list need not name."""
+BY_READING = ("type", "too_large")
+"""The rules of rejections whose reasons are about a single cell."""
+UNTOLD = "a cell that the column cannot hold"
+"""The reason in place of theirs where the cell may not be told."""
 
 
 def pair_of(layout: Layout, rename: Mapping[str, str] | None = None) -> tuple[Column, Column] | None:
@@ -153,6 +158,53 @@ def leaving(settings: Settings, mode: str, layout: Layout) -> frozenset[str]:
     found = {c.name for c in layout.columns if standard.get(c.name, renamed.get(c.name.lower(), c.alias)) in wanted}
     stamps = {c.name for c in (layout.timestamp, layout.id_column) if c is not None}
     return frozenset(shown & (found | stamps))
+
+
+def unread(settings: Settings, layout: Layout) -> frozenset[str]:
+    """The source columns, by name, whose cells have no part in any mode's table, and so are not even read.
+
+    Args:
+        settings: the settings.
+        layout: the source's columns; the time and the key need not be told, and may be among the columns found.
+    """
+    pair = {c.name for c in pair_of(layout, settings.schematize.rename) or ()}
+    return frozenset.intersection(
+        *(hidden(settings, m, layout) - pair | _left_out(settings, m, layout) for m in settings.processing_mode)
+    )
+
+
+def left_out(settings: Settings, layout: Layout) -> frozenset[str]:
+    """The source columns, by name, that the allow-list leaves out where there is no other table."""
+    return frozenset.intersection(*(_left_out(settings, mode, layout) for mode in settings.processing_mode))
+
+
+def _left_out(settings: Settings, mode: str, layout: Layout) -> frozenset[str]:
+    own = settings.sanitize
+    if mode != "sanitized" or own.columns is None:
+        return frozenset()
+    stay = allowed(layout, settings.schematize.rename, (*own.columns, *own.ranges, *own.missing))
+    return frozenset(c.name for c in layout.columns) - {c.name for c in stay.columns}
+
+
+def allowed(layout: Layout, rename: Mapping[str, str], wanted: Collection[str]) -> Layout:
+    """The layout without the columns that an allow-list leaves out; of two coordinates both stay, or none.
+
+    Args:
+        layout: the source's columns.
+        rename: standard name by source name, in any case.
+        wanted: columns of the table.
+    """
+    names = {*ALWAYS, *wanted}
+    renamed = {source.lower(): target for source, target in rename.items()}
+    standard = {column.name: name for name, column in matched(layout, rename).items()}
+    pair = [c for c in pair_of(layout, rename) or () if standard.get(c.name) in names]
+
+    def stays(column: Column) -> bool:
+        name = standard.get(column.name, renamed.get(column.name.lower(), column.alias))
+        return name in names or f"source_{name}" in names or column in (layout.timestamp, layout.id_column)
+
+    both = (pair_of(layout, rename) or ()) if pair else ()
+    return replace(layout, columns=tuple(c for c in layout.columns if stays(c) or c in both))
 
 
 def _wanted(settings: Settings, mode: str) -> frozenset[str] | None:

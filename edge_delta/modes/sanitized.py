@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from edge_delta.core.plan import ROWID, LastValues, Plan, Rule
 from edge_delta.modes import schematized
 from edge_delta.modes.base import Plain, columns_of
+from edge_delta.modes.names import ALWAYS, BY_READING, UNTOLD, allowed
 from edge_delta.modes.schematized import STANDARD, Range, Schematized
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ IMPOSSIBLE: dict[str, Range] = {
 }
 """What no sensor can have measured, whatever the unit. Pressure is in none: hPa, Pa and bar are all in use."""
 
-_ALWAYS = ("reading_id", "sensor_id", "timestamp", "databricks_inserted_at", "node_id", "source_generation")
 Policy = Literal["keep", "reject", "forward_fill"]
 
 
@@ -63,7 +63,7 @@ class Sanitized(Struct, Plain, frozen=True):
     def problems(self, layout: Layout) -> list[str]:
         """Settings about columns that neither the standard schema nor the source has."""
         rest = self.schema.rest(layout, self.schema.matched(layout))
-        known = {*STANDARD, *rest, *_ALWAYS}
+        known = {*STANDARD, *rest, *ALWAYS}
         named = {"ranges": self.ranges, "missing": self.missing, "columns": self.columns or ()}
         unknown = [
             f"sanitize.{key} names {name!r}, which is no column of the source or of the standard schema"
@@ -78,6 +78,12 @@ class Sanitized(Struct, Plain, frozen=True):
         ]
         return unknown or self._misfits(columns_of(self.schema.keeping_places().plan, layout))
 
+    def _seen(self, layout: Layout) -> Layout:
+        """The columns that are allowed, and those that have a rule by the settings."""
+        if self.columns is None:
+            return layout
+        return allowed(layout, self.schema.rename, (*self.columns, *self.ranges, *self.missing))
+
     def _misfits(self, types: Mapping[str, pl.DataType]) -> list[str]:
         """Settings that the columns' types cannot have."""
         texts = [n for n in self.ranges if not types[n].is_numeric()]
@@ -91,6 +97,8 @@ class Sanitized(Struct, Plain, frozen=True):
 
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """See `Mode.plan`."""
+        # What is not allowed has no part in anything: in no flag, no rule, no rejection.
+        layout = self._seen(layout)
         plain = self.schema.keeping_places().plan(frame, layout, context)
         filled = plain.with_frame(self._filled(plain.frame, context))
         # Rules look at what is published: which rows an exact coordinate rejects would tell it, limit by limit.
@@ -115,7 +123,7 @@ class Sanitized(Struct, Plain, frozen=True):
 
     def _looked_at(self, name: str) -> bool:
         """Whether rules look at a column: not if it stays on the device and nobody asked, as they would tell of it."""
-        return self.columns is None or name in (*_ALWAYS, *self.columns, *self.ranges, *self.missing)
+        return self.columns is None or name in (*ALWAYS, *self.columns, *self.ranges, *self.missing)
 
     def _rules_of(self, name: str, dtype: pl.DataType) -> list[Rule]:
         column = pl.col(name)
@@ -200,7 +208,7 @@ class Sanitized(Struct, Plain, frozen=True):
         if self.columns is None:
             return plan
         there = plan.frame.collect_schema().names()
-        wanted = {ROWID, *plan.marks, *_ALWAYS, *self.columns}
+        wanted = {ROWID, *plan.marks, *ALWAYS, *self.columns}
         return plan.with_frame(plan.frame.select(n for n in there if n in wanted))
 
     def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
@@ -209,9 +217,16 @@ class Sanitized(Struct, Plain, frozen=True):
         if self.columns is None:
             return clean
         matched = self.schema.matched(layout)
-        allowed = {c.alias for name, c in matched.items() if name in (*_ALWAYS, *self.columns)} | set(self.columns)
-        allowed |= {layout.id_column.alias} if layout.id_column is not None else set()
-        return [replace(r, cells={n: v for n, v in r.cells.items() if n in allowed}) for r in clean]
+        shown = {c.alias for name, c in matched.items() if name in (*ALWAYS, *self.columns)} | set(self.columns)
+        shown |= {layout.id_column.alias} if layout.id_column is not None else set()
+        return [
+            replace(
+                r,
+                cells={n: v for n, v in r.cells.items() if n in shown},
+                reason=r.reason if r.column in shown or r.rule not in BY_READING else UNTOLD,
+            )
+            for r in clean
+        ]
 
 
 def _told(batch: pl.DataFrame, column: str | None, dtype: pl.DataType) -> pl.Expr:

@@ -166,8 +166,8 @@ def _field(field: Field, value: object, report: _Report, key: str) -> object:
     try:
         return msgspec.convert(prepared, field.form, strict=False, dec_hook=_decoded)
     except msgspec.ValidationError as error:
-        # A place is not quoted: errors are sent around.
-        _explain(str(error), field.form, None if field.private else value, report, key)
+        # Neither a place nor a secret is quoted: errors are sent around.
+        _explain(str(error), field.form, None if field.private or field.is_secret else value, report, key)
         return _BROKEN
 
 

@@ -87,7 +87,7 @@ def _read(database: Database, table: Table, rows: str) -> list[tuple[int, dict[s
     found: list[tuple[int, dict[str, Cell]]] = []
     for start in range(0, len(table.columns), _COLUMNS_PER_STATEMENT):
         part = table.columns[start : start + _COLUMNS_PER_STATEMENT]
-        asked = ", ".join(tagged(quoted(column.name), database.longest_cell) for column in part)
+        asked = ", ".join("'n'" if c.unread else tagged(quoted(c.name), database.longest_cell) for c in part)
         read = database.rows(f"SELECT {table.key}, {asked} FROM {rows}")
         if not start:
             found = [(rowid, {}) for rowid, *_ in read]
@@ -111,7 +111,8 @@ def too_large(database: Database, table: Table, giants: Mapping[int, int], most:
     for rowid, size in giants.items():
         found: dict[str, Cell] = {}
         lengths: dict[str, int] = {}
-        for column in table.columns:
+        found |= {column.alias: None for column in table.columns if column.unread}
+        for column in (c for c in table.columns if not c.unread):
             name, where = quoted(column.name), f"{quoted(table.name)} WHERE {table.key} = {rowid}"
             lengths[column.alias] = int(database.scalar(f"SELECT ifnull(octet_length({name}), 0) FROM {where}") or 0)
             small = lengths[column.alias] <= _SMALL_BYTES

@@ -136,7 +136,9 @@ class Extents:
     def _may_vary(self, table: Table) -> bool:
         """Whether rows have to be weighed one by one: they are heavy already, or one of them may be at any time."""
         heavy = (self._bytes_per_row or 0) > _LIGHT_ROW
-        return any(c.affinity == "BLOB" or (heavy and c.kind in _BYTES_OF_A_CELL) for c in table.columns)
+        return any(
+            c.affinity == "BLOB" or (heavy and c.kind in _BYTES_OF_A_CELL) for c in table.columns if not c.unread
+        )
 
     def _turned_heavy(self, table: Table, extent: Extent) -> bool:
         """Whether rows here and there among those to come are much heavier than the last ones were."""
@@ -165,7 +167,7 @@ class Extents:
 def weight_of(table: Table) -> str:
     """SQL for the bytes of a row in a frame; octet_length() reads no overflow page."""
     fixed = sum(_BYTES_OF_A_CELL.get(c.kind, 8) for c in table.columns)
-    long = [quoted(c.name) for c in table.columns if c.kind in _BYTES_OF_A_CELL]
+    long = [quoted(c.name) for c in table.columns if c.kind in _BYTES_OF_A_CELL and not c.unread]
     return _sum([str(fixed), *(f"ifnull(octet_length({name}), 0)" for name in long)])
 
 

@@ -75,7 +75,7 @@ def is_uuid(column: Column) -> bool:
 
 def is_open(column: Column) -> bool:
     """Whether its cells have a say in what it holds."""
-    if column.read_as is not None or is_uuid(column):
+    if column.unread or column.read_as is not None or is_uuid(column):
         return False
     upper = column.declared.upper().strip()
     return column.affinity == "INTEGER" or upper == "NUM" or (column.affinity == "NUMERIC" and column.kind is Kind.TEXT)

@@ -27,8 +27,8 @@ def portions(columns: tuple[Column, ...]) -> list[tuple[Column, ...]]:
 def pinned(column: Column) -> str:
     """SQL for a cell in its column's type, or in another type where it does not fit."""
     name = quoted(column.name)
-    if column.read_as is not None:
-        return _READ_AS[column.read_as](name)
+    if column.unread or column.read_as is not None:
+        return "NULL" if column.unread or column.read_as is None else _READ_AS[column.read_as](name)
     if column.kind is Kind.TEXT:
         if is_uuid(column):
             return _uuid(name)
@@ -43,6 +43,8 @@ def pinned(column: Column) -> str:
 def fits(column: Column) -> str:
     """SQL that is true where a cell is of its column's kind. Text is checked for UTF-8 elsewhere."""
     cell = pinned(column)
+    if column.unread:
+        return "TRUE"
     if column.kind in (Kind.TEXT, Kind.TIMESTAMP):
         return f"typeof({cell}) <> 'blob'"
     if column.kind is Kind.BOOLEAN:

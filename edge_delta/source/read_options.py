@@ -9,7 +9,9 @@ from msgspec import Struct, field
 from edge_delta.core.time_formats import TimeForm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from edge_delta.core.model import Layout
 
 T = TypeVar("T")
 
@@ -25,12 +27,14 @@ class Options(Struct, frozen=True):
         forms: how those of single columns are, by the column's name.
         kinds: what single columns hold (`edge_delta.source.kinds.READ_AS`), by the column's name.
         max_row_bytes: the most bytes of a row that is delivered; a larger one is rejected unread.
+        unread: gives the names of columns that leave the device in no table, of all columns; None if there are none.
     """
 
     form: TimeForm = field(default_factory=TimeForm)
     forms: Mapping[str, TimeForm] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
     max_row_bytes: int = MAX_ROW_BYTES
+    unread: Callable[[Layout], frozenset[str]] | None = None
 
     def form_of(self, column: str) -> TimeForm:
         """How a column's times are written; names count in any case."""

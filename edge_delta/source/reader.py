@@ -271,9 +271,11 @@ class SQLiteSource:
             extent = self._extents.next(self._table, cursor.rowid, limit=limit, upto=upto)
             return None if extent is None else self._read_extent(extent, cursor)
 
-    def tell_by(self, witnessing: Witnessing) -> None:
-        """Set by what the source is told again."""
+    def tell_by(self, witnessing: Witnessing, options: Options | None = None) -> None:
+        """Set by what the source is told again, and how it is read from the next look on."""
         self._witnessing = witnessing
+        if options is not None:
+            self._options, self._schema_version = options, None
 
     # -- for those that read ahead
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from edge_delta.core.errors import ConfigurationError
-from edge_delta.core.model import Column
+from edge_delta.core.model import Column, Layout
 from edge_delta.source import kinds, time_column, time_order
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.read_options import Options
@@ -87,7 +87,10 @@ def find_table(
     there = kinds_of_tables(database)
     name = _chosen_table(database, name, there)
     shape = shape_of(database, name, there[name])
-    columns = _by_cells(database, shape, _columns(shape.columns, options))
+    columns = _columns(shape.columns, options)
+    needed, _ = time_column.chosen(database.path, name, columns, timestamp)
+    columns = _unread(columns, options, {shape.alias, *shape.primary, needed.name if needed is not None else None})
+    columns = _by_cells(database, shape, columns)
     stamp, reason = time_column.chosen(database.path, name, columns, timestamp)
     key, key_is_rowid, id_column = _key(database, shape, {c.name: c for c in columns}, stamp)
     return Table(
@@ -142,6 +145,14 @@ def _key(
             f"{shape.name!r} in {database.path} has no rowid, and {refusal}", "Name another column"
         )
     return time_order.milliseconds(timestamp), False, None
+
+
+def _unread(columns: tuple[Column, ...], options: Options, needed: set[str | None]) -> tuple[Column, ...]:
+    """The columns, with those marked that are in no table: no cell of them may have a say in anything."""
+    if options.unread is None:
+        return columns
+    names = options.unread(Layout(columns, None, None)) - needed
+    return tuple(replace(c, unread=c.name in names) for c in columns)
 
 
 def _by_cells(database: Database, shape: Shape, columns: tuple[Column, ...]) -> tuple[Column, ...]:

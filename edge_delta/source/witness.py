@@ -16,6 +16,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from edge_delta.core.model import BEFORE_FIRST, Cell, Column, Cursor, Kind, Layout
 from edge_delta.source import cells
@@ -268,7 +269,8 @@ class Witnesses:
 
     def _by_fingerprint(self, cursor: Cursor) -> Verdict:
         """By the one hash that earlier versions kept."""
-        rows = cells.read_rows(self.database, self.table, [cursor.rowid])
+        columns = tuple(replace(c, unread=False) for c in self.table.columns)  # as they were hashed then
+        rows = cells.read_rows(self.database, replace(self.table, columns=columns), [cursor.rowid])
         if not rows:
             return self._gone_back(cursor, None) or Verdict(same=True)
         before, now = cursor.fingerprint or 0, cells.fingerprint(self.table, *rows[0])

@@ -13,7 +13,7 @@ from edge_delta.delivery.lane import Lane
 from edge_delta.delivery.prefetch import ReadAhead
 from edge_delta.delivery.route import Device, Route, Tables
 from edge_delta.device.state import kept_witness_key
-from edge_delta.modes.names import leaving
+from edge_delta.modes.names import leaving, unread
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.declaration import changed
 from edge_delta.source import Database, SQLiteSource
@@ -83,7 +83,7 @@ def reading(settings: Settings) -> Options:
     """How the settings say that a table is read."""
     form = TimeForm(settings.timestamp_format, settings.source_time_zone)
     forms = {name: TimeForm(own.format or form.format, own.zone or form.zone) for name, own in settings.times.items()}
-    return Options(form, forms, settings.columns, settings.max_row_bytes)
+    return Options(form, forms, settings.columns, settings.max_row_bytes, partial(unread, settings))
 
 
 def witnessing(settings: Settings) -> Witnessing:
@@ -103,7 +103,8 @@ def lanes_of(settings: Settings, session: Session) -> list[Lane]:
         ConfigurationError: if a mode's settings cannot work with this source.
     """
     lanes = tried(settings, session)
-    session.source.tell_by(witnessing(settings))
+    session.source.tell_by(witnessing(settings), reading(settings))
+    session.reader.renew()
     session.lanes.are(lanes)
     return lanes
 

@@ -167,3 +167,14 @@ def test_a_key_of_the_original_uploader_points_to_the_page_that_has_it(key, toml
     assert "docs/from-the-uploader.md" in problem(toml(f"{key} = 1"))
     page = (Path(__file__).parents[2] / "docs" / "from-the-uploader.md").read_text(encoding="utf-8")
     assert f"`{key}" in page
+
+
+@pytest.mark.parametrize("variable", ["GPS_FUZZING_SECRET", "EDGE_DELTA_WITNESS_KEY"])
+@pytest.mark.parametrize("text", ["hush", "0" * 40])
+def test_a_secret_that_will_not_do_is_not_quoted(tmp_path, variable, text):
+    file = tmp_path / "config.toml"
+    file.write_text('sqlite = "a.db"\ntable_path = "lake/t"\n')
+    with pytest.raises(ConfigurationError) as found:
+        config.load({"config": str(file)}, environment={variable: text})
+    assert variable in str(found.value)
+    assert text not in str(found.value)

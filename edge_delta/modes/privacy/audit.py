@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from edge_delta.core.place_values import numbers_like_coordinates, told_by_values
 from edge_delta.core.places import tells_by_name
-from edge_delta.modes.names import Said, pair_of
+from edge_delta.modes.names import Said, left_out, pair_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,10 +45,11 @@ def fates(settings: Settings, layout: Layout, sample: Mapping[str, Sequence[Cell
     """
     said = Said.of(settings)
     pair = {c.name for c in pair_of(layout, settings.schematize.rename) or ()}
+    out = left_out(settings, layout)
     needed = {c.name for c in (layout.timestamp, layout.id_column) if c is not None}
     pairs = {
         *numbers_like_coordinates(
-            {c.name: sample.get(c.name, ()) for c in layout.columns if c.name not in pair | needed}
+            {c.name: sample.get(c.name, ()) for c in layout.columns if c.name not in pair | needed | out}
         )
     }
     found = []
@@ -60,6 +61,8 @@ def fates(settings: Settings, layout: Layout, sample: Mapping[str, Sequence[Cell
             found.append(Fate(name, "displaced", "a coordinate by its name"))
         elif lower in said.harmless:
             found.append(Fate(name, "harmless", "named in harmless"))
+        elif name in out:
+            found.append(Fate(name, "withheld", "not in sanitize.columns"))
         elif name in needed:
             found.append(Fate(name, "delivered"))
         else:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from edge_delta.core.plan import Plan, Rule
-from edge_delta.modes.names import Said
+from edge_delta.modes.names import BY_READING, UNTOLD, Said
 from edge_delta.modes.privacy.displacement import Displacement
 from edge_delta.modes.privacy.policy import MARK, draw_of, policy_of
 
@@ -65,7 +65,7 @@ class Gps(Struct, frozen=True):
             replace(
                 r,
                 cells={n: None if n in places else v for n, v in r.cells.items()},
-                reason="a cell that the column cannot hold" if r.column in places and r.rule == "type" else r.reason,
+                reason=UNTOLD if r.column in places and r.rule in BY_READING else r.reason,
             )
             for r in rejections
         ]
