@@ -57,15 +57,17 @@ def sampled(database: Database, table: Table, count: int) -> dict[str, list[Cell
         order = f"ORDER BY {table.key} {way}" if way else ""
         for start in range(0, len(table.columns), _COLUMNS_PER_STATEMENT):
             part = table.columns[start : start + _COLUMNS_PER_STATEMENT]
-            asked = ", ".join(tagged(_short(quoted(column.name))) for column in part)
+            asked = ", ".join(tagged(_short(quoted(column.name), database.longest_cell)) for column in part)
             for texts in database.rows(f"SELECT {asked} FROM {quoted(table.name)} {order} LIMIT {count}"):
                 for column, text in zip(part, texts, strict=True):
                     found[column.name].append(untagged(text, database.encoding))
     return found
 
 
-def _short(column: str) -> str:
-    return f"(CASE WHEN typeof({column}) IN ('text', 'blob') THEN substr({column}, 1, 1000) ELSE {column} END)"
+def _short(column: str, longest: int) -> str:
+    """SQL for the beginning of a cell; NULL for one that SQLite would not load."""
+    start = f"CASE WHEN octet_length({column}) <= {longest} THEN substr({column}, 1, 1000) END"
+    return f"(CASE WHEN typeof({column}) IN ('text', 'blob') THEN {start} ELSE {column} END)"
 
 
 def read_rows(database: Database, table: Table, rowids: Iterable[int]) -> list[tuple[int, dict[str, Cell]]]:
