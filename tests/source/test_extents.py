@@ -10,7 +10,7 @@ import pytest
 from edge_delta.core.model import BEFORE_FIRST, Batch, Cursor, Layout
 from edge_delta.source import extents
 from edge_delta.source.database import Database
-from edge_delta.source.extents import Extents
+from edge_delta.source.extents import Extent, Extents
 from edge_delta.source.schema import find_table
 
 LAST_ROWID = 2**63 - 1
@@ -245,3 +245,9 @@ def test_numbers_are_never_weighed(made, batch_bytes):
     table = made()
     table.learn(1, 10, 10, bytes_each=1_032)
     assert table.bounds(10) == (20, 10, 10)
+
+
+def test_the_rows_that_are_left_out_of_an_extent_stay_out_and_its_order_stays():
+    extent = Extent("t WHERE rowid > 5 AND rowid <= 9", 9, 4, " ORDER BY rowid").without("rowid", [6, 8])
+    assert extent.source == "t WHERE rowid > 5 AND rowid <= 9 AND rowid NOT IN (6, 8) ORDER BY rowid"
+    assert (extent.last, extent.rows) == (9, 4)
