@@ -153,8 +153,13 @@ class Sink(Protocol):
     def noted(self, name: str) -> int | None:
         """A number that the log has under a name; None if it has none."""
 
-    def restored(self, since: int) -> int | None:
-        """The version by which an earlier one was restored after a version; None if none was."""
+    def restored(self, since: int, most: int) -> int | None:
+        """The version by which an earlier one was restored after a version; None if none was.
+
+        Args:
+            since: the version.
+            most: how many commits are looked at, the newest first.
+        """
 
     def files(self, *, listing: bool = False) -> Inventory:
         """What the table's files come to: live ones, and the others too where they are listed."""

@@ -76,9 +76,9 @@ class Rehearsed:
         """See `Sink.noted`."""
         return self._real.noted(name)
 
-    def restored(self, since: int) -> int | None:
+    def restored(self, since: int, most: int) -> int | None:
         """See `Sink.restored`."""
-        return self._real.restored(since)
+        return self._real.restored(since, most)
 
     def files(self, *, listing: bool = False) -> Inventory:
         """See `Sink.files`."""

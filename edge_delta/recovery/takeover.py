@@ -25,6 +25,8 @@ _ELSEWHERE = (
     "upload_state.json",
 )
 """Where the uploaders kept their state, below their state directory."""
+_LOOKED_AT, _LOOKED_AT_ONCE = 200, 20
+"""Commits of others since the last start that are looked at for a RESTORE."""
 _TIMES = ("last_upload", "last_timestamp", "last_upload_timestamp", "last_upload_time")
 
 
@@ -101,7 +103,7 @@ def take_over(lane: Lane, mirror: Mapping[str, Any], file: Path, log: Log) -> No
         log.info(Event.TAKEN_OVER, last_upload=utc.isoformat(), up_to_id=last)
 
 
-def refuse_another_table(lane: Lane, mirror: Mapping[str, Any], file: Path, *, new_node: bool) -> None:
+def refuse_another_table(lane: Lane, mirror: Mapping[str, Any], file: Path, *, new_node: bool, once: bool) -> None:
     """Stop where the table is not as it was left: to go on could repeat rows, or leave some out for ever.
 
     Its cursor is gone after a copy of the table took its place, or after Spark dropped our ``txn`` actions, which it
@@ -113,6 +115,7 @@ def refuse_another_table(lane: Lane, mirror: Mapping[str, Any], file: Path, *, n
         mirror: what the state directory's file says.
         file: the file.
         new_node: whether it was said that the device never delivered before.
+        once: whether it is a single run, one of many: then fewer commits of others are looked at, each a request.
 
     Raises:
         TableReplaced: if so.
@@ -121,15 +124,15 @@ def refuse_another_table(lane: Lane, mirror: Mapping[str, Any], file: Path, *, n
     here = (lane.sink.uri, lane.route.source.table, lane.route.device.node_id)
     ours = (known.get("table"), mirror.get("source_table"), mirror.get("node_id")) == here
     if ours and known.get("last_id") is not None:
-        _refuse_what_changed(lane, known, file)
+        _refuse_what_changed(lane, known, file, _LOOKED_AT_ONCE if once else _LOOKED_AT)
     elif not mirror and not new_node:
         _refuse_rows_of_an_unknown_past(lane)
 
 
-def _refuse_what_changed(lane: Lane, known: Mapping[str, Any], file: Path) -> None:
+def _refuse_what_changed(lane: Lane, known: Mapping[str, Any], file: Path, most: int) -> None:
     sink = lane.sink
     if sink.committed() is not None:
-        version = sink.restored(known["version"]) if known.get("version") is not None else None
+        version = sink.restored(known["version"], most) if known.get("version") is not None else None
         if version is None:
             return
         raise TableReplaced(

@@ -120,7 +120,8 @@ def build(
     for lane in lanes:
         left = older_state(lane, state.mirror(), state.path / MIRROR, settings.sqlite)
         take_over(lane, *left, session.log)
-        refuse_another_table(lane, left[0], state.path / MIRROR, new_node=bool(flags.get("new_node")))
+        said = {"new_node": bool(flags.get("new_node")), "once": settings.once}
+        refuse_another_table(lane, left[0], state.path / MIRROR, **said)
     say_what_is_published(settings, session, state)
     observers.opened(session.source, session.node_id)
     live = LiveSettings(settings, flags, session, observers)

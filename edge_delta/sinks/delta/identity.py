@@ -52,12 +52,17 @@ class Identity:
         self._seen = version
 
 
-def restored(table: DeltaTable, since: int) -> int | None:
+def restored(table: DeltaTable, since: int, most: int = _MOST_LOOKED_AT) -> int | None:
     """The version by which somebody restored an earlier one, after a version; None if nobody did.
 
     RESTORE takes rows back, but not the cursors that say up to where they were delivered: ``txn`` actions stay.
+
+    Args:
+        table: the table.
+        since: the version that is known.
+        most: how many commits are looked at, the newest first; each is a request to a store.
     """
-    count = min(table.version() - since, _MOST_LOOKED_AT)
+    count = min(table.version() - since, most)
     if count <= 0:
         return None
     done = [one["version"] for one in table.history(count) if one.get("operation") == "RESTORE"]

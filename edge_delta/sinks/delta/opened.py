@@ -144,13 +144,13 @@ class OpenedTable:
         with storage.errors(self.uri, "open"):
             return table.transaction_version(name)
 
-    def restored(self, since: int) -> int | None:
-        """The version by which an earlier one was restored after a version; None if none was."""
+    def restored(self, since: int, most: int) -> int | None:
+        """See `edge_delta.core.ports.Sink.restored`."""
         table = self._open()
         if table is None:
             return None
         with storage.errors(self.uri, "open"):
-            return restored(table, since)
+            return restored(table, since, most)
 
     def forget(self) -> None:
         """Drop the handle and the cursor that was read with it."""
