@@ -20,6 +20,7 @@ import polars as pl
 from msgspec import Struct
 from msgspec.structs import replace
 
+from edge_delta.core.errors import SourceUnavailable
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Mark, Refused, Rejection, Step
 from edge_delta.core.plan import ROWID
@@ -154,7 +155,10 @@ class Windows:
             pending = cursor.marks.get(Mark.PENDING, 0) if held is None else held.pending
             return None, pending
         turn = self._turn(cursor, cursor, held, None)
-        step = self._written(turn, {s for s, w in held.windows.items() if w.pending}, set(), None)
+        try:
+            step = self._written(turn, {s for s, w in held.windows.items() if w.pending}, set(), None)
+        except SourceUnavailable:  # it takes rows that are gone
+            return None, held.pending
         self._open = None
         return step, 0
 

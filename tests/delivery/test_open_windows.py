@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge_delta.core import events as telemetry
+from edge_delta.core.errors import SourceUnavailable
 from edge_delta.doctor.check import check
 from edge_delta.doctor.findings import Level
 from edge_delta.settings import load as config
@@ -276,6 +277,10 @@ def test_a_mode_that_wrote_nothing_begins_in_the_generation_of_the_others(statio
     assert latest == {"_0_raw": 2, "_3_aggregated": 2, "_4_emergency": 2}
 
 
+def lanes(loaded):
+    return lanes_of(loaded, Session(open_source(loaded), "n1", telemetry.configure()))
+
+
 LATER = ("_3_aggregated", "_4_emergency")
 
 
@@ -287,9 +292,33 @@ def test_windows_that_are_written_stay_known_when_another_mode_delivered_meanwhi
     modes.insert(stations, *rows_at(31))
     values = {"config": str(state_of(stations).parent / "settings.toml"), "processing_mode": "raw,aggregated"}
     loaded = config.load(values, environment={})
-    other, lane = lanes_of(loaded, Session(open_source(loaded), "n1", telemetry.configure()))
+    other, lane = lanes(loaded)
     other.step(limit=100)
     lane.adopt(other.cursor())
     modes.insert(stations, *rows_at(2))
     modes.deliver(stations.path, folder, "aggregated", **settings)
     assert windows(folder) == [(0, "a", 3, 3.0)]
+
+
+def test_rows_of_another_source_never_go_into_windows_of_the_one_before(stations, folder):
+    modes.insert(stations, *rows_at(0, 1, 2))
+    run(stations, folder, flush=True)
+    loaded = config.load({"config": str(state_of(stations).parent / "settings.toml")}, environment={})
+    [lane] = lanes(loaded)
+    lane.check_source()  # and then, before the open windows' rows are read again:
+    stations.run("DELETE FROM stations")
+    modes.insert(stations, *rows_at(0, 1, 2, 3, pressure=7.0))
+    with pytest.raises(SourceUnavailable, match="replaced"):
+        lane.finish()
+    run(stations, folder, flush=True)
+    found = modes.read(folder, "_3_aggregated").sort("source_generation")
+    assert found.select("source_generation", "record_count", "sum_pressure").rows() == [(0, 3, 3.0), (1, 4, 28.0)]
+
+
+def test_a_row_that_was_updated_does_not_keep_open_windows_from_being_read_again(stations, folder):
+    modes.insert(stations, *rows_at(0, 1, 2))
+    run(stations, folder)
+    stations.run("UPDATE stations SET pressure = 5.0 WHERE id = 3")
+    modes.insert(stations, *rows_at(3, 30))
+    assert run(stations, folder).complete
+    assert windows(folder) == [(0, "a", 4, 8.0)]
