@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test attacks coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture recreated alerts powercut year soak fleet costs readme upgrade-fixture \
+.PHONY: help setup demo test attacks coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture recreated alerts powercut year soak fleet costs sources readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
@@ -92,6 +92,9 @@ fleet: $(VENV)/.dev ## 1, 8 and 32 devices at once; writes the figures into docs
 
 costs: $(VENV)/.dev ## count what a device asks of S3; writes the figures into docs/databricks.md (four minutes)
 	$(BIN)/python -m tools.costs
+
+sources: $(VENV)/.dev ## databases written as Home Assistant, WeeWX, a ring and open sessions write theirs, beside verify (MINUTES=10)
+	$(BIN)/python -m tools.sources --minutes $(or $(MINUTES),10)
 
 upgrade-fixture: $(VENV)/.dev ## record what a released version writes (RECORDED=its interpreter), for tests/system/test_upgrade.py
 	$(BIN)/python -m tools.upgrade_fixture $(RECORDED)

@@ -53,6 +53,8 @@ class Mark(StrEnum):
     STARTS = "starts"
     ENDS = "ends"
     """Where rows got other ids: those that the source's first row and the one at `BEGINS` had before."""
+    REUSED = "reused"
+    """1 where ids of the source were used again."""
 
 
 class Cursor(Struct, frozen=True):
@@ -65,7 +67,7 @@ class Cursor(Struct, frozen=True):
         marks: more numbers that a mode keeps with its rows, by name (see `Mark`).
         witnesses: what the row at ``rowid`` and some before it looked like (see `edge_delta.source.witness`); the first
             number alone until the others are asked for, none before the first row.
-        tally: a checksum of the rows read in order up to there, in 46 bits (`edge_delta.delivery.tally`); 0 if unknown.
+        tally: a checksum of the rows read in order up to there, in 41 bits (`edge_delta.delivery.tally`); 0 if unknown.
     """
 
     generation: int = 0

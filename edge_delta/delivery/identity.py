@@ -85,6 +85,8 @@ class Identity:
         except SourceReset as reset:
             if not reset.unsure:
                 raise
+            if cursor.marks.get(Mark.REUSED):  # as a ring's last slot at each turn; the sweep delivers such rows
+                return self._refreshed(cursor, updated=False)
             return self._weighed(cursor, reset)
         return self._refreshed(cursor, updated=True) if updated else cursor
 

@@ -218,6 +218,12 @@ class Lane:
         self._writing.forget()  # what it remembers is of rows in their order
         return step
 
+    def note_used_ids(self) -> None:
+        """Ids were used again: from now on a changed row tells of no other source. The next commit has it."""
+        cursor = self.cursor()
+        if not cursor.marks.get(Mark.REUSED):
+            self._ahead = cursor.marked(**{Mark.REUSED: 1})
+
     def correct(self, after: int, upto: int) -> tuple[Step | None, int]:
         """Make windows again that rows came for from below the cursor; the commit, and how many rows it has more."""
         step, late = self._writing.corrected(after, upto, self.cursor())

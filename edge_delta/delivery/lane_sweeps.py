@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct, field
@@ -96,6 +97,8 @@ class _Sweep(Struct):
         survey = Survey(shared, self.known, cursor, begin, horizon, compares=not self.round.first)
         found = survey.suspects()
         self.now, self.in_order = survey.now, survey.in_order
+        if any(suspect.by_time for suspect in found):
+            self.lane.note_used_ids()
         return found
 
     def _counted(self, *, behind_all: bool) -> Counts:
@@ -130,12 +133,11 @@ class Readings(_Sweep):
 
     def run(self) -> Iterator[Step]:
         """See `LaneSweep.run`."""
-        for suspect in self._suspects():
-            for batch in missing(self.lane, suspect, self.round.limit):
-                in_time = not self.lane.route.source.keyed_by_rowid
-                counted: dict[str, int] = {Mark.COUNTED: self.now.tail.rows} if in_time else {}
-                step = self.lane.deliver_below(batch, counted)
-                yield from self._told(step, step.read)
+        in_time = not self.lane.route.source.keyed_by_rowid
+        for batch in missing(self.lane, self._suspects(), self.round.limit):
+            counted: dict[str, int] = {Mark.COUNTED: self.now.tail.rows} if in_time else {}
+            step = self.lane.deliver_below(batch, counted)
+            yield from self._told(step, step.read)
 
     def _begin(self) -> int:
         return delivered_by(self.lane).begin()
@@ -183,7 +185,7 @@ class Alerts(_Sweep):
             if judge is None:
                 self._tell_unsure(suspect)
             else:
-                yield from self._deliver(missing(judge, suspect, self.round.limit))
+                yield from self._deliver(missing(judge, [suspect], self.round.limit))
 
     def _deliver(self, batches: Iterable[Batch]) -> Iterator[Step]:
         for batch in batches:
@@ -249,20 +251,35 @@ def delivered_by(lane: Lane) -> Delivered:
     return Delivered(lane.route, lane.cursor())
 
 
-def missing(lane: Lane, suspect: Suspect, limit: int) -> Iterator[Batch]:
-    """The rows of a range that a lane's table does not have."""
+def missing(lane: Lane, suspects: Sequence[Suspect], limit: int) -> Iterator[Batch]:
+    """The rows of some ranges that a lane's table does not have."""
+    if not suspects:
+        return
     if not lane.route.source.keyed_by_rowid:
         from edge_delta.delivery.delivered_times import DeliveredTimes  # noqa: PLC0415 - Polars
 
-        return DeliveredTimes(lane.route, lane.cursor()).missing_rows(suspect.after, suspect.upto, rows=limit)
-    found = delivered_by(lane).missing(suspect.after, suspect.upto, rows=_ROWS, by_time=suspect.by_time)
-    return read(lane, found, limit)
+        by_time = DeliveredTimes(lane.route, lane.cursor())
+        for suspect in suspects:
+            yield from by_time.missing_rows(suspect.after, suspect.upto, rows=limit)
+        return
+    delivered = delivered_by(lane)
+    found = (delivered.missing(s.after, s.upto, rows=_ROWS, by_time=s.by_time) for s in suspects)
+    yield from read(lane, chain.from_iterable(found), limit)
 
 
 def read(lane: Lane, found: Iterable[Sequence[int]], limit: int) -> Iterator[Batch]:
     """Rows by their ids, as far as they are still there, some at a time."""
+    waiting: list[int] = []
     for ids in found:
-        for start in range(0, len(ids), limit):
-            batch = lane.route.source.read_ids(ids[start : start + limit])
-            if batch is not None:
-                yield batch
+        waiting += ids
+        while len(waiting) >= limit:
+            yield from _read(lane, waiting[:limit])
+            waiting = waiting[limit:]
+    if waiting:
+        yield from _read(lane, waiting)
+
+
+def _read(lane: Lane, ids: Sequence[int]) -> Iterator[Batch]:
+    batch = lane.route.source.read_ids(ids)
+    if batch is not None:
+        yield batch

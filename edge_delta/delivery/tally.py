@@ -1,7 +1,7 @@
 """What a lane has read in the order of its keys, as one number that travels with its cursor.
 
 A row that came behind the cursor's back is in the source and not in this number, so a sweep need not ask the table
-what it holds. It is a checksum and no count: the rows modulo 2^14 and the sum of their keys modulo 2^31, which only the
+what it holds. It is a checksum and no count: the rows modulo 2^12 and the sum of their keys modulo 2^28, which only the
 difference of two cursors gives a meaning to.
 """
 
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 if TYPE_CHECKING:
     from edge_delta.core.model import Batch, Cursor
 
-_ROWS, _KEYS = 14, 31
+_ROWS, _KEYS = 12, 28
 _KNOWN = 1 << (_ROWS + _KEYS)
 NOTHING = _KNOWN
 """The tally of a lane that has read no row."""
@@ -41,7 +41,7 @@ def tells(before: int, after: int, rows: int, ids: int) -> bool:
         before: the earlier tally.
         after: the later one.
         rows: how many rows.
-        ids: the sum of their keys, or anything that is the same modulo 2^31.
+        ids: the sum of their keys, or anything that is the same modulo 2^28.
     """
     if not before or not after:
         return False
@@ -50,7 +50,7 @@ def tells(before: int, after: int, rows: int, ids: int) -> bool:
 
 
 def as_many(before: int, after: int, rows: int) -> bool:
-    """Whether as many rows were read between two tallies, modulo 2^14; False where it is not known."""
+    """Whether as many rows were read between two tallies, modulo 2^12; False where it is not known."""
     return bool(before and after) and not (_parts(after)[0] - _parts(before)[0] - rows) % (1 << _ROWS)
 
 

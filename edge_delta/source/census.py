@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from edge_delta.core.counting import FEW_ROWS, SAMPLES, Counts, Times
 from edge_delta.core.model import BEFORE_FIRST
-from edge_delta.source.database import quoted
+from edge_delta.source.database import UnknownOrder, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -54,7 +54,11 @@ class Census(Struct, frozen=True):
     def total(self) -> int:
         """All rows, whatever their keys are."""
         with self.looking() as table:
-            return int(self.database.scalar(f"SELECT count(*) FROM {quoted(table.name)}"))
+            asked = f"SELECT count(*) FROM {quoted(table.name)}"
+            try:
+                return int(self.database.scalar(asked))
+            except UnknownOrder:  # it is counted by the smallest index, which has a collation of the application's
+                return int(self.database.scalar(f"{asked} NOT INDEXED"))
 
     def ends(self, after: int, upto: int) -> tuple[int | None, int | None]:
         """The first and the last id of a range."""

@@ -44,6 +44,10 @@ def quoted(identifier: str) -> str:
     return "`" + identifier.replace("`", "``") + "`"
 
 
+class UnknownOrder(ConfigurationError):
+    """A statement needs a collation that the application has registered in its own process."""
+
+
 class TooLong(SourceUnavailable):
     """A statement would load a longer text or blob than `Database.limit` allows."""
 
@@ -291,6 +295,16 @@ class Database:
                 raise
             if "not a database" in message:
                 raise ConfigurationError(f"{self.path} is not a SQLite database", "Check --sqlite") from error
+            if "no such collation" in message or "no query solution" in message:
+                name = (
+                    message.removeprefix("no such collation sequence: ")
+                    if "collation" in message
+                    else "a collation of its own"
+                )
+                raise UnknownOrder(
+                    f"{self.path}: a key is in an order that only the application knows ({name})",
+                    "Give the table a key in one of SQLite's own orders (BINARY, NOCASE, RTRIM), or a rowid",
+                ) from error
             if "too big" in message:
                 raise TooLong(f"{self.path} has a text or blob that is longer than allowed") from error
             if "locked" in message or "busy" in message:

@@ -46,7 +46,7 @@ def values(
     Returns:
         ``sensor_id`` and the named columns, one row a sensor and column.
     """
-    who = f"CAST({quoted(sensor.name)} AS TEXT)" if sensor is not None else "NULL"
+    who = f"CAST({quoted(sensor.name)} AS TEXT) COLLATE BINARY" if sensor is not None else "NULL"
     whole = ["(" + " AND ".join(fits(c) for c in part) + ")" for part in portions(table.columns)]
     frames = []
     for name, (column, low, high) in columns.items():

@@ -141,6 +141,7 @@ def behind(column: Column, after: int) -> str:
         return f"({name} >= {lowest * unit.by // unit.times - 1})"
     if column.affinity == "TEXT":
         day = datetime.fromtimestamp(max(after, 0) / 1_000, UTC) - _MOST_OFFSET
+        name = f"{name} COLLATE BINARY"
         return f"({name} >= '{day:%Y-%m-%d}' OR {name} < '19')" if day.year >= 1_970 else "TRUE"  # noqa: PLR2004
     return "TRUE"
 

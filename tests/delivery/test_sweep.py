@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
+from deltalake import write_deltalake
 
 from tests.support.inprocess import deliver
 from tests.support.tables import Place
@@ -203,3 +205,114 @@ def test_alerts_of_rows_that_nobody_can_tell_are_said(sensor, folder, tmp_path):
     row(sensor, 25, 310)
     deliver(sensor.path, folder, **settings, state_dir=str(tmp_path / "another"))
     assert 25 in ids(folder, "_4_emergency")
+
+
+RING = {**AGGREGATE, "AGGREGATE_CONFIG": '{"window_minutes": 1, "group_by": [], "aggregations": {"v": ["sum"]}}'}
+
+
+def turn_of(sensor, done, count, slots):
+    for n in range(done, done + count):
+        sensor.run(
+            "INSERT OR REPLACE INTO ring VALUES (?, strftime('%Y-%m-%dT%H:%M:%SZ', 1767225600 + ?, 'unixepoch'), ?)",
+            n % slots + 1,
+            n,
+            float(n),
+        )
+    return done + count
+
+
+@pytest.mark.parametrize("modes", [["raw", "aggregated"], ["aggregated"]])
+def test_a_ring_stays_one_source_and_each_of_its_rows_is_in_one_window(modes, sensor, folder):
+    sensor.run("CREATE TABLE ring (slot INTEGER PRIMARY KEY, at TEXT, v REAL)")
+    done = 0
+    for _ in range(8):
+        done = turn_of(sensor, done, 67, 230)
+        run = deliver(sensor.path, folder, env=RING, processing_mode=modes, timestamp_col="at")
+        assert not run.named("source reset")
+    deliver(sensor.path, folder, env=RING, processing_mode=modes, timestamp_col="at", flush=True)
+    table = folder.read("_3_aggregated").sort("window_start")
+    wanted = [list(range(begin, min(begin + 60, done))) for begin in range(0, done, 60)]
+    assert table.select("record_count", "sum_v").rows() == [(len(w), float(sum(w))) for w in wanted]
+
+
+def test_verify_tells_rows_under_used_ids_from_rows_that_came_twice(sensor, folder, command):
+    sensor.run("CREATE TABLE ring (slot INTEGER PRIMARY KEY, at TEXT, v REAL)")
+    done = 0
+    for _ in range(5):
+        done = turn_of(sensor, done, 13, 30)
+        deliver(sensor.path, folder, env=RING, processing_mode=["raw"], timestamp_col="at")
+    flags = {"processing_mode": "raw", "timestamp_field": "at", "node_id": "n1"}
+    told = command(sensor.path, folder, **flags).run("verify", interval=None, retry_for=None)
+    assert "35 rows are there under ids that were used again since" in told.stdout
+    assert told.code == 0, told.stdout
+    table = folder.read("_0_raw")
+    write_deltalake(folder.uri("_0_raw"), table.head(1), mode="append")
+    told = command(sensor.path, folder, **flags).run("verify", interval=None, retry_for=None)
+    assert told.code == 1
+    assert "twice" in told.stdout
+
+
+def test_records_that_weewx_fills_in_later_arrive_once(sensor, folder):
+    sensor.run("CREATE TABLE archive (dateTime INTEGER NOT NULL UNIQUE PRIMARY KEY, usUnits INTEGER, outTemp REAL)")
+
+    def record(*minutes):
+        sensor.many("INSERT INTO archive VALUES (?, 1, ?)", [(1_767_225_600 + 60 * m, m / 7) for m in minutes])
+
+    modes = ["raw", "aggregated", "emergency"]
+    env = {
+        **ALWAYS,
+        "AGGREGATE_CONFIG": '{"window_minutes": 10, "group_by": [], "aggregations": {"outTemp": ["sum"]}}',
+        "EMERGENCY_CONFIG": '{"severity_thresholds": {"outTemp": 5}, "anomaly_flag": false}',
+    }
+    record(*range(20))
+    for minutes in ([40, 41], range(20, 31), [42], range(31, 40), [60], range(43, 60)):
+        record(*minutes)
+        for _ in range(2):
+            done = deliver(sensor.path, folder, env=env, processing_mode=modes, sqlite_table_name="archive")
+            assert not done.named("rows below the cursor not delivered")
+    deliver(sensor.path, folder, env=env, processing_mode=modes, sqlite_table_name="archive", flush=True)
+    assert sorted(folder.read("_0_raw")["dateTime"]) == [1_767_225_600 + 60 * m for m in range(61)]
+    table = folder.read("_3_aggregated").sort("window_start")
+    assert table["record_count"].to_list() == [10] * 6 + [1]
+    assert sorted(round(v * 7) for v in folder.read("_4_emergency")["value"]) == list(range(36, 61))
+
+
+def test_rows_under_the_ids_that_sqlite_picks_after_the_largest_arrive_once(sensor, folder):
+    sensor.create()
+    for number in range(1, 6):
+        row(sensor, number, number)
+    modes = ["raw", "schematized"]
+    deliver(sensor.path, folder, env=ALWAYS, processing_mode=modes)
+    row(sensor, 2**63 - 1, 100)
+    for second in range(200, 212):
+        sensor.add(1, start=second)
+        deliver(sensor.path, folder, env=ALWAYS, processing_mode=modes)
+    wanted = sorted(i for (i,) in sensor.rows(columns="id"))
+    assert len(wanted) == 18
+    assert ids(folder) == wanted
+    assert sorted(folder.read("_0_raw")["source_rowid"]) == wanted
+
+
+def test_late_rows_are_there_once_though_the_process_is_killed_again_and_again(sensor, folder, command):
+    sensor.create()
+    for number in range(10, 400, 10):
+        row(sensor, number, number)
+    env = {**ALERTS, **AGGREGATE}
+    device = command(
+        sensor.path, folder, processing_mode="schematized,aggregated,emergency", node_id="n1", interval=None
+    )
+    device.once(env=env).succeeded()
+    late = iter([n for n in range(1, 390) if n % 10])
+    for patience in (0.25, 0.35, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7):
+        for number in [next(late) for _ in range(5)]:
+            row(sensor, number, number)
+        running = device.start(once=True, env=env)
+        time.sleep(patience)
+        running.kill()
+    device.once(env=env).succeeded()
+    device.once(env=env, flush=True).succeeded()
+    wanted = sorted(i for (i,) in sensor.rows(columns="id"))
+    assert ids(folder) == wanted
+    assert sum(n for _, n, _, _ in windows(folder)) == len(wanted)
+    assert sum(s for _, _, s, _ in windows(folder)) == pytest.approx(sum(w / 7 for w in wanted))
+    assert ids(folder, "_4_emergency") == [w for w in wanted if w / 7 > 20]

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 _OF_LIVES = (Mark.BEGINS, Mark.AGAIN, Mark.LIFE, Mark.ENDS, Mark.STARTS)
-COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.COUNTED, Mark.SWEPT, *_OF_LIVES)
+COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.COUNTED, Mark.SWEPT, Mark.REUSED, *_OF_LIVES)
 """The marks that any mode's table may have."""
-_BITS = 16
-"""The bits that say which marks there are."""
+_BITS = 22
+"""The bits that say which marks there are; above them are the 41 of the tally."""
 _WITNESSES = 5
 """How many numbers a cursor's witnesses are."""
 
