@@ -8,6 +8,7 @@ import polars as pl
 from msgspec import Struct
 from msgspec.structs import replace
 
+from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import Question, Where, among, mine, named, rejected_by, within
@@ -112,12 +113,30 @@ class Delivered(Struct, frozen=True):
             columns = [self.time] if self.time is not None and self.time in frame.columns else []
             beside = self.beside(frame, columns, where, all_of_them=True).filter(self.inside())
             known, timely = {*beside[ROWID]}, {*beside.filter(EQUAL)[ROWID]}
-            there = timely if by_time or 2 * len(known - timely) < len(known) else known
+            there = timely if by_time or self._used_again(frame, where, known, timely) else known
             if not by_time:  # a row that is rejected again is not written again
                 there |= self._rejected(where)
             ids = {*batch.frame[ROWID], *(r.rowid for r in batch.rejected)}
             if ids - there:
                 yield sorted(ids - there)
+
+    def _used_again(self, frame: pl.DataFrame, where: Where, known: set[int], timely: set[int]) -> bool:
+        """Whether rows that have another time than the table has under their ids are other rows.
+
+        Few are. Where it is every second one, times may only be read otherwise than they were: then most of these rows
+        are as they were in all other columns.
+        """
+        changed = known - timely
+        if 2 * len(changed) < len(known):
+            return True
+        others = [n for n in self.kept_columns(frame) if n != self.time]
+        if not others:
+            self.route.device.log.warning(
+                Event.NOT_SWEPT, mode=self.route.name, rows=len(changed), first_id=min(changed), last_id=max(changed)
+            )
+            return False
+        beside = self.beside(frame, others, where, all_of_them=True).filter(self.inside() & pl.col(EQUAL))
+        return 2 * len(changed & {*beside[ROWID]}) < len(changed)
 
     def _rejected(self, where: Where) -> set[int]:
         rejects, route = self.route.tables.rejects, self.route
@@ -145,8 +164,12 @@ class Delivered(Struct, frozen=True):
         route, there, context = self.route, self.route.sink.columns(), self.route.context(0)
         plan = fitting.fitted(route.mode().plan(batch.frame.lazy(), batch.layout, context), there)
         rows, _ = fitting.kept_rows(plan, batch.frame)
-        ours = {ROWID, *_OURS, *route.mode().filled}
-        return rows, sorted(n for n in rows.columns if n in there and n not in ours and not is_left_out(n))
+        return rows, self.kept_columns(rows)
+
+    def kept_columns(self, rows: pl.DataFrame) -> list[str]:
+        """The columns of rows as the mode makes them that can be compared with the table's."""
+        there, ours = self.route.sink.columns(), {ROWID, *_OURS, *self.route.mode().filled}
+        return sorted(n for n in rows.columns if n in there and n not in ours and not is_left_out(n))
 
     def beside(
         self, rows: pl.DataFrame, columns: list[str], where: Where, *, all_of_them: bool = False

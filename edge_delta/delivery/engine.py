@@ -215,6 +215,9 @@ class Engine:
             self._log.info(Event.CYCLE_FINISHED, mode=lane.name, rows_written=0, rows_rejected=0, rows_left=0)
 
     def _drain_all(self, lanes: Sequence[Lane], stop: Flag) -> None:
+        if len(lanes) > 1:  # a later one may see that the source is another, and rows of an earlier one are of it then
+            for lane in lanes:
+                lane.check_source()
         for lane in list(lanes):
             self.drain(lane, stop)
             if lane not in self._lanes:  # the settings changed on the way

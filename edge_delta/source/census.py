@@ -99,6 +99,8 @@ class Census(Struct, frozen=True):
 
     def _here_and_there(self, table: Table, after: int, upto: int) -> list[int]:
         first = self.database.scalar(f"SELECT min({table.key}) {_rows(table, after, upto)}")
+        if first is None:  # purged since they were counted
+            return []
         near = "SELECT * FROM (SELECT {0} AS k FROM {1} WHERE {0} <= {2} ORDER BY {0} DESC LIMIT 1)"
         wanted = sorted({first + (upto - first) * i // SAMPLES for i in range(1, SAMPLES + 1)})
         looked = " UNION ALL ".join(near.format(table.key, quoted(table.name), i) for i in wanted)

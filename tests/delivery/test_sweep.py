@@ -316,3 +316,46 @@ def test_late_rows_are_there_once_though_the_process_is_killed_again_and_again(s
     assert sum(n for _, n, _, _ in windows(folder)) == len(wanted)
     assert sum(s for _, _, s, _ in windows(folder)) == pytest.approx(sum(w / 7 for w in wanted))
     assert ids(folder, "_4_emergency") == [w for w in wanted if w / 7 > 20]
+
+
+@pytest.mark.parametrize("used", [30, 60, 80])
+def test_used_ids_are_told_though_the_state_directory_is_lost(used, sensor, folder, tmp_path):
+    sensor.create()
+    for slot in range(1, 101):
+        row(sensor, slot, slot)
+    deliver(sensor.path, folder, env=ALWAYS)
+    for slot in range(1, used + 1):
+        row(sensor, slot, 1_000 + slot)
+    deliver(sensor.path, folder, env=ALWAYS, state_dir=str(tmp_path / "another"))
+    table = folder.read()
+    assert table.height == table["timestamp"].n_unique() == 100 + used
+
+
+def test_times_that_are_read_otherwise_since_are_no_other_rows(sensor, folder, tmp_path):
+    sensor.create()
+    for number in range(1, 101):
+        row(sensor, number, number)
+    sensor.run("UPDATE readings SET timestamp = rtrim(timestamp, 'Z')")
+    deliver(sensor.path, folder, env=ALWAYS)
+    moved = {"source_time_zone": "Europe/Helsinki", "state_dir": str(tmp_path / "another")}
+    deliver(sensor.path, folder, env=ALWAYS, **moved)
+    assert folder.read().height == 100
+
+
+def test_lanes_that_wrote_nothing_yet_begin_in_the_generation_of_the_others(sensor, folder):
+    sensor.create()
+    for number in range(1, 50):
+        row(sensor, number, number)
+    env = {**AGGREGATE, **ALERTS}
+    deliver(sensor.path, folder, env=env, processing_mode=["raw"])
+    for suffix in ("", "-wal", "-shm"):
+        sensor.path.with_name(sensor.path.name + suffix).unlink(missing_ok=True)
+    sensor.open(sensor.path)
+    sensor.create()
+    for number in range(1, 30):
+        row(sensor, number, 2_000 + number)
+    deliver(sensor.path, folder, env=env, processing_mode=["aggregated", "emergency", "raw"], flush=True)
+    tables = ("_3_aggregated", "_4_emergency")
+    generations = {s: set(folder.read(s)["source_generation"]) for s in tables}
+    assert generations == {"_3_aggregated": {1}, "_4_emergency": {1}}
+    assert set(folder.read("_0_raw").filter(folder.read("_0_raw")["temperature"] > 200)["source_generation"]) == {1}
