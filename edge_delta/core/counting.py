@@ -73,6 +73,9 @@ class Passed(Struct, frozen=True):
 class Census(Protocol):
     """Counts the rows of one table. Each question is a read transaction of its own."""
 
+    def written(self) -> list[int] | None:
+        """What changes whenever the source is written; None while that is not sure."""
+
     # -- of tables with ids
 
     def counts(self, after: int, upto: int) -> Counts:

@@ -6,6 +6,8 @@ visits each row. Neither reads a cell.
 
 from __future__ import annotations
 
+import contextlib
+import time
 import zlib
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from edge_delta.source.database import Database
     from edge_delta.source.schema import Table
 
+_SURE_AFTER = 2_000_000_000
+"""Nanoseconds after which another writing has another time, whatever the file system's clock is."""
 _HALF = 31
 _MOST_ROWS = 2**30
 _LARGEST = 2**63 - 1
@@ -37,6 +41,18 @@ class Census(Struct, frozen=True):
 
     database: Database
     looking: Callable[[], AbstractContextManager[Table]]
+
+    def written(self) -> list[int] | None:
+        """What changes whenever the file or its log is written; None while that is not sure yet."""
+        path = self.database.path.resolve()
+        found = []
+        for file in (path, path.with_name(path.name + "-wal")):
+            with contextlib.suppress(FileNotFoundError):
+                stat = file.stat()
+                if time.time_ns() - stat.st_mtime_ns < _SURE_AFTER:
+                    return None
+                found += [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns]
+        return found
 
     # -- of tables with ids
 

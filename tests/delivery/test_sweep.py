@@ -359,3 +359,25 @@ def test_lanes_that_wrote_nothing_yet_begin_in_the_generation_of_the_others(sens
     generations = {s: set(folder.read(s)["source_generation"]) for s in tables}
     assert generations == {"_3_aggregated": {1}, "_4_emergency": {1}}
     assert set(folder.read("_0_raw").filter(folder.read("_0_raw")["temperature"] > 200)["source_generation"]) == {1}
+
+
+def test_a_sweep_reads_nothing_of_a_source_that_was_not_written_since(sensor, folder):
+    sensor.create()
+    for number in range(1, 20):
+        row(sensor, number, number)
+    state = sensor.path.parent / "state" / "last_upload.json"
+
+    def swept():
+        deliver(sensor.path, folder, env=ALWAYS)
+        return json.loads(state.read_text())["sweep"]["at"]
+
+    swept()
+    time.sleep(2.1)
+    first = swept()
+    assert swept() == first
+    row(sensor, 25, 25)
+    sensor.run("DELETE FROM readings WHERE id = 3")
+    assert swept() > first
+    row(sensor, 3, 50)
+    swept()
+    assert folder.read().height == 21
