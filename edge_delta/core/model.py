@@ -53,8 +53,7 @@ class Mark(StrEnum):
     STARTS = "starts"
     ENDS = "ends"
     """Where rows got other ids: those that the source's first row and the one at `BEGINS` had before."""
-    REUSED = "reused"
-    """1 where ids of the source were used again."""
+    REUSED = "reused"  # 1 where ids of the source were used again
 
 
 class Cursor(Struct, frozen=True):
