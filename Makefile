@@ -74,7 +74,7 @@ torture: $(VENV)/.dev ## kill it 500 times under 2,000 faults on the wire (about
 recreated: $(VENV)/.dev ## ten minutes of a generator that deletes its database at each start, both sides killed
 	$(BIN)/python -m tools.recreated $(ARGS)
 
-alerts: $(VENV)/.dev ## kill it 200 times while it alerts, then measure alerts with 100,000 groups open (docs/benchmarks.md)
+alerts: $(VENV)/.dev ## kill it 200 times while it alerts, then measure alerts with 100,000 groups open (docs/modes.md)
 	$(BIN)/python -m tools.alerts --kills 200
 	$(BIN)/python -m tools.alerts --groups 100000
 

@@ -2,7 +2,7 @@
 
 ``python -m tools.alerts --kills 200``: a process that delivers alerts with a cooldown over a live writer is killed
 again and again; then its alerts equal those of one undisturbed run. ``python -m tools.alerts --groups 100000`` writes
-what that comes to into docs/benchmarks.md.
+what that comes to into docs/modes.md.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LIMITS = {"severity_thresholds": {"temperature": 35}, "cooldown": 4, "min_pause": 0.05}
 TABLE = "_4_emergency"
 COLUMNS = ["reading_id", "alert_type", "severity", "alert_id", "timestamp", "value", "silenced"]
-_PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+_PAGE = Path(__file__).parents[1] / "docs" / "modes.md"
 _MARK = "<!-- alerts -->"
 
 

@@ -79,6 +79,10 @@ class World:
             rows.append(
                 (self._chance.choice("abc"), self._clock - late, self._chance.choice([20.0, 21.5, 40.0]), number)
             )
+        self.insert(rows)
+
+    def insert(self, rows: list[tuple[str, int, float, float]]) -> None:
+        """These readings: sensor, time in seconds, temperature, number."""
         stored = [(s, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(t)), c, n) for s, t, c, n in rows]
         self.sensor.many(
             "INSERT INTO stations (sensor_id, timestamp, temperature, pressure) VALUES (?, ?, ?, ?)", stored

@@ -16,7 +16,7 @@ import pytest
 from edge_delta.ask import statements
 from edge_delta.sinks.superseded import SCHEMA
 from tests.ask.test_current import documented, in_duckdb
-from tests.support.lives import CASES, MADE_FIRST, QUESTIONS, TABLES, World, steps
+from tests.support.lives import CASES, MADE_FIRST, QUESTIONS, SETTINGS, TABLES, World, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,3 +80,50 @@ def test_the_current_views_equal_the_truth(case, sensor, folder, monkeypatch):
     assert_equal(by_the_files(folder, wanted), wanted)
     for found in by_the_documents(folder, ("readings", "windows", "alerts"), monkeypatch):
         assert_equal(found, wanted)
+
+
+def test_readings_that_were_purged_before_a_reset_stay_current_with_their_windows(sensor, folder):
+    world = World(sensor, folder, seed=3)
+    world.add(130)
+    world.deliver()
+    sensor.run("DELETE FROM stations WHERE id <= 60")
+    world.reset()
+    world.add(40)
+    world.deliver()
+    assert_equal(by_the_files(folder, TABLES), world.wanted())
+
+
+def test_windows_of_another_length_count_each_reading_once_after_a_reset(sensor, folder):
+    world = World(sensor, folder, seed=4)
+    world.add(200)
+    world.deliver()
+    world.reset()
+    aggregate = {**SETTINGS["aggregate"], "window_minutes": 7}
+    world.deliver(aggregate=aggregate)
+    world.add(50)
+    world.deliver(aggregate=aggregate)
+    windows = by_the_files(folder, ["windows"])["windows"]
+    assert sum(rows for _, _, rows, *_ in windows) == len(world.readings)
+    assert sum(total for _, _, _, total, *_ in windows) == sum(number for *_, number in world.readings)
+    assert {start % 420 for start, *_ in windows} == {0}
+
+
+def test_a_group_of_alerts_that_was_open_goes_on_where_a_backup_was_restored(sensor, folder):
+    world = World(sensor, folder, chosen=["raw", "emergency"])
+    cooled = {"emergency": SETTINGS["emergency"] | {"cooldown": 3600}}
+
+    def hot(*values: float) -> None:
+        now = 1_767_225_600 + 60 * len(world.readings)
+        rows = [("a", now + 60 * i, value, float(len(world.readings) + i)) for i, value in enumerate(values)]
+        world.insert(rows)
+
+    hot(20.0, 40.0, 41.0)
+    world.deliver(**cooled)
+    world.backup()
+    hot(42.0)
+    world.deliver(**cooled)
+    world.restore()
+    hot(43.0, 20.0)
+    world.deliver(**cooled)
+    alerts = folder.read("_4_emergency").sort("source_generation", "reading_id")
+    assert alerts.select("value", "severity").rows() == [(40.0, "high"), (20.0, "over")]

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from edge_delta.cli.parser import Parser
 
+_VIEWS = (
+    "What they take the place of stands in the table ..._superseded. If Databricks had none before, run what "
+    "`edge-delta sql 02 03` prints, so that the current_ views leave it out"
+)
 HELP = "deliver rows again, as a new generation"
 
 
@@ -56,6 +60,6 @@ def main(options: argparse.Namespace) -> int:
 
     destination = Destination(options.to_id, options.to_time)
     done = commands.reset(settings_of(options), log_of(options), destination, agreed=agreed)
-    outcome = "done; the next run delivers them" if done else "nothing was changed"
+    outcome = f"done; the next run delivers them\n{_VIEWS}" if done else "nothing was changed"
     print(json.dumps({"done": done}) if options.json else outcome)
     return 0 if done else 1
