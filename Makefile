@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test attacks coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture recreated alerts powercut year soak fleet costs sources readme upgrade-fixture \
+.PHONY: help setup demo test attacks privacy-year coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture recreated alerts powercut year soak fleet costs sources readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
@@ -34,6 +34,9 @@ spark-beside: $(VENV)/.spark ## OPTIMIZE of Spark beside live devices; writes th
 
 attacks: $(VENV)/.dev ## attack displaced places of six simulated years; writes the figures into docs/privacy.md
 	$(BIN)/python -m tests.attacks
+
+privacy-year: $(VENV)/.dev ## deliver three simulated years of places through the program in all modes, and attack what is published
+	$(BIN)/python -m pytest -q -m slow tests/modes/privacy/test_year.py
 
 coverage: $(VENV)/.dev ## run the tests, and report which lines and branches they pass through, commands included
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --cov --cov-report=term:skip-covered

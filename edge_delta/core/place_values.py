@@ -25,7 +25,16 @@ _TEXTS: Mapping[str, re.Pattern[str]] = {
     "degrees with a side": re.compile(r"^\s*([NSEW]\s*\d{1,3}\.\d{3,}|\d{1,5}\.\d{3,}\s*°?\s*[NSEWO])\s*$"),
     "ISO 6709": re.compile(r"^[-+]\d{2,6}(\.\d+)?[-+]\d{3,7}(\.\d+)?"),
     "WKT": re.compile(r"\b(SRID=\d+;)?\s*(MULTI)?(POINT|LINESTRING|POLYGON)\s*Z?M?\s*\(", re.IGNORECASE),
-    "WKB": re.compile(r"^(0x)?(01010000|0000000001|000000000[1-7]|01[0-9a-f]{2}000020)[0-9a-f]{16,}$", re.IGNORECASE),
+    "degrees, minutes and a side": re.compile(
+        r"\b\d{1,3}\s*[d\s]\s*\d{1,2}\s*[m\s]\s*\d{1,2}(\.\d+)?\s*s?\s*([NSEWO]\b|$)|\b\d{4,5}\.\d{2,}[NSEW]\b"
+    ),
+    "a coordinate with its name": re.compile(
+        r"\b(lat|lon|lng|latitude|longitude|breite|länge|laenge|latitud|longitud)\b[\s\"'=:]{1,4}[-+]?\d", re.IGNORECASE
+    ),
+    "KML": re.compile(r"<(\w+:)?(coordinates|pos|posList)>", re.IGNORECASE),
+    "WKB": re.compile(
+        r"^(0x)?(01010000|0020000001|0000000001|000000000[1-7]|01[0-9a-f]{2}000020)[0-9a-f]{16,}$", re.IGNORECASE
+    ),
     "NMEA": re.compile(r"[$!](G[PNLABQ]|BD|QZ)[A-Z]{3},"),
     "a geo URI": re.compile(r"\bgeo:[-+]?\d"),
     "a plus code": re.compile(r"\b[23456789CFGHJMPQRVWX]{4,8}\+[23456789CFGHJMPQRVWX]{2,3}\b", re.IGNORECASE),
@@ -35,8 +44,18 @@ _TEXTS: Mapping[str, re.Pattern[str]] = {
     "a Maidenhead locator": re.compile(r"^[A-R]{2}\d{2}[A-Xa-x]{2}(\d{2}([A-Xa-x]{2})?)?$"),
     "an H3 cell": re.compile(r"^8[0-9a-f]{6,13}f{1,7}$", re.IGNORECASE),
     "three words": re.compile(r"^/{0,3}[a-zà-ÿ]{3,}\.[a-zà-ÿ]{3,}\.[a-zà-ÿ]{3,}$"),
-    "a map's address": re.compile(r"(maps\.|openstreetmap|mapy\.|what3words|plus\.codes|goo\.gl/maps)", re.IGNORECASE),
-    "a network's hardware address": re.compile(r"^([0-9a-f]{2}[:-]){5}[0-9a-f]{2}$", re.IGNORECASE),
+    "a map's address": re.compile(
+        r"(maps\.|w3w\.co|openstreetmap|mapy\.|what3words|plus\.codes|goo\.gl/maps)", re.IGNORECASE
+    ),
+    "a network's hardware address": re.compile(
+        r"^(([0-9a-f]{2}[:-]){5}[0-9a-f]{2}|([0-9a-f]{4}\.){2}[0-9a-f]{4})$", re.IGNORECASE
+    ),
+    "an internet address": re.compile(
+        r"^(\d{1,3}\.){3}\d{1,3}(:\d+|/\d+)?$|^(?=.*:.*:)(?=.*([a-f]|::))[0-9a-f]{0,4}(:[0-9a-f]{0,4}){3,7}$",
+        re.IGNORECASE,
+    ),
+    "a cell of a mobile network": re.compile(r"^\d{3}[-:/ ]\d{2,3}[-:/ ]\d{1,5}[-:/ ]\d{1,9}$"),
+    "a postcode": re.compile(r"^([A-Z]{1,2}\d[A-Z\d]?\s\d[A-Z]{2}|(D-)?\d{5}\s[A-ZÄÖÜ][a-zäöüß]{2,}.*)$"),
     "an address": re.compile(
         r"\b\d{1,4}\s?[a-z]?,?\s+\w+.*\b(st|street|road|rd|ave|avenue|lane|drive|way|boulevard|blvd|square)\b|"
         r"\w+(stra(ss|ß)e|str\.|weg|platz|allee|gasse|damm)\s+\d{1,4}\b|\b(rue|via|calle|avenida|rua)\s+\w+",
@@ -48,6 +67,8 @@ _AN_ID = re.compile(r"^([a-z]+\d+|\d+[a-z]?)$")
 _QUADKEY = re.compile(r"^[0-3]{10,23}$")
 _MANY = 0.8
 _WKB = (b"\1\1\0\0\0", b"\0\0\0\0\1", b"\1\1\0\0\x20", b"\0\x20\0\0\1")
+_KEY_IN_BYTES = re.compile(rb"(?<![a-zA-Z])(lat|lon|lng|latitude|longitude)(?=[\x80-\xff])")
+"""As in MessagePack and CBOR, where a number follows."""
 _SPATIALITE = 60  # bytes of its smallest point
 
 
@@ -76,6 +97,8 @@ def _text(cell: Cell) -> str | None:
         return None
     if (told := _binary(cell)) is not None:
         return told
+    if _KEY_IN_BYTES.search(cell):
+        return "lat: 0"
     try:
         return cell.decode()
     except UnicodeDecodeError:
@@ -127,7 +150,7 @@ def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
 
 def _is_pair(found: object) -> bool:
     lists = [value for _, value in _leaves(found) if isinstance(value, list) and 2 <= len(value) <= 3]  # noqa: PLR2004
-    return any(all(isinstance(v, float) and abs(v) <= 180 for v in pair[:2]) for pair in lists)  # noqa: PLR2004
+    return any(all((n := _number(v)) is not None and abs(n) <= 180 for v in pair[:2]) for pair in lists)  # noqa: PLR2004
 
 
 def numbers_like_coordinates(columns: Mapping[str, Sequence[Cell]]) -> list[str]:
@@ -170,7 +193,7 @@ def _like_scaled(cells: Sequence[Cell]) -> bool:
     return not in_a_row and (high - low) < 0.05 * abs(low)
 
 
-def _number(cell: Cell) -> float | None:
+def _number(cell: object) -> float | None:
     if isinstance(cell, float):
         return cell
     if not isinstance(cell, str) or not re.fullmatch(r"\s*[-+]?\d{1,3}[.,]\d{3,}\s*", cell):

@@ -26,12 +26,16 @@ _WORDS = frozenset(
     trace route waypoint waypoints path trajectory polyline home origin destination altitude alt elevation ele
     height_asl nmea gga gpgga gngga rmc gprmc gnrmc gll fix bssid ssid ap wifi cellid lac tac mcc mnc eci enodeb
     cgi towerid ip ipaddr ipaddress ipv4 ipv6 hostaddr beacon ibeacon uwb anchor where whereabouts parcel
-    cadastre
+    cadastre gemeinde landkreis ortschaft adresse postleitzahl strassenname hausnummer standortname aufstellort
+    einsatzort stadt ubicacion ubicación direccion dirección ciudad calle provincia emplacement ville rue commune
+    localisation localización localizacion indirizzo posizione città citta comune via altitud altitude hoehe höhe
+    hoehengrad höhengrad geofence gridreference maplink mapurl adres plaats miasto adresu
     """.split()  # noqa: SIM905 - so many names read better as a text
 )
 _JOINED = frozenset({"pluscode", "opencode", "cellid", "towerid", "zipcode", "gridref", "tileid", "openlocation"})
 _GLUED = (
     r"latitud|longitud|geohash|geoloc|geopos|coord|gps|gnss|postcode|postal|zipcode|location|position|address|pluscode|"
+    r"strasse|straße|ortschaft|adress|ubicaci|direcci|localis|localiz|posizion|indirizz|geofence|gridref|"
     r"easting|northing|bssid|mgrs|nmea|what3words|breitengrad|ngengrad|(lat|lon|lng)$|"
     r"^(lat|lon|lng|long)_?(deg|rad|dec|dms|min|sec|raw|val|value|wgs|e|ns|ew|dd|int|micro|e[567])($|_)"
 )

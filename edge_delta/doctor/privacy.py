@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.doctor.findings import Finding, failed, ok, warning
 from edge_delta.modes.privacy import audit
-from edge_delta.modes.privacy.policy import draw_of, policy_of
+from edge_delta.modes.privacy.policy import cost_of, draw_of, policy_of
 from edge_delta.settings.declaration import changed
 from edge_delta.sinks.delta.draws import published_in
 from edge_delta.topology.lanes import SAMPLED
@@ -70,7 +70,7 @@ def published(stage: Stage) -> Iterator[Finding]:
                 "privacy",
                 f"{name}: {len(found.draws)} draws of a place can be read"
                 + (", and exact places" if "" in earlier else "")
-                + f"; the one of now is {now}",
+                + f"; the one of now is {now}; {cost_of(len(found.draws), exact='' in found.draws)}",
                 _REMOVE,
             )
         if found.too_fine:

@@ -124,7 +124,7 @@ def build(
         refuse_another_table(lane, left[0], state.path / MIRROR, **said)
     say_what_is_published(settings, session, state)
     observers.opened(session.source, session.node_id)
-    live = LiveSettings(settings, flags, session, observers)
+    live = LiveSettings(settings, flags, session, observers, state)
     sweeping = Sweeping(settings.sweep, state.sweep, state.write_sweep)
     return Engine(
         session.reader,

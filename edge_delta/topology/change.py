@@ -8,6 +8,7 @@ from edge_delta.core.events import Event
 from edge_delta.delivery.engine import Pace
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.watch import SettingsWatch
+from edge_delta.topology.draws import say_what_is_published
 from edge_delta.topology.lanes import lanes_of, tried
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from edge_delta.core.events import Log
     from edge_delta.delivery.lane import Lane
     from edge_delta.device.observers import Observers
+    from edge_delta.device.state import StateDirectory
     from edge_delta.settings.sections import Settings
     from edge_delta.topology.lanes import Session
 
@@ -33,10 +35,19 @@ class LiveSettings:
         flags: the command line, which goes before the file at every reading.
         session: what the new lanes are made of.
         observers: who hears of it.
+        state: the state directory, which knows the last draw of places.
     """
 
-    def __init__(self, settings: Settings, flags: Mapping[str, Any], session: Session, observers: Observers) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        flags: Mapping[str, Any],
+        session: Session,
+        observers: Observers,
+        state: StateDirectory,
+    ) -> None:
         self._session = session
+        self._state = state
         self._observers = observers
         self._watch = SettingsWatch(settings, flags, session.log, check=lambda wanted: tried(wanted, session))
 
@@ -47,6 +58,8 @@ class LiveSettings:
             return None
         before, after = changed
         lanes = switched(running, before, after, self._session)
+        if (before.gps_fuzzing, before.processing_mode) != (after.gps_fuzzing, after.processing_mode):
+            say_what_is_published(after, self._session, self._state)
         self._observers.set_to(before, after)
         self._watch.taken_over()  # not before all of it is done: what fails for the moment is tried again
         return lanes, pace_of(after)

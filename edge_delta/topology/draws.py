@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.events import Event
-from edge_delta.modes.privacy.policy import draw_of, policy_of
+from edge_delta.modes.privacy.policy import cost_of, draw_of, policy_of
 from edge_delta.settings.declaration import changed
 from edge_delta.topology.tables import DeviceTables
 
@@ -43,7 +43,8 @@ def say_what_is_published(settings: Settings, session: Session, state: StateDire
             shown = ", ".join(draw or "exact places" for draw in sorted(earlier))
             details.append(
                 f"the tables show places in {len(earlier) + 1} draws, which together tell more than one: {shown}; "
-                "edge-delta check --privacy says where they are, and docs/privacy.md how to remove them"
+                f"{cost_of(len(earlier) + 1, exact='' in earlier)}; edge-delta check --privacy says "
+                "where they are, and docs/privacy.md how to remove them"
             )
         state.keep(_KEPT, now)
     if details:

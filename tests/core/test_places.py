@@ -63,6 +63,71 @@ VALUES = {
 }
 
 
+STRANGE_NAMES = """
+breitengrad Laengengrad geoBreite hoehengrad standortName aufstellort einsatzort ortschaft strassenname hausnummer
+postleitzahl gemeinde landkreis adresse latitudActual longitudActual ubicacion ubicación direccion ciudad codigoPostal
+emplacement adresseSite codePostal ville localisation coordonnees altitud currentLat startLon endLng homeLatitude
+vehiclePosition lastKnownLocation geoJsonData gridReference cellTowerId wifiBssid remoteIp clientAddr placeId geofenceId
+latLong northing_m utmZone posGps gpsdata locX mapUrl w3wAddress olcCode dms_lat indirizzo posizione citta
+""".split()  # noqa: SIM905
+STRANGE_VALUES = {
+    "dms text": "52 31 07.1 N 13 22 34.3 E",
+    "dms d": "52d31m07.1s",
+    "dms letters": "N 52° 31.118' E 13° 22.572'",
+    "ewkb": "0101000020E6100000713D0AD7A3702A40A4703D0AD7435A40",
+    "ewkb big": "0020000001000010E6402A70A3D70A3D71405A43D70A3D70A4",
+    "ewkb bytes": struct.pack("<BII2d", 1, 0x20000001, 4326, 13.37, 52.51),
+    "nested json": '{"a":{"b":[{"position":{"v":1}}]}}',
+    "json pair obj": '{"p":{"x":13.37612,"y":52.51812}}',
+    "array text": "[52.5186263, 13.3761987]",
+    "array strings": '["52.5186263","13.3761987"]',
+    "utm": "33 U 389774 5818983",
+    "utm zone": "32N 461344 5481745",
+    "w3w": "filled.count.soap",
+    "w3w url": "https://w3w.co/filled.count.soap",
+    "nmea rmc": "$GNRMC,001031.00,A,4404.13993,N,12118.86023,W,0.146,,100117,,,A*7B",
+    "nmea bytes": b"$GPGLL,4916.45,N,12311.12,W,225444,A",
+    "plus": "8FVC9G8F+6X",
+    "bssid dash": "00-1B-63-84-45-E6",
+    "bssid cisco": "001b.6384.45e6",
+    "cell": "262-01-4711-123456",
+    "ipv4": "91.198.174.192",
+    "ipv6": "2001:db8:85a3::8a2e:370:7334",
+    "gmaps": "https://www.google.com/maps/@52.5186263,13.3761987,15z",
+    "kml": "<coordinates>13.37,52.51</coordinates>",
+    "gpx": '<trkpt lat="52.5186" lon="13.3762">',
+    "german": "Breite 52,5186 Länge 13,3762",
+    "labelled": "lat=52.5186&lon=13.3762",
+    "lat: lon:": "lat: 52.51, lon: 13.37",
+    "postcode uk": "SW1A 2AA",
+    "plz": "10557 Berlin",
+    "french": "12 rue de Rivoli, Paris",
+    "spanish": "Calle Mayor 5",
+    "svg": "52.5186263° N 13.3761987° E",
+    "aprs": "5231.12N/01322.57E",
+    "geohash36": "u33db2m3x",
+    "wkt z": "POINT Z (1 2 3)",
+    "multi": "MULTIPOINT((1 2))",
+    "geomcollection": "GEOMETRYCOLLECTION(POINT(1 2))",
+    "msgpack-ish": b"\x82\xa3lat\xcb@J@\x00\x00\x00\x00\x00\xa3lon\xcb@*\x00\x00\x00\x00\x00\x00",
+}
+
+
+def test_names_of_a_strangers_list_are_known():
+    assert len(STRANGE_NAMES) >= 40
+    assert [name for name in STRANGE_NAMES if not tells_by_name(name)] == []
+
+
+def test_forms_of_a_strangers_list_are_known():
+    assert len(STRANGE_VALUES) >= 30
+    assert [form for form, value in STRANGE_VALUES.items() if told_by_values([None, value]) is None] == []
+
+
+@pytest.mark.parametrize("cell", ["1.2.3.4-beta", "2.0.0", "10:20:30", "21.5 C", "firmware 1.10.2", "A1B2C3", "192"])
+def test_versions_times_and_measurements_are_no_places(cell):
+    assert told_by_values([cell]) is None
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_that_tells_a_place_is_known(name):
     assert tells_by_name(name)

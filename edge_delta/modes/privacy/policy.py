@@ -169,6 +169,18 @@ def left_of(draws: int) -> float:
     return _LEFT[min(max(draws, 1), len(_LEFT)) - 1]
 
 
+def cost_of(draws: int, *, exact: bool) -> str:
+    """What so many draws of a place come to, in words.
+
+    Args:
+        draws: how many there are to be read.
+        exact: whether one of them is the place itself.
+    """
+    if exact:
+        return "of a place that is among them nothing is left"
+    return f"the best known attack is {left_of(draws):.2f} of the radius off, not {left_of(1):.2f} as with one"
+
+
 def draw_of(policy: Policy) -> str:
     """The draw in a few words: two that differ are two draws of each place."""
     return " ".join(value for _, value in sorted(policy.notes().items()))
