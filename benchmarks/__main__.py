@@ -56,6 +56,7 @@ class Sizes:
         rows: rows that the contenders bring over.
         backlogs: backlogs for the time per row.
         sources: sizes of source for the idle cycle.
+        swept: sizes of source for the sweep.
         versions: table versions for the cost of a commit.
         columns: numbers of columns.
         cells: cells in each of those tables.
@@ -68,6 +69,7 @@ class Sizes:
     rows: int = 1_000_000
     backlogs: tuple[int, ...] = (100_000, 1_000_000, 10_000_000)
     sources: tuple[int, ...] = (10_000, 100_000, 1_000_000, 10_000_000)
+    swept: tuple[int, ...] = (1_000_000, 10_000_000)
     versions: tuple[int, ...] = (100, 1_000, 10_000)
     columns: tuple[int, ...] = (10, 100, 1_000)
     cells: int = 10_000_000
@@ -127,6 +129,19 @@ class Bench:
             for rows in self._sizes.sources
         }
 
+    def sweep(self) -> dict[str, Any]:
+        """Looks for rows below the cursor beside sources of different size."""
+        return {
+            str(rows): {
+                what: [
+                    growth.sweep(self._directory, self._database(rows), 5, gaps=gaps)
+                    for _ in range(min(3, self._sizes.runs))
+                ]
+                for what, gaps in (("dense", False), ("gaps", True))
+            }
+            for rows in self._sizes.swept
+        }
+
     def commits(self) -> dict[str, Any]:
         """Cost per commit at growing table versions, in a folder and on S3."""
         from tests.support.weed import ACCESS_KEY, BUCKET, SECRET_KEY, Weed
@@ -184,7 +199,7 @@ class Bench:
 
 
 README = measure.ROOT / "README.md"
-PARTS = ("contenders", "backlog", "columns", "blobs", "once", "idle", "commits")
+PARTS = ("contenders", "backlog", "columns", "blobs", "once", "idle", "sweep", "commits")
 
 
 def machine() -> dict[str, Any]:

@@ -239,6 +239,50 @@ def idle(directory: Path, database: Path, cycles: int) -> float:
     raise Failed("no cycle was seen")
 
 
+def sweep(directory: Path, database: Path, cycles: int, *, gaps: bool) -> float:
+    """CPU seconds of one look for rows below the cursor: what a cycle takes more that has one.
+
+    Args:
+        directory: for a folder with a copy of the source.
+        database: the source.
+        cycles: over how many it is averaged.
+        gaps: whether one id in a thousand is missing, so that rows cannot be counted by their pages alone.
+    """
+    place = Path(tempfile.mkdtemp(prefix="sweep-", dir=directory))
+    every = Device(place, options=["--processing-mode", "raw"], environment={"SWEEP": "0"})
+    never = Device(place, options=["--processing-mode", "raw"], environment={"SWEEP": "1e9"})
+    shutil.copy(database, every.database)
+    sensor = sqlite3.connect(every.database, isolation_level=None)
+    if gaps:
+        sensor.execute(f"DELETE FROM {generate.TABLE} WHERE id % 1000 = 500")
+    try:
+        every.once()
+        return _cycles(every, sensor, cycles) - _cycles(never, sensor, cycles)
+    finally:
+        sensor.close()
+        shutil.rmtree(place)
+
+
+def _cycles(device: Device, sensor: sqlite3.Connection, cycles: int) -> float:
+    """CPU seconds of a cycle that delivers one row."""
+    device.start(interval=0.05)
+    try:
+        done, before = -1, 0.0
+        insert(sensor, 1)
+        for event in device.events():
+            if event["event"] != "cycle finished" or event.get("rows_written"):
+                continue
+            done += 1  # an idle cycle: the one before is over, and its sweep
+            if done == 0:
+                before = device.cpu()
+            if done == cycles:
+                return (device.cpu() - before) / cycles
+            insert(sensor, 1)
+    finally:
+        device.stop()
+    raise Failed("no cycle was seen")
+
+
 def nothing_to_do(directory: Path, database: Path, times: int) -> tuple[list[measure.Run], list[measure.Run]]:
     """`--once` on an up-to-date source, and ``import polars``, in turn."""
     place = Path(tempfile.mkdtemp(prefix="once-", dir=directory))

@@ -22,6 +22,7 @@ TINY = Sizes(
     rows=2_000,
     backlogs=(500, 1_000),
     sources=(500,),
+    swept=(500,),
     versions=(3, 6),
     columns=(10, 40),
     cells=4_000,
