@@ -205,6 +205,7 @@ def test_however_few_rows_are_held_at_a_time_the_judgement_is_the_same(rows, sen
     settings = config.load(values | {"node_id": "n1"}, environment={})
     [lane] = lanes_of(settings, Session(open_source(settings), "n1", telemetry.configure()))
     report = verifying.check(lane.route, verifying.Elsewhere({}, list), rows=rows)
-    assert report.counts == {"extra": 80}
+    assert report.equal
+    assert report.notes == ["80 rows were deleted after delivery, ids 11 to 90: only checked for duplicates"]
     assert sum(one.read for one in report.ranges) == 20
     assert sum(one.delivered for one in report.ranges) == 100

@@ -14,7 +14,8 @@ import polars as pl
 from msgspec import Struct
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
-from edge_delta.core.questions import COUNT, Condition, Question, Total, among, between, mine, named, within
+from edge_delta.core.questions import COUNT, Condition, Question, Total, among, mine, named, within
+from edge_delta.delivery.delivered import Delivered
 from edge_delta.modes import aggregated
 from edge_delta.recovery.verify.base import GONE, Compared, begins, bisected
 
@@ -232,23 +233,14 @@ class Accounts(Struct, frozen=True):
             earlier = (*mine(self.parts.node_id), Condition("source_generation", "<", cursor.generation))
             missing = rows - self._count(earlier)
         else:
-            missing = self._in_no_generation(start)
+            missing = self._in_no_generation(cursor, start)
         if missing > 0:
             self.report.found("missing", missing, f"of the rows up to id {start}, {missing} are in no generation")
 
-    def _in_no_generation(self, upto: int) -> int:
-        """How many of the source's rows up to an id are under theirs neither in the table nor rejected."""
-        parts, after, missing = self.parts, BEFORE_FIRST, 0
-        while (batch := parts.source.read_after(Cursor(rowid=after), limit=parts.rows, upto=upto)) is not None:
-            ids = {*batch.frame[batch.frame.columns[0]], *(one.rowid for one in batch.rejected)}
-            where = (*mine(parts.node_id), *between(parts.traits.key, after, batch.cursor.rowid))
-            there = set(parts.sink.ask(Question(where, {"id": parts.traits.key}, distinct=True))["id"])
-            left = ids - there
-            if left:
-                left -= parts.rejected(None, after, batch.cursor.rowid, self.started)
-            missing += len(left)
-            after = batch.cursor.rowid
-        return missing
+    def _in_no_generation(self, cursor: Cursor, upto: int) -> int:
+        """How many of the source's rows up to an id are neither in the table, with their time, nor rejected."""
+        missing = Delivered(self.parts.route, cursor).missing(BEFORE_FIRST, upto, rows=self.parts.rows, by_time=False)
+        return sum(len(ids) for ids in missing)
 
     def _count(self, where: Where) -> int:
         return int(self.parts.sink.ask(Question(where, totals={"n": COUNT}))["n"][0])

@@ -82,6 +82,12 @@ class Compared(Struct, frozen=True):
         """What the mode is."""
         return self.route.traits
 
+    @property
+    def time(self) -> str | None:
+        """The table's column with the reading's time."""
+        stamp = self.source.timestamp
+        return self.traits.time or (stamp.alias if stamp is not None else None)
+
     def mine(self, generation: int) -> Where:
         """This device's rows of a generation."""
         return mine(self.node_id, generation)

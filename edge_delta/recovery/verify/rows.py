@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from msgspec import Struct
 from msgspec.structs import replace
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor
@@ -25,6 +24,7 @@ from edge_delta.recovery.verify.base import (
     same_source,
     tells_a_place,
 )
+from edge_delta.recovery.verify.gone import Expected, Gone, shown
 from edge_delta.recovery.verify.report import Checked, Verification
 
 if TYPE_CHECKING:
@@ -36,15 +36,6 @@ _LAST = 2**63 - 1
 _PURGED = "purged from the source"
 _SHOWN = 60
 _KEPT = 1_000
-
-
-class _Expected(Struct):
-    """What the mode makes of a range: rows with their keys, ids that it rejects, and how many it passes over."""
-
-    rows: pl.DataFrame
-    rejects: set[int]
-    read: int
-    not_selected: int
 
 
 @dataclass(slots=True)
@@ -63,6 +54,7 @@ class RowsCheck:
     _only_known: bool = False
     _empty_so_far: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     _filled: set[str] = field(default_factory=set)
+    _gone: Gone = field(default_factory=Gone)
 
     def __post_init__(self) -> None:
         self.report = Verification(self.parts.name, self.parts.sink.uri)
@@ -113,6 +105,7 @@ class RowsCheck:
             self._range(position, last, batch, end=cursor.rowid)
             position = Cursor(cursor.generation, last, marks=cursor.marks)
         self._still_empty()
+        self.report.notes += self._gone.notes()
 
     def _remember(self, cursor: Cursor, start: int, *, complete: bool) -> None:
         """What the mode looks back at before the first row, as it was at delivery."""
@@ -133,10 +126,11 @@ class RowsCheck:
             self.parts = replace(self.parts, mode=self.parts.mode.forgetful())
             self.report.notes.append("alerts held back by a cooldown cannot be told from missing ones")
 
-    def _expected(self, batch: Batch | None, generation: int) -> _Expected:
+    def _expected(self, batch: Batch | None, generation: int) -> Expected:
         parts = self.parts
         if batch is None:
-            return _Expected(pl.DataFrame(schema={ROWID: pl.Int64()}), set(), 0, 0)
+            nothing = pl.DataFrame(schema={ROWID: pl.Int64()})
+            return Expected(nothing, nothing, set(), 0, 0)
         frame = fitting.not_taken_over(batch, batch.layout)
         context = parts.context(generation, self._memory)
         plan = fitting.fitted(parts.mode.plan(frame.lazy(), batch.layout, context), parts.sink.columns())
@@ -150,7 +144,8 @@ class RowsCheck:
         passed = (
             batch.frame.height - frame.height + kept.height - (kept.height if rows is kept else rows[ROWID].n_unique())
         )
-        return _Expected(rows, {r.rowid for r in (*batch.rejected, *broken)}, batch.rows, passed)
+        source = shown(batch, kept, parts.time)
+        return Expected(source, rows, {r.rowid for r in (*batch.rejected, *broken)}, batch.rows, passed)
 
     def _range(self, position: Cursor, last: int, batch: Batch | None, *, end: int) -> None:
         parts, generation = self.parts, position.generation
@@ -162,7 +157,8 @@ class RowsCheck:
         bound = last if last < end else _LAST
         first = batch.first_rowid if batch is not None else position.rowid + 1
         for after, upto in self._portions(generation, position.rowid, bound):
-            self._portion(Cursor(generation, after), upto, (max(first, after + 1), min(upto, last)), expected, rejected)
+            told = max(first, after + 1), min(upto, last)
+            self._portion(Cursor(generation, after), (upto, end), told, expected, rejected)
             expected.read = expected.not_selected = 0  # told with the first portion
 
     def _portions(self, generation: int, after: int, upto: int) -> list[tuple[int, int]]:
@@ -179,18 +175,18 @@ class RowsCheck:
         return [*self._portions(generation, after, middle), *self._portions(generation, middle, upto)]
 
     def _portion(
-        self, position: Cursor, upto: int, told: tuple[int, int], expected: _Expected, rejected: set[int]
+        self, position: Cursor, ends: tuple[int, int], told: tuple[int, int], expected: Expected, rejected: set[int]
     ) -> None:
         """Compare the rows of an id range.
 
         Args:
             position: the generation, and behind which id the range begins.
-            upto: its last id.
+            ends: its last id, and the cursor's.
             told: the first and last id that are reported.
             expected: what the mode makes of a larger range.
             rejected: the rejected rows of the larger range.
         """
-        parts, generation, after = self.parts, position.generation, position.rowid
+        parts, generation, after, (upto, end) = self.parts, position.generation, position.rowid, ends
         table = parts.sink.ask(Question((*parts.mine(generation), *between(self._key, after, upto))))
         rows = expected.rows.filter(pl.col(ROWID).is_between(after, upto, closed="right"))
         broken, rejected = ({row for row in some if after < row <= upto} for some in (expected.rejects, rejected))
@@ -200,24 +196,25 @@ class RowsCheck:
         theirs = table.select(
             pl.col(self._key).alias(ROWID), *(pl.col(by_name[n.lower()]).alias(n) for n in names if n != ROWID)
         )
+        delivered = theirs.height
         if len(there := used_ids.of_now(ours, theirs, self._keys, used_ids.time_of(parts.route))) < len(theirs):
             self.report.notes.append(f"{len(theirs) - len(there)} rows are there under ids that were used again since")
             theirs = there
+        theirs = self._still_there(theirs, expected.source, end)
         sums = checksum(ours), checksum(theirs)
-        self.report.ranges.append(
-            Checked(
-                generation,
-                *told,
-                expected.read,
-                theirs.height,
-                len(rejected),
-                expected.not_selected,
-                *sums,
-            )
-        )
+        counts = (expected.read, delivered, len(rejected), expected.not_selected)
+        self.report.ranges.append(Checked(generation, *told, *counts, *sums))
         if sums[0] != sums[1] or not broken <= rejected or not rejected.isdisjoint(theirs[ROWID]):
             self._differences(ours, theirs, broken, rejected)
         self._note_filled(theirs)
+
+    def _still_there(self, table: pl.DataFrame, source: pl.DataFrame, end: int) -> pl.DataFrame:
+        """The rows of the table without those that went from the source; of these, which are there twice is told."""
+        alone, time = not self.parts.traits.selective, self.parts.time
+        table, twice = self._gone.left(table, source, upto=end, keys=self._keys, time=time, alone=alone)
+        for row, times in twice if self.parts.source.keyed_by_rowid else ():
+            self.report.differs("twice", row, f"{times} times in the table")
+        return table
 
     def _left_out(self, column: str) -> bool:
         return column != ROWID and (self.parts.not_compared(column) or column in self._skipped)

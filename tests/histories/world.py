@@ -1,0 +1,281 @@
+"""A history as it happens, and what has to be true of the tables behind it.
+
+What was visible whenever a delivery succeeded is written down here, from the database itself; nothing of the product
+is asked for it. A row is told by its tag, which no other row ever has.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+from deltalake import DeltaTable
+
+from edge_delta.core.errors import TwoSources
+from tests.histories.database import HOT, Database
+from tests.histories.plans import FILES, ROWS, Plan, plan, shrunk
+from tests.histories.process import Killed, Process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.histories.plans import Step
+    from tests.support.sqlite import Sensor
+
+SUFFIXES = {
+    "raw": "_0_raw",
+    "schematized": "_1_schematized",
+    "sanitized": "_2_sanitized",
+    "aggregated": "_3_aggregated",
+    "emergency": "_4_emergency",
+}
+WINDOW = 300
+TOLD = (
+    "rows lost",
+    "rows purged before their window closed",
+    "rows came too late",
+    "rows below the cursor not delivered",
+)
+"""Events that say why a window lacks rows."""
+FAST = Path("/dev/shm")
+
+
+class Broken(AssertionError):
+    """The tables are not what they have to be."""
+
+
+class Node:
+    """A database, what delivers it, and what was seen of it."""
+
+    def __init__(self, database: Database, process: Process) -> None:
+        self.database, self.process = database, process
+        self.seen: set[str] = set()
+        self.states = 0
+        self.stopped = False
+
+
+class World:
+    """All that a plan is about.
+
+    Args:
+        sensor: the application's process.
+        folder: a folder of its own.
+        plan: the history.
+    """
+
+    def __init__(self, sensor: Sensor, folder: Path, one: Plan) -> None:
+        self.folder, self.plan = folder, one
+        self.base = str(folder / "lake" / "t")
+        self.nodes = [self._node(sensor, number) for number in range(one.databases)]
+
+    def _node(self, sensor: Sensor, number: int) -> Node:
+        folder = self.folder / f"device{number}"
+        database = Database(sensor, folder, self.plan, "ab"[number])
+        values = {
+            "sqlite": str(database.path),
+            "sqlite_table_name": "r",
+            "table_path": self.base,
+            "state_dir": str(folder / "state0"),
+            "node_id": f"n{number}",
+            "once": self.plan.once,
+            "retry_for": 0.5,
+            "processing_mode": list(self.plan.modes),
+            "max_batch_size": self.plan.batch,
+            "sweep": "0" if self.plan.swept else "1000000",
+            "config": str(folder / "settings.toml"),
+        }
+        if self.plan.table.timed:
+            values["timestamp_col"] = "timestamp"
+        group = "model" if self.plan.by_group else "sensor_id"
+        (folder / "settings.toml").write_text(
+            f'[aggregate]\nwindow_minutes = {WINDOW // 60}\nallowed_lateness = 0\ngroup_by = ["{group}"]\n'
+            'aggregations = { temperature = ["min", "max"] }\n'
+            f"[emergency]\nseverity_thresholds = {{ temperature = {HOT} }}\nanomaly_flag = false\n"
+        )
+        return Node(database, Process(values, once=self.plan.once))
+
+    # -- what happens
+
+    def run(self) -> None:
+        """All steps, a last delivery, and what has to be true then."""
+        try:
+            for step in self.plan.steps:
+                node = self.nodes[step.database]
+                if not node.stopped:
+                    self._do(node, step)
+            for node in self.nodes:
+                if not node.stopped:
+                    self._before_the_sweep(node)
+                    self._finish(node)
+            self._check()
+            for node in self.nodes:
+                if not node.stopped:
+                    self._judged(node)
+        finally:
+            for node in self.nodes:
+                node.process.kill()
+
+    def _do(self, node: Node, step: Step) -> None:
+        node.database.open()
+        if step.name in ROWS or step.name in FILES:
+            getattr(node.database, step.name.replace(" ", "_"))(step.much)
+        elif step.name == "restart":
+            node.process.stop()
+        elif step.name == "kill":
+            node.process.kill()
+        elif step.name == "lose state":
+            node.process.stop()
+            node.states += 1
+            node.process.values["state_dir"] = str(node.database.folder / f"state{node.states}")
+        else:
+            if step.name != "deliver":
+                node.process.killer.arm(step.name.removeprefix("killed "), step.much % 4)
+            self._deliver(node)
+            node.process.killer.arm("", 0)
+
+    def _deliver(self, node: Node) -> None:
+        there = node.database.tags()
+        try:
+            node.process.deliver()
+        except Killed:
+            return
+        except TwoSources as error:
+            self._two(node, error)
+            return
+        if self.plan.swept:
+            node.seen |= there
+
+    def _two(self, node: Node, error: TwoSources) -> None:
+        node.stopped = True
+        if not node.database.goes_back:
+            raise Broken(f"it stopped though no earlier database came back: {error}")
+
+    def _before_the_sweep(self, node: Node) -> None:
+        """Where nobody looked below the cursor, `verify` says so."""
+        mode = self.plan.modes[0]
+        if self.plan.swept or mode not in ("raw", "schematized", "sanitized") or node.database.kind.key is None:
+            return
+        node.database.open()
+        self._deliver(node)
+        if node.stopped or not self._exists(mode):
+            return
+        missing = node.database.tags() - set(self._tags(mode))
+        node.process.stop()
+        [report] = [one for one in node.process.verify() if one.mode == mode]
+        if missing and report.equal:
+            raise Broken(f"verify says equal, and {sorted(missing)[:5]} are in no table")
+
+    def _finish(self, node: Node) -> None:
+        node.database.open()
+        there = node.database.tags()
+        try:
+            node.process.finish()
+        except TwoSources as error:
+            self._two(node, error)
+            return
+        node.seen |= there
+
+    def _judged(self, node: Node) -> None:
+        """Where all is well, `verify` says so; what the application changed later is all that it may name."""
+        node.database.open()
+        for report in node.process.verify():
+            odd = dict(report.counts)
+            if node.database.changed:
+                odd.pop("cell", None)
+            if node.database.deleted:
+                odd.pop("lost", None)
+            if odd:
+                raise Broken(f"verify says {odd} where all is well: {[d.detail for d in report.differences][:3]}")
+
+    # -- what is true then
+
+    def _exists(self, mode: str) -> bool:
+        return DeltaTable.is_deltatable(self.base + SUFFIXES[mode])
+
+    def _read(self, mode: str) -> pl.DataFrame:
+        return pl.scan_delta(self.base + SUFFIXES[mode]).collect()
+
+    def _tags(self, mode: str) -> list[str]:
+        if not self._exists(mode):
+            return []
+        return self._read(mode)["sensor_id"].to_list()
+
+    def _check(self) -> None:
+        ever = {tag: row for node in self.nodes for tag, row in node.database.ever.items()}
+        seen = {tag for node in self.nodes for tag in node.seen}
+        for mode in self.plan.modes:
+            if mode == "aggregated":
+                self._windows(ever, seen)
+            elif mode == "emergency":
+                hot = {tag for tag, (_, _, degrees) in ever.items() if degrees > HOT}
+                self._each_once(mode, self._tags(mode), seen & hot, hot)
+            else:
+                self._each_once(mode, self._tags(mode), seen, ever)
+
+    def _each_once(self, mode: str, found: list[str], wanted: Iterable[str], possible: Iterable[str]) -> None:
+        twice = sorted(tag for tag, times in Counter(found).items() if times > 1)
+        missing, strange = sorted(set(wanted) - set(found)), sorted(set(found) - set(possible))
+        if twice:
+            raise Broken(f"{mode}: delivered again: {twice[:8]} and so on, {len(twice)}")
+        if missing:
+            raise Broken(f"{mode}: never delivered: {missing[:8]} and so on, {len(missing)}")
+        if strange:
+            raise Broken(f"{mode}: not from here: {strange[:8]}")
+
+    def _windows(self, ever: dict[str, tuple[int, str, float]], seen: set[str]) -> None:
+        group = "model" if self.plan.by_group else "sensor_id"
+
+        def counted(tags: Iterable[str]) -> Counter[tuple[int, str]]:
+            return Counter((ever[t][0] // WINDOW * WINDOW, ever[t][1] if group == "model" else t) for t in tags)
+
+        most, least, found = counted(ever), counted(seen), Counter[tuple[int, str]]()
+        if self._exists("aggregated"):
+            for start, name, rows in self._read("aggregated").select("window_start", group, "record_count").rows():
+                found[int(start.timestamp()), name] += rows
+        for window in found:
+            if found[window] > most[window]:
+                raise Broken(f"aggregated: window {window} counts {found[window]} rows of {most[window]}")
+        told = [e["event"] for node in self.nodes for e in node.process.events() if e["event"] in TOLD]
+        for window in least:
+            if found[window] < least[window] and not told:
+                raise Broken(f"aggregated: window {window} counts {found[window]} rows of {least[window]}, untold")
+
+
+def happens(sensor: Sensor, one: Plan) -> str | None:
+    """Let a plan happen; what is wrong behind it, in words."""
+    where = Path(tempfile.mkdtemp(prefix="history", dir=FAST if FAST.is_dir() else None))
+    try:
+        World(sensor, where, one).run()
+    except Exception as error:  # noqa: BLE001 - whatever a history comes to is a finding
+        return f"{type(error).__name__}: {error}"
+    finally:
+        sensor.open(where / "aside.db")
+        shutil.rmtree(where, ignore_errors=True)
+    return None
+
+
+def story(sensor: Sensor, seed: int) -> str | None:
+    """Let the history of a seed happen; if something is wrong, its shortest form, in words."""
+    one = plan(seed)
+    wrong = happens(sensor, one)
+    if wrong is None:
+        return None
+    short = shrunk(one, lambda other: _kind(happens(sensor, other)) == _kind(wrong))
+    return told(short, happens(sensor, short) or wrong)
+
+
+def _kind(wrong: str | None) -> str | None:
+    """What two findings have in common if they are one: they begin alike."""
+    return None if wrong is None else " ".join(wrong.split()[:3])
+
+
+def told(one: Plan, wrong: str) -> str:
+    """A history in words."""
+    how = f"{one.kind}, times as {one.time}, modes {' '.join(one.modes)}, batches of {one.batch}"
+    flags = [name for name in ("once", "swept", "by_group") if getattr(one, name)]
+    steps = "; ".join(f"{s.name} {s.much}" + (f" ({'ab'[s.database]})" if one.databases > 1 else "") for s in one.steps)
+    return f"seed {one.seed} [{how}, {', '.join(flags)}]: {steps}\n    {wrong}"
