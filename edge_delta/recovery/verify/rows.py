@@ -120,7 +120,7 @@ class RowsCheck:
                 names = ", ".join(request.columns)
                 self.report.notes.append(f"values of {names} that rows before these filled cannot be compared")
             return
-        self._memory = pl.DataFrame(schema=dict(request.schema))
+        self._memory, _ = self.parts.mode.counted_from(pl.DataFrame(schema=dict(request.schema)))
         if not complete or start != BEFORE_FIRST:
             self._only_known, self._memory = True, None
             self.parts = replace(self.parts, mode=self.parts.mode.forgetful())
