@@ -87,10 +87,12 @@ class Windows:
     # -- positions
 
     def adopted(self, cursor: Cursor) -> Cursor:
-        """Rows that went to another mode's table open no window; the table's log keeps what is known of those in it."""
+        """Windows that are in the table stay known; rows that went to another mode's table open none."""
+        stands = self._route.sink.committed()
+        own = stands.marks if stands is not None and stands.generation == cursor.generation else {}
         marks: dict[str, int] = {Mark.BEGINS: cursor.rowid, Mark.OPEN: cursor.rowid + 1, Mark.PENDING: 0, Mark.AHEAD: 0}
         self.forget()
-        return replace(cursor, marks={**lives_on(cursor, life(cursor)), **marks})
+        return replace(cursor, marks={**own, **lives_on(cursor, life(cursor)), **marks})
 
     def rewound(self, cursor: Cursor, stands: Cursor) -> Cursor:
         """Windows that are open stay so, and the table's are replaced as their rows come again."""
