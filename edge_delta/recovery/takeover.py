@@ -125,7 +125,7 @@ def refuse_another_table(lane: Lane, mirror: Mapping[str, Any], file: Path, *, n
     ours = (known.get("table"), mirror.get("source_table"), mirror.get("node_id")) == here
     if ours and known.get("last_id") is not None:
         _refuse_what_changed(lane, known, file, _LOOKED_AT_ONCE if once else _LOOKED_AT)
-    elif not mirror and not new_node:
+    elif not mirror.get("tables") and not new_node:
         _refuse_rows_of_an_unknown_past(lane)
 
 
