@@ -47,6 +47,13 @@ class Identity:
             raise taken_back(self._uri, version)
         self._seen = table.version()
 
+    def overtaken(self) -> None:
+        """Others came first at a commit. Each of theirs would be a request, in the crowd that is there already.
+
+        A RESTORE among them is noticed at the next start.
+        """
+        self._seen = None
+
     def committed(self, version: int) -> None:
         """After a commit of ours; delta-rs refuses one where somebody took rows back since the handle's snapshot."""
         self._seen = version

@@ -110,6 +110,7 @@ class DeltaSink(OpenedTable):
             try:
                 commit = self._append(frame, cursor, replacing, started)
             except TableCrowded:
+                self._identity.overtaken()
                 if not self._turns.lost():
                     raise
             else:
