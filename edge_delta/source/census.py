@@ -7,6 +7,7 @@ visits each row. Neither reads a cell.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 import zlib
 from typing import TYPE_CHECKING
@@ -42,8 +43,8 @@ class Census(Struct, frozen=True):
     database: Database
     looking: Callable[[], AbstractContextManager[Table]]
 
-    def written(self) -> list[int] | None:
-        """What changes whenever the file or its log is written; None while that is not sure yet."""
+    def written(self) -> str | None:
+        """What changes whenever the file or its log is written, in no words; None while that is not sure yet."""
         path = self.database.path.resolve()
         found = []
         for file in (path, path.with_name(path.name + "-wal")):
@@ -52,7 +53,7 @@ class Census(Struct, frozen=True):
                 if time.time_ns() - stat.st_mtime_ns < _SURE_AFTER:
                     return None
                 found += [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns]
-        return found
+        return hashlib.blake2b(repr(found).encode(), digest_size=8).hexdigest()
 
     # -- of tables with ids
 

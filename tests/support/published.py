@@ -17,6 +17,7 @@ _TIME = re.compile(r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?")
 _TIMED = r"\w*seconds|\w*_per_second|\w*_ms|timestamp|modificationTime|deletionTimestamp|lastUpdated|createdTime|at|pid"
 _OF_TIME = re.compile(rf'((?:"(?:{_TIMED})": ?)|process )[\d.]+')
 _METRIC = re.compile(r"(?m)^(edge_delta_\w*(?:seconds|timestamp|created|memory|cpu)\w*(?:\{[^}]*\})? )\S+")
+_WRITTEN = re.compile(r'(?<="written": )(?:"[0-9a-f]{16}"|null)')  # made of when the file was written, and of its place
 _OURS = "databricks_inserted_at"
 
 
@@ -39,7 +40,7 @@ def without_times(text: str) -> str:
     lines = (line for line in text.splitlines() if '"event": "statement"' not in line)  # some come by the clock
     text = "\n".join(_in_order(line) if line.startswith("{") else line for line in lines)
     text = _OF_TIME.sub(r"\1(n)", _TIME.sub("(time)", _UUID.sub("(id)", text)))
-    return _METRIC.sub(r"\1(n)", text)
+    return _WRITTEN.sub("(n)", _METRIC.sub(r"\1(n)", text))
 
 
 def _in_order(line: str) -> str:
