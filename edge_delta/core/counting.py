@@ -73,7 +73,7 @@ class Passed(Struct, frozen=True):
 class Census(Protocol):
     """Counts the rows of one table. Each question is a read transaction of its own."""
 
-    def written(self) -> list[int] | None:
+    def written(self) -> str | None:
         """What changes whenever the source is written; None while that is not sure."""
 
     # -- of tables with ids
