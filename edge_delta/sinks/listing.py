@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_delta.sinks.address import is_folder, unavailable
+from edge_delta.sinks.address import errors, is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,15 +21,10 @@ def folders_in(uri: str, options: Mapping[str, str]) -> list[str]:
     Raises:
         EdgeDeltaError: if it cannot be listed.
     """
-    if is_folder(uri):
-        place = Path(uri.removeprefix("file://"))
-        try:
+    with errors(uri, "list"):
+        if is_folder(uri):
+            place = Path(uri.removeprefix("file://"))
             return sorted(child.name for child in place.iterdir() if child.is_dir()) if place.exists() else []
-        except OSError as error:
-            raise unavailable(uri, error) from error
-    from edge_delta.sinks import store_listing  # noqa: PLC0415 - pyarrow
+        from edge_delta.sinks import store_listing  # noqa: PLC0415 - pyarrow
 
-    try:
         return store_listing.folders_in(uri, options)
-    except Exception as error:
-        raise unavailable(uri, error) from error
