@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
-from edge_delta.core.errors import SourceReset, TwoSources
+from edge_delta.core.errors import SourceReset, SourceUnavailable, TwoSources
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.questions import COUNT, Question, between, mine
@@ -19,6 +19,7 @@ from edge_delta.delivery.lives import life, lives_on
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edge_delta.core.ports import Source
     from edge_delta.core.questions import Where
     from edge_delta.delivery.route import Route
 
@@ -207,6 +208,24 @@ class Identity:
         if cursor.rowid == BEFORE_FIRST:  # it has no rows of a source that may be another one by now
             return replace(moved, marks={**marks, **lives_on(moved, self._lanes.life())})
         return replace(moved, marks={**marks, Mark.BEGINS: cursor.rowid, **lives_on(moved, life(cursor))})
+
+
+def still_there(source: Source, cursor: Cursor) -> None:
+    """Ask after rows were read that are not behind a cursor: a source that went does not come back.
+
+    Args:
+        source: what they were read from.
+        cursor: one in the source that they are thought to be of.
+
+    Raises:
+        SourceUnavailable: if they may be rows of another source. The next cycle finds out what it is.
+    """
+    try:
+        source.verify(cursor)
+    except SourceReset as reset:
+        if reset.unsure and cursor.marks.get(Mark.REUSED):
+            return
+        raise SourceUnavailable(f"{reset.fact}: it was replaced while it was read again") from reset
 
 
 def _count(route: Route, where: Where) -> int:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from edge_delta.core.counting import NONE, Counts
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Mark
+from edge_delta.delivery.identity import still_there
 from edge_delta.delivery.known_rows import TIMED_ROWS, KnownRows
 from edge_delta.delivery.ledger import Ledger
 from edge_delta.delivery.survey import Shared, Survey, Suspect
@@ -282,4 +283,5 @@ def read(lane: Lane, found: Iterable[Sequence[int]], limit: int) -> Iterator[Bat
 def _read(lane: Lane, ids: Sequence[int]) -> Iterator[Batch]:
     batch = lane.route.source.read_ids(ids)
     if batch is not None:
+        still_there(lane.route.source, lane.cursor())
         yield batch

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from edge_delta.core.model import Cursor, Mark
 from edge_delta.core.plan import ROWID
+from edge_delta.delivery.identity import still_there
 from edge_delta.delivery.open_windows import OpenWindows, in_windows
 from edge_delta.delivery.window_rows import stretches
 from edge_delta.delivery.windows import Windows
@@ -92,5 +93,6 @@ class SweptWindows(Windows):
         position = Cursor(cursor.generation, after, marks=cursor.marks)
         limit = self._emission.chunk
         while (batch := self._route.source.read_after(position, limit=limit, upto=upto)) is not None:
+            still_there(self._route.source, cursor)
             yield batch
             position = replace(position, rowid=batch.cursor.rowid)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from edge_delta.core.errors import SourceReset, SourceUnavailable
 from edge_delta.core.model import Batch, Context, Cursor, Mark, Rejection
 from edge_delta.core.questions import Question, among, mine, named, within
 from edge_delta.delivery import fitting
+from edge_delta.delivery.identity import still_there
 from edge_delta.modes.aggregated import SPAN, WINDOW, Aggregated
 
 if TYPE_CHECKING:
@@ -76,16 +76,9 @@ class WindowRows:
                 batch = self._route.source.read_after(cursor, limit=self._chunk, upto=last)
                 if batch is None:
                     break
-                self._still_there(before)  # after the rows were read: a source that went does not come back
+                still_there(self._route.source, before)
                 yield self.of(batch, context)[0]
                 cursor = Cursor(before.generation, batch.cursor.rowid, marks=before.marks)
-
-    def _still_there(self, before: Cursor) -> None:
-        try:
-            self._route.source.verify(before)
-        except SourceReset as reset:
-            # The next cycle finds out what it is; these rows must not go into windows of the one before.
-            raise SourceUnavailable(f"{reset.fact}: it was replaced while it was read again") from reset
 
     def in_table(self, starts: Collection[int], cursor: Cursor, context: Context) -> dict[int, InTable]:
         """Those of the windows that are in the table."""

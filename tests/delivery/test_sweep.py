@@ -8,6 +8,7 @@ import time
 import pytest
 from deltalake import write_deltalake
 
+from edge_delta.source.reader import SQLiteSource
 from tests.support.inprocess import deliver
 from tests.support.tables import Place
 
@@ -381,3 +382,27 @@ def test_a_sweep_reads_nothing_of_a_source_that_was_not_written_since(sensor, fo
     row(sensor, 3, 50)
     swept()
     assert folder.read().height == 21
+
+
+def test_a_table_refilled_between_counting_and_reading_puts_no_row_into_the_generation_before(
+    sensor, folder, monkeypatch
+):
+    sensor.create()
+    sensor.add(100)
+    deliver(sensor.path, folder, env=ALWAYS)
+    sensor.run("DELETE FROM readings WHERE id < 100")
+    row(sensor, 50, 50)
+    read, refills = SQLiteSource.read_ids, []
+
+    def refilled(source, rowids):
+        if not refills:
+            refills.append(rowids)
+            sensor.run("DELETE FROM readings")
+            sensor.add(70, start=3000)
+        return read(source, rowids)
+
+    monkeypatch.setattr(SQLiteSource, "read_ids", refilled)
+    deliver(sensor.path, folder, env=ALWAYS)
+    assert refills
+    by_generation = dict(folder.read().group_by("source_generation").len().iter_rows())
+    assert by_generation == {0: 100, 1: 70}

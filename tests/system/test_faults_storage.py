@@ -109,6 +109,7 @@ def test_credentials_that_are_renewed_in_their_file_are_taken_over_without_a_res
     assert "of no use" not in str(refused)
     issued(ACCESS_KEY, SECRET_KEY)
     running.wait_for("recovered", timeout=60)
+    running.wait_for("batch committed", timeout=60)
     running.wait_until(lambda: wired_lake.read().height == 100, what="the rows", timeout=30)
     assert running.terminate() == 0
     assert proxy.requests()
