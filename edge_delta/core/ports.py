@@ -80,8 +80,14 @@ class Source(Protocol):
             SourceReset: if it is not, or if it cannot be told without the rows that were delivered.
         """
 
-    def known(self, cursor: Cursor) -> int | None:
-        """The id of the last of a cursor's witnesses that is as it was; None if none is."""
+    def known(self, cursor: Cursor, *, moved: bool = False) -> tuple[int, int] | None:
+        """The last row of a cursor's witnesses that is still there: its id, and the one that it had; None if none is.
+
+        Args:
+            cursor: the cursor.
+            moved: whether to look under other ids as well, such as VACUUM gives to a table without an INTEGER PRIMARY
+                KEY.
+        """
 
     def nearest(self, rowid: int) -> list[int]:
         """The ids of some rows up to one, at growing distance from it."""

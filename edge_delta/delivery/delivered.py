@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.plan import ROWID
-from edge_delta.core.questions import Question, Where, among, mine, named, rejected_by, within
+from edge_delta.core.questions import Condition, Question, Where, among, mine, named, rejected_by, within
 from edge_delta.delivery import fitting
+from edge_delta.delivery.alike import Alike, told_apart
 from edge_delta.source.cells import is_left_out
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ GENERATION = "source_generation"
 KNOWN = "\0known"
 EQUAL = "\0equal"
 ON_TIME = "\0on time"
+TOLD = "\0told"
 _THERE = "\0there"
 _OURS = frozenset({"reading_id", "source_rowid", "databricks_inserted_at", "node_id", GENERATION})
 
@@ -83,13 +85,13 @@ class Delivered(Struct, frozen=True):
         if not rows.height:
             return None
         beside = self.beside(rows, columns, among(self.key, rows[ROWID])).filter(self.inside())
-        found = beside.group_by(ROWID).agg(pl.col(KNOWN).any(), pl.col(EQUAL).any())
+        found = beside.group_by(ROWID).agg(pl.col(KNOWN).any(), pl.col(TOLD).any(), pl.col(EQUAL).any())
         if not found.height:
             return None
         own = found.filter(pl.col(ROWID) == rowid)
         # The last row decides if it is there: rows of a backup are followed by others under the same ids.
         same = own[KNOWN].all() if own.height else True
-        return bool(same and 2 * found[KNOWN].sum() >= found.height), not found[EQUAL].all()
+        return bool(same and 2 * found[TOLD].sum() >= found.height), not found[EQUAL].all()
 
     def begin(self) -> int:
         """The id behind which the table has the source's rows; an older tool or another table has those before."""
@@ -116,9 +118,30 @@ class Delivered(Struct, frozen=True):
             there = timely if by_time or self._used_again(frame, where, known, timely) else known
             if not by_time:  # a row that is rejected again is not written again
                 there |= self._rejected(where)
-            ids = {*batch.frame[ROWID], *(r.rowid for r in batch.rejected)}
-            if ids - there:
-                yield sorted(ids - there)
+            ids = {*batch.frame[ROWID], *(r.rowid for r in batch.rejected)} - there
+            ids -= self._under_other_ids(frame, ids)
+            if ids:
+                yield sorted(ids)
+
+    def _under_other_ids(self, rows: pl.DataFrame, ids: set[int]) -> set[int]:
+        """Those of some rows that the table has under ids that they had before: VACUUM gives new ones.
+
+        Args:
+            rows: the source's rows as the mode makes them.
+            ids: of rows that the table does not have under their ids.
+        """
+        if not ids or self.time is None or self.time not in rows.columns or self.route.source.layout.id_column:
+            return set()
+        columns = self.kept_columns(rows)
+        times = rows[self.time].drop_nulls()
+        if not times.len() or self.time not in columns:
+            return set()
+        bounds = (Condition(self.time, ">=", times.min()), Condition(self.time, "<=", times.max()))
+        asked = {ROWID: self.key, GENERATION: GENERATION, **named(*columns)}
+        there = self.route.sink.ask(Question((*mine(self.route.device.node_id), *bounds), asked))
+        delivered = there.filter(pl.col(GENERATION).is_in([g for g, _, _ in self._chain()])).select(columns).rows()
+        alike = self.alike(rows, columns)
+        return told_apart(zip(rows[ROWID], rows.select(columns).rows(), strict=True), delivered, alike) & ids
 
     def _used_again(self, frame: pl.DataFrame, where: Where, known: set[int], timely: set[int]) -> bool:
         """Whether rows that have another time than the table has under their ids are other rows.
@@ -184,7 +207,8 @@ class Delivered(Struct, frozen=True):
 
         Returns:
             ``_rowid`` ascending, `GENERATION` (None where the table has no such row), `ON_TIME`, `EQUAL`,
-            and `KNOWN`: whether it is the same row, perhaps updated since.
+            `KNOWN`: whether it is the same row, perhaps updated since, and `TOLD`: whether that is more than rows have
+            in common by themselves, which matters where there is no time.
         """
         asked = {ROWID: self.key, GENERATION: GENERATION, **named(*columns)}
         there = self.route.sink.ask(Question((*mine(self.route.device.node_id), *where), asked))
@@ -198,11 +222,35 @@ class Delivered(Struct, frozen=True):
         alone = pl.lit(value=True) if all_of_them else compared > 0
         on_time = pl.col(str(self.time)).eq_missing(pl.col(str(self.time) + _THERE)) if timed else alone
         found = pl.col(GENERATION).is_not_null()
-        whole = pl.all_horizontal(pl.lit(value=True), *same)
+        whole, own = pl.all_horizontal(pl.lit(value=True), *same), (ROWID, GENERATION)
+        known = found & on_time & ((equal == compared) | (2 * equal > compared))
+        weights = self.weights(rows, others)
+        likeness = pl.sum_horizontal(pl.lit(0.0), *((s & t) * w for s, t, w in zip(same, told, weights, strict=True)))
+        most = pl.sum_horizontal(pl.lit(0.0), *(t * w for t, w in zip(told, weights, strict=True)))
         return both.select(
-            ROWID,
-            GENERATION,
+            *own,
             (found & on_time & timed).alias(ON_TIME),
             (found & on_time & whole).alias(EQUAL),
-            (found & on_time & ((equal == compared) | (2 * equal > compared))).alias(KNOWN),
+            known.alias(KNOWN),
+            (known if timed else found & ((equal == compared) | (2 * likeness > most))).alias(TOLD),
         ).sort(ROWID)
+
+    def alike(self, rows: pl.DataFrame, columns: list[str]) -> Alike:
+        """Tells whether a delivered row is one of the source that was updated since: at its time, like it in most."""
+        if self.time not in columns:
+            return Alike(len(columns), [0.0] * (len(columns) + 1))
+        at = columns.index(self.time)
+        weights = self.weights(rows, columns)
+        weights[at] = 0.0
+        return Alike(at, weights)
+
+    def weights(self, rows: pl.DataFrame, columns: list[str]) -> list[float]:
+        """How much an equal cell of each column tells, 0 to 1: the share of pairs of these rows that differ in it.
+
+        All rows have the same unit, and every third one the same model: a table that was made again has them too. An id
+        tells nothing at all, because rows are compared under equal ids.
+        """
+        own, pairs = self.route.source.layout.id_column, rows.height * (rows.height - 1)
+        counts = [rows[name].value_counts()["count"] for name in columns]
+        shares = [1 - int((n * (n - 1)).sum()) / pairs if pairs else 1.0 for n in (c.cast(pl.Int64) for c in counts)]
+        return [0.0 if own is not None and n == own.alias else w for n, w in zip(columns, shares, strict=True)]

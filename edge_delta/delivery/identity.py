@@ -168,13 +168,16 @@ class Identity:
                 behind = max(0, known.then - cursor.rowid)  # between two rows lie no more rows than ids
                 return known.now - behind, known.then - behind, known.first
         whole = self._route.sink.witnessed(cursor.generation)
-        rowid = None if whole is None else self._route.source.known(whole)
-        return None if rowid is None else (rowid, rowid, None)
+        found = None if whole is None else self._route.source.known(whole, moved=True)
+        if found is None:
+            return None
+        now, then = found
+        return now, then, then - now + 1  # the first row's old id, if ids lay close together
 
     def _refuse_an_earlier_one(self, cursor: Cursor) -> None:
         for generation in range(cursor.generation - 1, max(-1, cursor.generation - 1 - _LOOKED_BACK), -1):
             before = self._route.sink.witnessed(generation)
-            if before is not None and self._route.source.known(before) == before.rowid:
+            if before is not None and self._route.source.known(before) == (before.rowid, before.rowid):
                 raise TwoSources(
                     f"table {self._route.source.table!r} is the source of generation {generation} again, which another "
                     f"one took the place of: two databases are delivered as node {self._route.device.node_id}",

@@ -16,12 +16,13 @@ from edge_delta.core.errors import TwoSources
 from edge_delta.core.model import BEFORE_FIRST, Cursor
 from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import Condition, Question, Total, between, mine, named, within
-from edge_delta.delivery.delivered import GENERATION, KNOWN, ON_TIME, Delivered
+from edge_delta.delivery.delivered import GENERATION, ON_TIME, TOLD, Delivered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_delta.core.questions import Where
+    from edge_delta.delivery.alike import Alike, CellsOf
     from edge_delta.delivery.route import Route
 
 _ROWS = 50_000
@@ -82,9 +83,9 @@ class Lineage:
             beside = self._delivered.beside(rows, self._columns, where)
             inside = self._delivered.inside()
             found = beside.group_by(ROWID, maintain_order=True).agg(
-                (pl.col(KNOWN) & inside).any().alias("here"),
+                (pl.col(TOLD) & inside).any().alias("here"),
                 (pl.col(ON_TIME) & inside).any().alias("on_time"),
-                (pl.col(KNOWN) & ~inside).any().alias("elsewhere"),
+                (pl.col(TOLD) & ~inside).any().alias("elsewhere"),
                 pl.col(GENERATION).is_null().all().alias("missing"),
             )
             for rowid, here, on_time, other, missing in found.iter_rows():
@@ -110,15 +111,16 @@ class Lineage:
 
     def _by_order(self) -> Known | None:
         last: Known | None = None
-        delivered: Iterator[tuple[int, int]] | None = None
+        delivered: Iterator[tuple[CellsOf, int]] | None = None
         for rows in self._read():
+            alike = self._delivered.alike(rows, self._columns)
             if delivered is None:
-                found = self._place_of(rows.head(1))
+                found = self._place_of(rows, alike)
                 if found is None:
                     return last
                 delivered = self._following(*found)
-            for rowid, wanted in zip(rows[ROWID], self._hashes(rows), strict=True):
-                known = next((there for found, there in delivered if found == wanted), None)
+            for rowid, wanted in zip(rows[ROWID], self._cells(rows), strict=True):
+                known = next((there for found, there in delivered if found == wanted or alike(found, wanted)), None)
                 if known is None:
                     return last
                 last = Known(rowid, known, known if last is None else last.first)
@@ -133,33 +135,34 @@ class Lineage:
                 yield rows
             cursor = Cursor(rowid=batch.cursor.rowid)
 
-    def _hashes(self, rows: pl.DataFrame) -> pl.Series:
-        return rows.select(self._columns).hash_rows()
+    def _cells(self, rows: pl.DataFrame) -> list[CellsOf]:
+        return rows.select(self._columns).rows()
 
     def _ask(self, where: Where) -> pl.DataFrame:
         columns = {ROWID: self._delivered.key, GENERATION: GENERATION, **named(*self._columns)}
         return self.route.sink.ask(Question((*mine(self.route.device.node_id), *where), columns, order=(ROWID,)))
 
-    def _place_of(self, row: pl.DataFrame) -> tuple[int, int] | None:
-        """The generation and the id under which a row is in the table; files are passed over by its time."""
+    def _place_of(self, rows: pl.DataFrame, alike: Alike) -> tuple[int, int] | None:
+        """The generation and the id under which the first row is in the table; files are passed over by its time."""
         name = self._delivered.time
-        if name is None or name not in self._columns or row[name][0] is None:
+        if name is None or name not in self._columns or rows[name][0] is None:
             return None
-        found = self._ask((Condition(name, "=", row[name][0]),))
-        if found.height:
-            found = found.filter(self._hashes(found) == self._hashes(row)[0])
+        there = self._ask((Condition(name, "=", rows[name][0]),))
+        first, cells = self._cells(rows.head(1))[0], self._cells(there)
+        same = [one == first for one in cells]
+        found = there.filter(pl.Series(same if any(same) else [alike(one, first) for one in cells], dtype=pl.Boolean))
         if not found.height:
             return None
         last = found.filter(pl.col(GENERATION) == found[GENERATION].max())
         return last[GENERATION][0], last[ROWID].min()  # type: ignore[return-value]
 
-    def _following(self, generation: int, start: int) -> Iterator[tuple[int, int]]:
-        """The rows of the table from an id on, as hashes with their ids; then those of later generations."""
+    def _following(self, generation: int, start: int) -> Iterator[tuple[CellsOf, int]]:
+        """The rows of the table from an id on, with their ids; then those of later generations."""
         while generation <= self.stands.generation:
             yield from self._of_generation(generation, start)
             generation, start = generation + 1, BEFORE_FIRST
 
-    def _of_generation(self, generation: int, start: int) -> Iterator[tuple[int, int]]:
+    def _of_generation(self, generation: int, start: int) -> Iterator[tuple[CellsOf, int]]:
         stood = self.stands if generation == self.stands.generation else self.route.sink.witnessed(generation)
         if stood is None:
             return
@@ -171,7 +174,7 @@ class Lineage:
         width = _ROWS
         while after < stood.rowid:
             found = self._ask((own, *between(self._delivered.key, after, after + width)))
-            yield from zip(self._hashes(found), found[ROWID], strict=True)
+            yield from zip(self._cells(found), found[ROWID], strict=True)
             after += width
             width = width * 2 if found.height < _ROWS // 2 else max(_ROWS, width // 2)  # ids may lie far apart
 

@@ -13,6 +13,7 @@ from edge_delta.source import cells, rows
 from edge_delta.source.census import Census
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import Extent, Extents
+from edge_delta.source.moved import known
 from edge_delta.source.read_options import PLAIN, Options
 from edge_delta.source.rows import ROWID
 from edge_delta.source.schema import find_table, refuse_unknown_columns
@@ -202,10 +203,10 @@ class SQLiteSource:
         with self._looking():
             return self._verify(cursor)
 
-    def known(self, cursor: Cursor) -> int | None:
-        """The id of the last of a cursor's witnesses that is as it was; None if none is."""
+    def known(self, cursor: Cursor, *, moved: bool = False) -> tuple[int, int] | None:
+        """See `edge_delta.core.ports.Source.known`."""
         with self._looking():
-            return self._witnesses.known(cursor) if self._table.key_is_rowid else None
+            return known(self._witnesses, cursor, moved=moved) if self._table.key_is_rowid else None
 
     def nearest(self, rowid: int) -> list[int]:
         """The ids of some rows up to one, at growing distance from it."""

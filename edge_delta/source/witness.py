@@ -75,7 +75,11 @@ class Witnessing(Struct, frozen=True):
         return int.from_bytes(digest) % ((1 << bits) - 1) + 1
 
 
-class _Seen(Struct, frozen=True):
+Values = tuple[str | None, list[tuple[str, str]]]
+"""A row's time, and its columns by name as far as there is something in them."""
+
+
+class Seen(Struct, frozen=True):
     """One row as its witness has it: two hashes."""
 
     time: int
@@ -87,17 +91,18 @@ class _Seen(Struct, frozen=True):
         return self.time << _VALUES | self.values
 
 
-class _Kept(Struct, frozen=True):
+class Kept(Struct, frozen=True):
     """Witnesses out of their words."""
 
     key: int
     columns: int
-    own: _Seen
-    behind: tuple[_Seen, ...]
+    own: Seen
+    behind: tuple[Seen, ...]
     whole: bool
 
     @classmethod
-    def of(cls, words: tuple[int, ...]) -> _Kept:
+    def of(cls, words: tuple[int, ...]) -> Kept:
+        """Out of a cursor's numbers."""
         first, *rest = words
         packed = [part for word in rest for part in (word >> _ROW, word & ((1 << _ROW) - 1))]
         return cls(
@@ -109,8 +114,8 @@ class _Kept(Struct, frozen=True):
         )
 
 
-def _seen(packed: int) -> _Seen:
-    return _Seen(packed >> _VALUES & ((1 << _TIME) - 1), packed & ((1 << _VALUES) - 1))
+def _seen(packed: int) -> Seen:
+    return Seen(packed >> _VALUES & ((1 << _TIME) - 1), packed & ((1 << _VALUES) - 1))
 
 
 class Witnesses:
@@ -191,22 +196,36 @@ class Witnesses:
     def _name(self) -> str:
         return quoted(self.table.name)
 
-    def _rows(self, where: str) -> dict[int, _Seen]:
+    def _rows(self, where: str) -> dict[int, Seen]:
+        return {rowid: self.seen(rowid, values) for rowid, values in self._read(where)}
+
+    def _read(self, where: str) -> list[tuple[int, Values]]:
         stamp, columns = self._stamp, self._columns
         asked = [*([stamp] if stamp is not None else []), *columns]
         tagged = ", ".join(cells.tagged(_shortened(c, self.database.longest_cell)) for c in asked)
         found = self.database.rows(
             f"SELECT {self._key}{', ' + tagged if tagged else ''} FROM {self._name} WHERE {where}"
         )
-        return {row[0]: self._row(row[0], row[1:]) for row in found}
+        return [(row[0], self._values(row[1:])) for row in found]
 
-    def _row(self, rowid: int, texts: tuple[str, ...]) -> _Seen:
+    def _values(self, texts: tuple[str, ...]) -> Values:
         values: list[Cell] = [cells.untagged(text, self.database.encoding) for text in texts]
         time = cells.canonical(values.pop(0)) if self._stamp is not None else None
-        there = [
-            (c.name.lower(), cells.canonical(v)) for c, v in zip(self._columns, values, strict=True) if v is not None
-        ]
-        return _Seen(self.how.hashed(_TIME, rowid, time), self.how.hashed(_VALUES, rowid, sorted(there)))
+        pairs = zip(self._columns, values, strict=True)
+        return time, sorted((c.name.lower(), cells.canonical(v)) for c, v in pairs if v is not None)
+
+    def seen(self, rowid: int, values: Values) -> Seen:
+        """What a row is as a witness, under an id."""
+        time, there = values
+        return Seen(self.how.hashed(_TIME, rowid, time), self.how.hashed(_VALUES, rowid, there))
+
+    def last_values(self, upto: int, count: int) -> list[tuple[int, Values]]:
+        """The last rows up to an id, the last first."""
+        return self._read(f"{self._key} <= {upto} ORDER BY {self._key} DESC LIMIT {count}")
+
+    def fits(self, kept: Kept) -> bool:
+        """Whether witnesses were made under this key, of the columns that there are."""
+        return (kept.key, kept.columns) == (self._key_id, self._columns_id)
 
     # -- comparing them
 
@@ -217,7 +236,7 @@ class Witnesses:
         """
         if not cursor.witnesses:
             return self._by_fingerprint(cursor)
-        kept = _Kept.of(cursor.witnesses)
+        kept = Kept.of(cursor.witnesses)
         now = self._rows(f"{self._key} = {cursor.rowid}").get(cursor.rowid)
         if kept.key != self._key_id:
             reason = f"{self._place} was delivered with another witness key"
@@ -229,7 +248,7 @@ class Witnesses:
             return self._of_changed(kept, now, cursor, alike=alike)
         return self._of_gone(kept, cursor, alike=alike)
 
-    def _of_changed(self, kept: _Kept, now: _Seen, cursor: Cursor, *, alike: bool) -> Verdict:
+    def _of_changed(self, kept: Kept, now: Seen, cursor: Cursor, *, alike: bool) -> Verdict:
         """The cursor's row is another one, or an updated one."""
         reason = f"row {cursor.rowid} of {self._place} is not the row that was delivered under that id"
         if not alike or not kept.whole:
@@ -240,7 +259,7 @@ class Witnesses:
             return Verdict(same=True, updated=True)
         return Verdict(same=False, unsure=True, likely_same=2 * found > len(kept.behind), reason=reason)
 
-    def _of_gone(self, kept: _Kept, cursor: Cursor, *, alike: bool) -> Verdict:
+    def _of_gone(self, kept: Kept, cursor: Cursor, *, alike: bool) -> Verdict:
         """The cursor's row is not there: purged, unless ids went back or other rows are there."""
         back = self._gone_back(cursor, None)
         if back is not None:
@@ -283,7 +302,7 @@ class Witnesses:
     def _place(self) -> str:
         return f"table {self.table.name!r} in {self.database.path}"
 
-    def _around(self, cursor: Cursor) -> dict[int, _Seen]:
+    def _around(self, cursor: Cursor) -> dict[int, Seen]:
         return self._rows(
             f"{self._key} IN (SELECT {self._key} FROM {self._name} WHERE {self._key} <= {cursor.rowid} "
             f"ORDER BY {self._key} DESC LIMIT {_LOOKED_AT})"
@@ -298,7 +317,7 @@ class Witnesses:
         """The last row of those behind a cursor that are as they were; None if none is."""
         if len(cursor.witnesses) < WORDS or cursor.rowid == BEFORE_FIRST:
             return None
-        kept = _Kept.of(cursor.witnesses)
+        kept = Kept.of(cursor.witnesses)
         if kept.key != self._key_id:
             return None
         wanted = {kept.own, *kept.behind}

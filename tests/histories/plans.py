@@ -175,8 +175,6 @@ def _steps(draw: random.Random, kind: str, databases: int, modes: tuple[str, ...
         weights.pop(name, None)
         if kind != "autoincrement":
             weights.pop("delete newest", None)  # the next rows get their ids
-    if not table.keeps_ids and not {"raw", "schematized", "sanitized"} & {*modes}:
-        del weights["vacuum"]  # nothing that was delivered tells the rows under their new ids
     names = draw.choices(list(weights), list(weights.values()), k=draw.randint(4, 14))
     for database in range(databases):
         yield Step("insert many", draw.randint(0, 40), database)
