@@ -10,6 +10,9 @@ import pytest
 
 from edge_delta.core import events as telemetry
 from edge_delta.core.errors import SourceUnavailable
+from edge_delta.core.model import Cursor, Mark
+from edge_delta.delivery.open_windows import Emission
+from edge_delta.delivery.windows import Windows
 from edge_delta.doctor.check import check
 from edge_delta.doctor.findings import Level
 from edge_delta.settings import load as config
@@ -322,3 +325,48 @@ def test_a_row_that_was_updated_does_not_keep_open_windows_from_being_read_again
     modes.insert(stations, *rows_at(3, 30))
     assert run(stations, folder).complete
     assert windows(folder) == [(0, "a", 4, 8.0)]
+
+
+# -- positions
+
+
+def writing(sensor):
+    """The windows of a lane whose table has closed one of 2 rows, and holds one of 2 rows from id 3 on open."""
+    loaded = config.load({"config": str(state_of(sensor).parent / "settings.toml")}, environment={})
+    [lane] = lanes(loaded)
+    return lane, Windows(lane.route, Emission(early=False, chunk=100, folder=loaded.state_dir))
+
+
+def test_taking_over_from_another_mode_forgets_what_is_open_and_keeps_what_is_written(stations, folder):
+    modes.insert(stations, *rows_at(0, 1, 30, 31))
+    run(stations, folder)
+    lane, own = writing(stations)
+    stands = lane.cursor()
+    assert (stands.rowid, stands.marks[Mark.OPEN], stands.marks[Mark.PENDING]) == (4, 3, 2)
+    began = {Mark.BEGINS: 9, Mark.OPEN: 10, Mark.PENDING: 0, Mark.AHEAD: 0}
+    taken = own.adopted(Cursor(generation=0, rowid=9, marks={Mark.WATERMARK: 5}))
+    assert (taken.generation, taken.rowid) == (0, 9)
+    assert taken.marks == {**stands.marks, **began}
+    later = own.adopted(Cursor(generation=2, rowid=9, marks={Mark.LIFE: 1}))
+    assert later.marks == {Mark.LIFE: 1, **began}
+
+
+def test_taking_over_reads_the_windows_that_were_open_no_more(stations, folder):
+    modes.insert(stations, *rows_at(0, 1, 30, 31))
+    run(stations, folder)
+    lane, own = writing(stations)
+    own.forget()
+    assert own.cycle_over(lane.cursor()) is None
+    adopted = own.adopted(lane.cursor())
+    assert own.finish(adopted) is None
+
+
+def test_going_back_keeps_what_is_written_and_lost_and_opens_the_first_window_that_either_has_open(stations, folder):
+    modes.insert(stations, *rows_at(0, 1, 30, 31))
+    run(stations, folder)
+    lane, own = writing(stations)
+    written = lane.cursor().marks[Mark.WRITTEN]
+    stands = Cursor(rowid=4, marks={Mark.WRITTEN: written, Mark.LOST: 7, Mark.OPEN: 3})
+    assert own.rewound(Cursor(rowid=1), stands).marks == {Mark.WRITTEN: written, Mark.LOST: 7, Mark.OPEN: 2}
+    assert own.rewound(Cursor(rowid=4), stands).marks == {Mark.WRITTEN: written, Mark.LOST: 7, Mark.OPEN: 3}
+    assert own.rewound(Cursor(rowid=1), Cursor(rowid=4)).marks == {Mark.OPEN: 2}
