@@ -51,8 +51,8 @@ FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
 PLAUSIBLE_SINCE = datetime(2000, 1, 1, tzinfo=UTC)
 """What lies before has more likely another unit, or was measured by a box without a clock."""
 
-_NUMBER = re.compile(r"^[+-]?\d+$", re.ASCII)
-_REAL = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$", re.ASCII)  # float() takes 1_0 and nan, too
+_NUMBER = r"(?a)^[+-]?\d+$"
+_REAL = r"(?a)^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"  # float() takes 1_0 and nan, too
 
 
 class TimeForm(Struct, frozen=True):
@@ -109,12 +109,12 @@ def _micros(value: object, form: TimeForm) -> int | None:
         return _since_epoch(datetime.strptime(str(value).strip(), form.pattern), form.zone)  # noqa: DTZ007 - see there
     if isinstance(value, str):
         text = value.strip()
-        if _NUMBER.match(text):
+        if re.match(_NUMBER, text):
             return _of_number(int(text), form)
         try:
             return _since_epoch(datetime.fromisoformat(text.replace(",", ".")), form.zone)
         except ValueError:
-            return _of_number(float(text), form) if _REAL.match(text) else None
+            return _of_number(float(text), form) if re.match(_REAL, text) else None
     return _of_number(value, form)  # type: ignore[arg-type]
 
 

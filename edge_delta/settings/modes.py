@@ -19,7 +19,7 @@ Aggregation = Literal[
 
 OK_STATUS: tuple[int | str, ...] = (0, "200-299")
 """Status codes that are no anomaly: nothing to report, and HTTP's successes."""
-_RANGE = re.compile(r"\s*(-?\d+)\s*-\s*(-?\d+)\s*|\s*(-?\d+)\s*")
+_RANGE = r"\s*(-?\d+)\s*-\s*(-?\d+)\s*|\s*(-?\d+)\s*"
 
 
 def status_ranges(codes: tuple[int | str, ...] | Literal["any"]) -> tuple[tuple[int, int], ...] | None:
@@ -37,7 +37,7 @@ def status_ranges(codes: tuple[int | str, ...] | Literal["any"]) -> tuple[tuple[
 
 
 def _status_range(code: int | str) -> tuple[int, int]:
-    found = _RANGE.fullmatch(str(code))
+    found = re.fullmatch(_RANGE, str(code))
     if found is None:
         msg = f'ok_status: {code!r} is no status code: expected a number such as 0, or a range such as "200-299"'
         raise ValueError(msg)

@@ -28,19 +28,18 @@ if TYPE_CHECKING:
 
 
 _SCHEMES = ("s3://", "s3a://", "abfss://", "abfs://", "az://", "file://")
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_REFUSED = re.compile(
-    r"\b(403|401)\b|AccessDenied|Forbidden|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|"
-    r"PermissionDenied|permission denied|necessary privileges|Unauthenticated|AuthenticationFailed",
-    re.IGNORECASE,
+_ANSI = r"\x1b\[[0-9;]*m"
+_REFUSED = (
+    r"(?i)\b(403|401)\b|AccessDenied|Forbidden|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|"
+    r"PermissionDenied|permission denied|necessary privileges|Unauthenticated|AuthenticationFailed"
 )
-_FULL = re.compile(r"No space left|StorageFull|Disk quota|os error 28\b", re.IGNORECASE)
-_FEATURES = re.compile(r"Unsupported table features required")
-_TRIES_LOST = re.compile(r"Failed to commit transaction: \d+$")
-_NOT_READ_BACK = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]\\^|#?]")  # delta-rs decodes, replaces, cuts off, or panics
-_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound")
-_NO_CREDENTIALS = re.compile(r"credential|instance metadata|169\.254\.169\.254|IMDS", re.IGNORECASE)
-_SECRETS = re.compile(r"(X-Amz-(?:Credential|Signature|Security-Token)=|sig=|AccountKey=)[^&\s\"]+", re.IGNORECASE)
+_FULL = r"(?i)No space left|StorageFull|Disk quota|os error 28\b"
+_FEATURES = r"Unsupported table features required"
+_TRIES_LOST = r"Failed to commit transaction: \d+$"
+_NOT_READ_BACK = r"%[0-9A-Fa-f]{2}|[\[\]\\^|#?]"  # delta-rs decodes, replaces, cuts off, or panics
+_NO_BUCKET = r"NoSuchBucket|ContainerNotFound"
+_NO_CREDENTIALS = r"(?i)credential|instance metadata|169\.254\.169\.254|IMDS"
+_SECRETS = r"(?i)(X-Amz-(?:Credential|Signature|Security-Token)=|sig=|AccountKey=)[^&\s\"]+"
 _LONGEST = 300
 
 
@@ -59,7 +58,7 @@ def address(table_path: str, *, node_id: str) -> str:
     filled = table_path.replace("{node_id}", node_id)
     if "{" in filled or "}" in filled:
         raise ConfigurationError(f"table_path {table_path!r} has a placeholder other than {{node_id}}", "Remove it")
-    odd = _NOT_READ_BACK.search(filled)
+    odd = re.search(_NOT_READ_BACK, filled)
     if odd:
         raise ConfigurationError(
             f"table_path {filled!r} has {odd[0]!r}, which delta-rs would not find again",
@@ -87,8 +86,8 @@ def plain(error: BaseException) -> str:
 
 
 def _whole(error: BaseException) -> str:
-    lines = [line.strip() for line in _ANSI.sub("", str(error)).splitlines() if line.strip()]
-    return _SECRETS.sub(r"\1…", " ".join(lines)) or type(error).__name__
+    lines = [line.strip() for line in re.sub(_ANSI, "", str(error)).splitlines() if line.strip()]
+    return re.sub(_SECRETS, r"\1…", " ".join(lines)) or type(error).__name__
 
 
 OPERATIONS: Counter[tuple[str, str]] = Counter()
@@ -120,9 +119,9 @@ def _translated(uri: str) -> Iterator[None]:
     except EdgeDeltaError:
         raise
     except CommitFailedError as error:
-        if _FEATURES.search(str(error)):
+        if re.search(_FEATURES, str(error)):
             raise _unwritable(uri, error) from error
-        if _TRIES_LOST.search(_whole(error)):
+        if re.search(_TRIES_LOST, _whole(error)):
             raise TableCrowded(
                 f"other writers of {uri} came first at every try", "Give each device its own table, see docs/fleets.md"
             ) from error
@@ -158,14 +157,14 @@ def no_credentials(uri: str, message: str = "") -> StorageUnavailable:
 def unavailable(uri: str, error: BaseException) -> StorageUnavailable:
     """What a store's error means, and what to do about it."""
     message, whole = plain(error), _whole(error)  # what tells the cause often stands at the end of a long message
-    if _FULL.search(whole):
+    if re.search(_FULL, whole):
         return NoSpace(f"no space left to write table {uri}", "Free some space; nothing is lost meanwhile")
-    if _NO_BUCKET.search(whole):
+    if re.search(_NO_BUCKET, whole):
         return StorageUnavailable(f"the bucket of {uri} does not exist", "Create it, or check --table-path")
-    if _REFUSED.search(whole):
+    if re.search(_REFUSED, whole):
         return StorageUnavailable(
             f"access to {uri} is refused: {message}", "Check the credentials in the environment and the bucket's policy"
         )
-    if _NO_CREDENTIALS.search(whole):
+    if re.search(_NO_CREDENTIALS, whole):
         return no_credentials(uri, message)
     return StorageUnavailable(f"{uri} cannot be reached: {message}", "Check the address and the network")

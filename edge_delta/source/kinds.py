@@ -28,8 +28,8 @@ READ_AS = {
 }
 """What the settings can say that a column is."""
 
-_INTEGERS = re.compile(r"^(UNSIGNED\s+|SIGNED\s+)?((TINY|SMALL|MEDIUM|BIG|LONG)\s*)*INT(EGER|[248]|16|32|64)?\b(?!_)")
-_UUIDS = re.compile(r"^(UUID|GUID|UNIQUEIDENTIFIER|BINARY\s*\(\s*16\s*\))$")
+_INTEGERS = r"^(UNSIGNED\s+|SIGNED\s+)?((TINY|SMALL|MEDIUM|BIG|LONG)\s*)*INT(EGER|[248]|16|32|64)?\b(?!_)"
+_UUIDS = r"^(UUID|GUID|UNIQUEIDENTIFIER|BINARY\s*\(\s*16\s*\))$"
 _OFTEN = 0.1
 _MOSTLY = 0.5
 _SAMPLED = 200
@@ -70,7 +70,7 @@ def kind_of(declared: str, affinity: str) -> Kind:
 
 def is_uuid(column: Column) -> bool:
     """Whether blobs of 16 bytes in it are identifiers, which are read as text."""
-    return column.kind is Kind.TEXT and bool(_UUIDS.match(column.declared.upper().strip()))
+    return column.kind is Kind.TEXT and bool(re.match(_UUIDS, column.declared.upper().strip()))
 
 
 def is_open(column: Column) -> bool:
@@ -126,7 +126,7 @@ def by_evidence(column: Column, cells: Mapping[str, int]) -> Kind:
     upper = column.declared.upper().strip()
     if blob > _MOSTLY:
         return Kind.BLOB
-    if text > _MOSTLY or (text > _OFTEN and not _INTEGERS.match(upper)):
+    if text > _MOSTLY or (text > _OFTEN and not re.match(_INTEGERS, upper)):
         return Kind.TEXT
     if real > _OFTEN and column.kind is Kind.INTEGER:
         return Kind.REAL

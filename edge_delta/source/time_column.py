@@ -20,11 +20,10 @@ _NAMES = (
     ("created_at", "created", "inserted_at"),
 )
 """By rank: when a value was measured goes before when its row was made."""
-_OF_TIME = re.compile(r"DATE|TIME", re.IGNORECASE)
-_OF_SOMETHING_ELSE = re.compile(
-    r"upload|sync|sent|send|deliver|export|calibrat|updat|modif|changed|delet|expir|install|birth|due|next|until|valid|"
-    r"service|maint|warrant|seen|login|timeout|duration|elapsed|uptime|runtime",
-    re.IGNORECASE,
+_OF_TIME = r"(?i)DATE|TIME"
+_OF_SOMETHING_ELSE = (
+    r"(?i)upload|sync|sent|send|deliver|export|calibrat|updat|modif|changed|delet|expir|install|birth|due|next|until|valid|"
+    r"service|maint|warrant|seen|login|timeout|duration|elapsed|uptime|runtime"
 )
 """Names of times that are not the reading's, however they are declared."""
 
@@ -48,15 +47,15 @@ def chosen(path: Path, table: str, columns: Sequence[Column], name: str | None) 
         return _named(path, table, columns, name), "the settings name it"
     for names in _NAMES:
         found = [c for c in columns if c.name.lower() in names]
-        declared = [c for c in found if _OF_TIME.search(c.declared)]
+        declared = [c for c in found if re.search(_OF_TIME, c.declared)]
         if len(found) > 1 and len(declared) == 1:
             return declared[0], f"by its name, and it is declared {declared[0].declared}"
         if found:
             return _only(path, table, found), "by its name"
-    by_type = [c for c in columns if _OF_TIME.search(c.declared) and not _OF_SOMETHING_ELSE.search(c.name)]
+    by_type = [c for c in columns if re.search(_OF_TIME, c.declared) and not re.search(_OF_SOMETHING_ELSE, c.name)]
     if by_type:
         return _only(path, table, by_type), f"the only column that is declared as a time, {by_type[0].declared}"
-    passed = [c.name for c in columns if _OF_TIME.search(c.declared)]
+    passed = [c.name for c in columns if re.search(_OF_TIME, c.declared)]
     left = f"; {', '.join(passed)} sounds like another time than the reading's" if passed else ""
     return None, f"no column is called or declared like a time{left}"
 

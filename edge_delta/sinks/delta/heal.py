@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 TORN = "_torn"
-_COMMIT = re.compile(r"(\d{20})\.json")
-_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint(\.[0-9a-f.-]+)?\.parquet")
+_COMMIT = r"(\d{20})\.json"
+_CHECKPOINT = r"(\d{20})\.checkpoint(\.[0-9a-f.-]+)?\.parquet"
 _MAGIC = b"PAR1"
 _SMALLEST = 12
 """Bytes of a Parquet file with nothing in it: the magic number twice, and a length."""
@@ -70,10 +70,10 @@ def heal(root: Path) -> list[str]:
         names = sorted(path.name for path in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
-    commits = {int(m[1]): folder / name for name in names if (m := _COMMIT.fullmatch(name))}
+    commits = {int(m[1]): folder / name for name in names if (m := re.fullmatch(_COMMIT, name))}
     checkpoints: dict[int, list[Path]] = {}
     for name in names:
-        if m := _CHECKPOINT.fullmatch(name):
+        if m := re.fullmatch(_CHECKPOINT, name):
             checkpoints.setdefault(int(m[1]), []).append(folder / name)
     found = _torn_checkpoints(root, commits, checkpoints)
     found += _torn_commits(root, commits, checkpoints)

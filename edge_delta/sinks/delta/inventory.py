@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 _LOG = "_delta_log"
-_NUMBERED = re.compile(r"(\d{20})\.(?:json|crc|checkpoint(?:\.[\w-]+)*\.parquet)")
-_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
+_NUMBERED = r"(\d{20})\.(?:json|crc|checkpoint(?:\.[\w-]+)*\.parquet)"
+_CHECKPOINT = r"(\d{20})\.checkpoint\.parquet"
 
 
 def inventory(table: DeltaTable, uri: str, retention: timedelta, now: datetime, *, listing: bool = True) -> Inventory:
@@ -89,11 +89,11 @@ def trim_log(root: Path, version: int) -> int:
         How many files are gone.
     """
     names = os.listdir(root / _LOG)  # noqa: PTH208 - names are all that is needed
-    checkpoints = {int(m[1]): name for name in names if (m := _CHECKPOINT.fullmatch(name)) and int(m[1]) <= version}
+    checkpoints = {int(m[1]): name for name in names if (m := re.fullmatch(_CHECKPOINT, name)) and int(m[1]) <= version}
     whole = (v for v in sorted(checkpoints, reverse=True) if is_whole_parquet(root / _LOG / checkpoints[v]))
     first = next(whole, 0)
     # The oldest first: should this be cut off, the log has no gap.
-    old = sorted(name for name in names if (m := _NUMBERED.fullmatch(name)) and int(m[1]) < first)
+    old = sorted(name for name in names if (m := re.fullmatch(_NUMBERED, name)) and int(m[1]) < first)
     for name in old:
         (root / _LOG / name).unlink(missing_ok=True)
     return len(old)
