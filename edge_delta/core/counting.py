@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 FEW_ROWS = 10_000
 """The most rows of a range whose latest time is looked for; it costs five times as much as counting."""
@@ -93,8 +93,13 @@ class Census(Protocol):
     def ids(self, after: int, upto: int, *, timed: bool) -> list[tuple[int, int]]:
         """The ids of a range in their order, with a checksum of each row's time, or 0."""
 
-    def times(self, after: int, upto: int, rows: int) -> Times:
-        """The times of a range of so many rows."""
+    def times(self, ranges: Sequence[tuple[int, int, Counts]], first: int | None) -> Sequence[Times]:
+        """The times of ranges, each with the key that it is behind, its last key, and what it has.
+
+        Args:
+            ranges: the ranges.
+            first: the lowest id, if each one from there up to the last has a row.
+        """
 
     def stamps(self, ids: Iterable[int]) -> list[tuple[int, int]]:
         """A checksum of the time of each of some rows, as far as they are there."""

@@ -11,6 +11,8 @@ from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.delivery.ledger import RANGES, Ledger, Range
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge_delta.core.counting import Census, Times
     from edge_delta.core.model import Cursor
 
@@ -50,6 +52,7 @@ class Shared(Struct):
 
     census: Census
     _counts: dict[tuple[int, int], Counts] = field(default_factory=dict)
+    _times: dict[object, Sequence[Times]] = field(default_factory=dict)
     _total: int | None = None
 
     def counts(self, after: int, upto: int) -> Counts:
@@ -58,15 +61,19 @@ class Shared(Struct):
             self._counts[after, upto] = self.census.counts(after, upto)
         return self._counts[after, upto]
 
-    def first_of_all(self, upto: int) -> int | None:
-        """The lowest id, if each one from there up to another has a row; None if not, or if there is none."""
-        first, _ = self.census.ends(BEFORE_FIRST, upto)
-        if first is None:
-            return None
+    def times(self, ranges: Sequence[tuple[int, int, Counts]], first: int | None) -> Sequence[Times]:
+        """See `Census.times`."""
+        asked = (tuple(ranges), first)
+        if asked not in self._times:
+            self._times[asked] = self.census.times(ranges, first)
+        return self._times[asked]
+
+    def has_each(self, first: int, upto: int) -> bool:
+        """Whether each id from the lowest of all up to another has a row."""
         behind = self.census.behind(upto)  # before the total, so that a row which comes now makes a difference
         if self._total is None:
             self._total = self.census.total()
-        return first if self._total - behind == upto - first + 1 else None
+        return self._total - behind == upto - first + 1
 
 
 class Survey(Struct):
@@ -100,15 +107,16 @@ class Survey(Struct):
         first = self._dense_from
         if first is None:
             first, _ = self.shared.census.ends(BEFORE_FIRST, end)
-        found = [suspect for one in self.known.ranges if (suspect := self._again(one)) is not None]
-        new = [self._counted(a, b) for a, b in bounds]
+        again = self._counted([(one.after, one.upto) for one in self.known.ranges])
+        found = self._changed(again)
+        new = self._counted(bounds)
         tail = self._counts(horizon, end) if end > horizon else NONE
         whole = Counts(sum(r.counts.rows for r in new) + tail.rows, sum(r.counts.ids for r in new) + tail.ids)
         self.in_order = self.known.in_order(self.cursor, whole)
         if not self.in_order or (self.compares and whole.rows <= COMPARED_ROWS):
             found += [Suspect(r.after, r.upto) for r in new if r.counts.rows]
             found += [Suspect(horizon, end)] if tail.rows else []
-        self.now.ranges += new
+        self.now.ranges = [*again, *new]
         self.now.cursor, self.now.tail = self.cursor, tail
         self.now.first = BEFORE_FIRST if first is None else first
         return found
@@ -124,40 +132,40 @@ class Survey(Struct):
 
     def _where_dense(self, start: int) -> int | None:
         """The lowest id, if it is sure without counting by ranges that no row has an id that had none before."""
-        known = self.known
+        known, upto = self.known, self.cursor.rowid
         if not all(one.dense(known.first) for one in known.ranges):
             return None
-        first = self.shared.first_of_all(self.cursor.rowid)
+        first, _ = self.shared.census.ends(BEFORE_FIRST, upto)
         if first is None or first < known.first:
             return None
-        sure = known.in_order(self.cursor, _every_id(max(start, first - 1), self.cursor.rowid))
-        return first if sure else None
+        if not known.in_order(self.cursor, _every_id(max(start, first - 1), upto)):
+            return None
+        just_read = not self.compares and not known.ranges  # a row of each id, so there is none to count
+        return first if just_read or self.shared.has_each(first, upto) else None
 
     def _counts(self, after: int, upto: int) -> Counts:
         if self._dense_from is None:
             return self.shared.counts(after, upto)
         return _every_id(max(after, self._dense_from - 1), upto)
 
-    def _counted(self, after: int, upto: int) -> Range:
-        counts = self._counts(after, upto)
-        return Range(after, upto, counts, self._times(after, upto, counts))
+    def _counted(self, bounds: list[tuple[int, int]]) -> list[Range]:
+        counted = [(after, upto, self._counts(after, upto)) for after, upto in bounds]
+        times = self.shared.times(counted, self._dense_from) if counted else []
+        return [Range(*one, its) for one, its in zip(counted, times, strict=True)]
 
-    def _times(self, after: int, upto: int, counts: Counts) -> Times:
-        return self.shared.census.times(after, upto, counts.rows)
-
-    def _again(self, known: Range) -> Suspect | None:
-        """A range that was counted before."""
-        again = self._counted(known.after, known.upto)
-        self.now.ranges.append(again)
-        counts = again.counts
-        if not counts.rows:
-            return None
-        sampled = [i for i, _ in known.times.samples]
-        there = self.shared.census.stamps(sampled) if sampled else []
-        by_time = known.counts.rows > 0 and known.times.changed(again.times, there)
-        if not by_time and (counts == known.counts or self._dense_from is not None):
-            return None
-        return Suspect(known.after, known.upto, by_time, counts.rows - known.counts.rows)
+    def _changed(self, again: list[Range]) -> list[Suspect]:
+        """Of ranges that were counted before, those that are not as they were."""
+        sampled = [i for known in self.known.ranges for i, _ in known.times.samples]
+        there = dict(self.shared.census.stamps(sampled)) if sampled else {}
+        found = []
+        for known, now in zip(self.known.ranges, again, strict=True):
+            if not now.counts.rows:
+                continue
+            still = [(i, there[i]) for i, _ in known.times.samples if i in there]
+            by_time = known.counts.rows > 0 and known.times.changed(now.times, still)
+            if by_time or (now.counts != known.counts and self._dense_from is None):
+                found.append(Suspect(known.after, known.upto, by_time, now.counts.rows - known.counts.rows))
+        return found
 
 
 def _every_id(after: int, upto: int) -> Counts:

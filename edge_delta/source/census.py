@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import time
 import zlib
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -19,7 +20,7 @@ from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.source.database import UnknownOrder, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from edge_delta.source.database import Database
@@ -102,25 +103,33 @@ class Census(Struct, frozen=True):
 
     # -- times
 
-    def times(self, after: int, upto: int, rows: int) -> Times:
-        """The latest time of a range of so many rows, or those of some of them where they are many."""
+    def times(self, ranges: Sequence[tuple[int, int, Counts]], first: int | None) -> list[Times]:
+        """What `edge_delta.core.counting.Census.times` says."""
         with self.looking() as table:
             stamp = _stamp(table)
-            if stamp is None or not rows:
-                return Times()
-            latest = ""
-            if rows <= FEW_ROWS:
-                asked = f"SELECT {_bytes_of(f'max({stamp})')} {_rows(table, after, upto)}"
-                latest = bytes.fromhex(self.database.scalar(asked)).decode("utf-8", "backslashreplace")
-            return Times(latest, tuple(self._stamps(table, stamp, self._here_and_there(table, after, upto))))
+            if stamp is None:
+                return [Times()] * len(ranges)
+            sampled = [self._here_and_there(table, after, upto, first) if c.rows else [] for after, upto, c in ranges]
+            there = dict(self._stamps(table, stamp, chain.from_iterable(sampled)))
+            return [
+                Times(self._latest(table, stamp, *one), tuple((i, there[i]) for i in ids if i in there))
+                for one, ids in zip(ranges, sampled, strict=True)
+            ]
 
-    def _here_and_there(self, table: Table, after: int, upto: int) -> list[int]:
-        first = self.database.scalar(f"SELECT min({table.key}) {_rows(table, after, upto)}")
-        if first is None:  # purged since they were counted
+    def _latest(self, table: Table, stamp: str, after: int, upto: int, counts: Counts) -> str:
+        if not 0 < counts.rows <= FEW_ROWS:
+            return ""
+        asked = f"SELECT {_bytes_of(f'max({stamp})')} {_rows(table, after, upto)}"
+        return bytes.fromhex(self.database.scalar(asked)).decode("utf-8", "backslashreplace")
+
+    def _here_and_there(self, table: Table, after: int, upto: int, first: int | None) -> list[int]:
+        if first is not None:
+            return _spread(max(first, after + 1), upto)
+        lowest = self.database.scalar(f"SELECT min({table.key}) {_rows(table, after, upto)}")
+        if lowest is None:  # purged since they were counted
             return []
         near = "SELECT * FROM (SELECT {0} AS k FROM {1} WHERE {0} <= {2} ORDER BY {0} DESC LIMIT 1)"
-        wanted = sorted({first + (upto - first) * i // SAMPLES for i in range(1, SAMPLES + 1)})
-        looked = " UNION ALL ".join(near.format(table.key, quoted(table.name), i) for i in wanted)
+        looked = " UNION ALL ".join(near.format(table.key, quoted(table.name), i) for i in _spread(lowest, upto))
         return [i for (i,) in self.database.rows(f"SELECT DISTINCT k FROM ({looked}) ORDER BY k")]
 
     def stamps(self, ids: Iterable[int]) -> list[tuple[int, int]]:
@@ -160,6 +169,11 @@ class Census(Struct, frozen=True):
 def _rows(table: Table, after: int, upto: int) -> str:
     bounds = [f"{table.key} > {after}"] if after != BEFORE_FIRST else []
     return f"FROM {quoted(table.name)} WHERE {' AND '.join([*bounds, f'{table.key} <= {upto}'])}"
+
+
+def _spread(first: int, last: int) -> list[int]:
+    """Ids at even distance; the last of them is the last of all."""
+    return sorted({first + (last - first) * i // SAMPLES for i in range(1, SAMPLES + 1)})
 
 
 def _stamp(table: Table) -> str | None:

@@ -71,6 +71,7 @@ class Database:
         self._database: adbc_driver_manager.AdbcDatabase | None = None
         self.opened_as: tuple[int, int] = (0, 0)
         self._immutable = False
+        self._wal = path
         self._settled: object = None
         self._seen: object = None
         self._encoding: str | None = None
@@ -126,7 +127,8 @@ class Database:
         a read-only directory; ``immutable=1`` reads it rightly for as long as that stays so (checked by `snapshot`).
         """
         stat = self._stat()
-        self._immutable = self._in_wal_mode(self._header()) and not self._beside("-wal").exists()
+        self._wal = self._beside("-wal")
+        self._immutable = self._in_wal_mode(self._header()) and not self._wal.exists()
         if self._immutable and stat.st_nlink > 1:
             raise other_name(self.path, stat)
         # What is written within one tick of the file system's clock cannot be told by a time.
@@ -210,7 +212,7 @@ class Database:
         stat = self._stat()
         file = (stat.st_dev, stat.st_ino)
         if self._immutable:
-            return (*file, stat.st_mtime_ns, stat.st_size, self._beside("-wal").exists())
+            return (*file, stat.st_mtime_ns, stat.st_size, self._wal.exists())
         return (*file, self.scalar("PRAGMA data_version"))
 
     # -- reading

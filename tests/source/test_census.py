@@ -19,10 +19,14 @@ def census(sensor):
         yield SQLiteSource(database).census
 
 
+def times(census, after, upto, rows, first=None):
+    return census.times([(after, upto, Counts(rows, 0))], first)[0]
+
+
 def test_a_range_that_is_purged_after_it_was_counted_has_no_times(sensor, census):
     rows = census.counts(10, 40).rows
     sensor.run("DELETE FROM readings WHERE id BETWEEN 5 AND 50")
-    assert census.times(10, 40, rows) == Times()
+    assert times(census, 10, 40, rows) == Times()
     assert census.stamps([20, 30]) == []
 
 
@@ -34,10 +38,16 @@ def test_ids_as_large_as_sqlite_has_them_are_summed_exactly(sensor, census):
 
 
 def test_times_tell_used_ids_and_no_purged_ones(sensor, census):
-    before = census.times(0, 100, 100)
+    before = times(census, 0, 100, 100)
     sensor.run("DELETE FROM readings WHERE id < 50")
     there = census.stamps([i for i, _ in before.samples])
-    assert not before.changed(census.times(0, 100, 51), there)
+    assert not before.changed(times(census, 0, 100, 51), there)
     sensor.run("UPDATE readings SET timestamp = '2027-01-01T00:00:00Z' WHERE id = 73")
     there = census.stamps([i for i, _ in before.samples])
-    assert before.changed(census.times(0, 100, 51), there)
+    assert before.changed(times(census, 0, 100, 51), there)
+
+
+def test_times_of_a_range_with_every_id_are_those_that_are_found_by_looking(census):
+    ranges = [(0, 37, Counts(37, 0)), (37, 100, Counts(63, 0))]
+    assert census.times(ranges, 1) == census.times(ranges, None)
+    assert times(census, 0, 100, 91, first=10).samples[0][0] == 10 + 90 // 16
