@@ -104,6 +104,24 @@ class Census(Protocol):
     def stamps(self, ids: Iterable[int]) -> list[tuple[int, int]]:
         """A checksum of the time of each of some rows, as far as they are there."""
 
+    # -- of rows that were updated
+
+    def last_change(self, column: str) -> int:
+        """The latest time of a column, in milliseconds since 1970, and no later than now; visits all rows."""
+
+    def changed_since(
+        self, column: str, since: int | None, *, after: int, upto: int, limit: int
+    ) -> tuple[list[int], int]:
+        """The ids of rows with a later time in a column, and the latest of these times, no later than now.
+
+        Args:
+            column: the column with the time of a row's last change.
+            since: milliseconds since 1970; None for all rows.
+            after: the id that they are behind.
+            upto: the last id.
+            limit: the most ids.
+        """
+
     # -- of tables in the order of time
 
     def primary(self) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ class Event(StrEnum):
     BELOW_CURSOR = "rows below the cursor"
     NOT_SWEPT = "rows below the cursor not delivered"
     ROWS_UPDATED = "delivered row updated"
+    UPDATES = "updates"
+    UPDATES_DELIVERED = "updated rows delivered"
     TAKEN_OVER = "upload taken over"
     TOO_LATE = "rows came too late"
     PURGED_EARLY = "rows purged before their window closed"
@@ -67,6 +69,8 @@ EVENTS: Mapping[Event, str] = {
     Event.BELOW_CURSOR: "Rows with keys that had been passed were found by the sweep and delivered: mode, rows.",
     Event.NOT_SWEPT: "Rows came below the cursor that this mode cannot take: mode, rows, or first_id and last_id.",
     Event.ROWS_UPDATED: "The last delivered row was changed since; the table keeps what was delivered: mode, id.",
+    Event.UPDATES: "With on_update = append: which modes deliver updates (append), which ignore them, window, column.",
+    Event.UPDATES_DELIVERED: "New states of updated rows were appended, with a higher row_version: mode, rows.",
     Event.TAKEN_OVER: "The last_upload of an older tool is used: only rows after that time are read.",
     Event.TOO_LATE: "Rows of a written window came after its other rows were deleted; they are rejected: mode, rows.",
     Event.PURGED_EARLY: "Windows lack rows that the sensor deleted before they closed: mode, windows, rows.",

@@ -28,10 +28,8 @@ class Mark(StrEnum):
     SINCE_ROWID = "since_rowid"
     WATERMARK = "watermark"
     """The largest event time that windows are closed by."""
-    OPEN = "open"
-    """The first row of a window that is not written yet."""
-    WRITTEN = "written"
-    """The start of the latest window that is written."""
+    OPEN = "open"  # the first row of a window that is not written yet
+    WRITTEN = "written"  # the start of the latest window that is written
     REPLAYED = "replayed"
     """Counts the replays of rejected rows, none of which moves the rowid."""
     BEGINS = "begins"
@@ -311,6 +309,7 @@ class Step(Struct, frozen=True):
         first_time: the smallest of them.
         late: how many of the rows came from below the cursor, found by a sweep.
         gone: how many ids before the batch are left out, by a source that otherwise leaves out none.
+        updated: how many of the rows are new states of rows that were delivered before.
     """
 
     mode: str
@@ -325,6 +324,7 @@ class Step(Struct, frozen=True):
     first_time: datetime | None = None
     late: int = 0
     gone: int = 0
+    updated: int = 0
 
     @property
     def written(self) -> int:

@@ -236,6 +236,13 @@ class Mode(Protocol):
     def filled(self) -> frozenset[str]:
         """The columns in which it may put a value where the source has none."""
 
+    @property
+    def carried(self) -> frozenset[str]:
+        """Those of them into which it puts values of other rows."""
+
+    def uncarried(self) -> Mode:
+        """The mode without that."""
+
     def keeping_places(self) -> Mode:
         """The mode for rows whose coordinates are displaced already."""
 
@@ -278,6 +285,9 @@ class Observer(Protocol):
     def swept(self, swept: Swept) -> None:
         """A look for rows below the cursors is over."""
 
+    def updated(self, mode: str, cursor: Cursor) -> None:
+        """The row at a cursor was updated since it was delivered, and that is not delivered; with its new witness."""
+
     def cycled(self, pause: float | None) -> None:
         """All that was there is delivered; the next cycle begins in ``pause`` seconds, None if there is none."""
 
@@ -307,6 +317,9 @@ class SilentObserver:
         """Nothing."""
 
     def swept(self, swept: Swept) -> None:
+        """Nothing."""
+
+    def updated(self, mode: str, cursor: Cursor) -> None:
         """Nothing."""
 
     def cycled(self, pause: float | None) -> None:

@@ -201,7 +201,9 @@ class Engine:
         self._behind = stop.is_set()
 
     def _sweep(self, stop: Flag) -> None:
-        """Deliver what came below the cursors, if it is time to look."""
+        """Deliver what was updated, and what came below the cursors if it is time to look."""
+        for lane, step in self._sweeping.updates(self._lanes, self._pace.batch_rows, stop):
+            self._settled(lane, step, Waiting(None, None))
         if self._sweeping.due():
             for found in self._sweeping.run(self._lanes, self._pace.batch_rows, stop):
                 if isinstance(found, Swept):
@@ -312,6 +314,8 @@ class Engine:
             self._tell_aside(lane)
 
     def _tell_aside(self, lane: Lane) -> None:
+        for cursor in lane.ignored_updates():
+            self._observer.updated(lane.name, cursor)
         for step in lane.aside():
             self._settled(lane, step, Waiting(None, None))
 

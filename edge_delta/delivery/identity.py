@@ -69,11 +69,15 @@ class Identity:
     Args:
         route: the lane's route.
         lanes: all lanes of the source.
+
+    Attributes:
+        updated: cursors whose row was updated, with its new witness; whoever reads them takes them out.
     """
 
     def __init__(self, route: Route, lanes: Lanes) -> None:
         self._route = route
         self._lanes = lanes
+        self.updated: list[Cursor] = []
 
     def confirmed(self, cursor: Cursor) -> Cursor:
         """The cursor to go on with: the same, or one with new witnesses where rows were updated.
@@ -124,9 +128,11 @@ class Identity:
         return [*own, *(route for route in self._lanes.replayable() if route is not self._route)]
 
     def _refreshed(self, cursor: Cursor, *, updated: bool) -> Cursor:
-        if updated:
+        placed = self._route.source.placed(cursor, cursor.rowid)
+        if updated and not self._route.versioned:
             self._route.device.log.warning(Event.ROWS_UPDATED, mode=self._route.name, id=cursor.rowid)
-        return self._route.source.placed(cursor, cursor.rowid)
+            self.updated.append(placed)
+        return placed
 
     # -- another source
 

@@ -14,9 +14,12 @@ from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Cursor, Mark, Ste
 from edge_delta.delivery.identity import Identity, Lanes
 from edge_delta.delivery.known_rows import WentBy
 from edge_delta.delivery.tally import counted
+from edge_delta.delivery.updating import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import polars as pl
 
     from edge_delta.core.model import Inventory
     from edge_delta.core.ports import Sink
@@ -58,6 +61,7 @@ class Lane:
         self._aside: list[Step] = []
         self._passed_by = 0
         self.passed = WentBy()
+        self.seen = Seen()
 
     @property
     def name(self) -> str:
@@ -199,6 +203,8 @@ class Lane:
         self._ahead = None if step.commit is not None else step.cursor
         if self.route.traits.selective and self.route.source.keyed_by_rowid:
             self.passed.add(found[0])
+        if self.route.versioned and self.route.device.updates is not None:
+            self.seen.add(found[0], self.route.device.updates.window)
         return step
 
     def _gone(self, batch: Batch, before: Cursor) -> int:
@@ -216,6 +222,20 @@ class Lane:
         step = self._writing.deliver(replace(batch, cursor=before.swept().marked(**marks)), None, before)
         self._ahead = None if step.commit is not None else step.cursor
         self._writing.forget()  # what it remembers is of rows in their order
+        return step
+
+    def renew(self, batch: Batch, last: pl.DataFrame) -> Step | None:
+        """Deliver the new state of updated rows; the cursor stays where it is.
+
+        Args:
+            batch: the rows.
+            last: what was delivered of them, see `edge_delta.delivery.versions.last_of`.
+        """
+        before = self.cursor()
+        step = self._writing.renewed(replace(batch, cursor=before.swept()), last, before)
+        if step is None or (step.commit is None and not step.refused.rows):
+            return None  # the rejected table has had these rows
+        self._ahead = None if step.commit is not None else step.cursor
         return step
 
     def note_used_ids(self) -> None:
@@ -269,6 +289,11 @@ class Lane:
         """
         if self.route.traits.windowed:
             self._committed_aside(self._writing.finish(self.cursor(), quick=quick))
+
+    def ignored_updates(self) -> list[Cursor]:
+        """The cursors whose row was seen to be updated since the last call, and is not delivered again."""
+        found, self._identity.updated = self._identity.updated, []
+        return found
 
     def aside(self) -> list[Step]:
         """What was committed beside batches since the last call."""

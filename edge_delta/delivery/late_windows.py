@@ -77,6 +77,9 @@ class SweptWindows(Windows):
         count = sum(late.values()) + refused.rows
         return replace(step, read=count, rejected=refused.rows, refused=refused), count
 
+    def renewed(self, _batch: Batch, _last: pl.DataFrame, _before: Cursor) -> None:
+        """Nothing: a window is made of the rows as they were delivered first."""
+
     def _range(self, after: int, upto: int, cursor: Cursor, context: Context) -> _Range:
         found = _Range()
         for batch in self._batches(after, upto, cursor):

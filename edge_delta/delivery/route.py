@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.model import Cursor, Inventory, Rejection
     from edge_delta.core.ports import Mode, Sink, Source, Upkeep
+    from edge_delta.core.updates import Updates
     from edge_delta.modes.traits import Traits
 
 
@@ -31,12 +32,14 @@ class Device(Struct, frozen=True):
         now: the clock, in UTC.
         log: where events go.
         stop_on_reset: whether a replaced source stops the process instead of starting a new generation.
+        updates: how updated rows are found whose new state is to be delivered; None where updates are counted alone.
     """
 
     node_id: str
     now: Callable[[], datetime]
     log: Log
     stop_on_reset: bool = False
+    updates: Updates | None = None
 
 
 class Tables(Struct, frozen=True):
@@ -79,6 +82,11 @@ class Route:
     def traits(self) -> Traits:
         """What the mode is."""
         return TRAITS[self.name]
+
+    @property
+    def versioned(self) -> bool:
+        """Whether new states of delivered rows come to the table: only where a row stands for one row of the source."""
+        return self.device.updates is not None and self.traits.replayable
 
     @property
     def sink(self) -> Sink:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from edge_delta.core.model import BEFORE_FIRST, Batch, Context, Cursor, Mark, Step
 from edge_delta.core.plan import LastValues, TableQuery
 from edge_delta.core.questions import Condition, Question, among, mine, named
-from edge_delta.delivery import fitting
+from edge_delta.delivery import fitting, versions
 from edge_delta.delivery.lives import earlier
 from edge_delta.delivery.prepared import Prepared
 
@@ -63,7 +63,10 @@ class Rows:
         mode, context = self._route.mode(), self._route.context(batch.cursor.generation)
         if mode.wanted(batch.layout, context) is not None:
             return None
-        return Prepared(mode, batch.cursor, fitting.process(batch, mode, columns, context))
+        return Prepared(mode, batch.cursor, self._as_first(fitting.process(batch, mode, columns, context)))
+
+    def _as_first(self, processed: Processed) -> Processed:
+        return replace(processed, kept=versions.first(processed.kept)) if self._route.versioned else processed
 
     def deliver(self, batch: Batch, prepared: Prepared | None, before: Cursor) -> Step:
         """Rejected rows first, then the others."""
@@ -77,6 +80,8 @@ class Rows:
         refused = route.refuse(rejected, batch.cursor, swept=late)
         again = route.traits.selective and (late or self._were_there(batch))
         kept = self._untold(processed.kept, batch.cursor) if again else processed.kept
+        if late and route.versioned and kept.height:  # an id that was used again is a new state of what it names
+            kept = versions.numbered(kept, versions.last_of(route, kept[str(route.traits.key)].to_list()), route)
         commit = route.sink.append(kept, batch.cursor) if kept.height else None
         if context.memory is not None:
             self._memory = mode.remembered(context.memory, processed.frame, processed.kept, batch.layout)
@@ -98,7 +103,32 @@ class Rows:
         mode, columns = self._route.mode(), self._route.sink.columns()
         if prepared is not None and prepared.suits(mode, batch.cursor, columns):
             return prepared.processed
-        return fitting.process(batch, mode, columns, context)
+        return self._as_first(fitting.process(batch, mode, columns, context))
+
+    def renewed(self, batch: Batch, last: pl.DataFrame, before: Cursor) -> Step:
+        """See `Writing.renewed`. What the mode carries over from rows before stays as it was delivered."""
+        route, mode = self._route, self._route.mode().uncarried()
+        processed = fitting.process(batch, mode, route.sink.columns(), route.context(batch.cursor.generation))
+        kept = versions.numbered(processed.kept, last, route, route.mode().carried)
+        if kept.height:
+            processed = fitting.without_refused(replace(processed, kept=kept), route.sink.refused(kept))
+            kept = processed.kept
+        rejected = [*batch.rejected, *processed.rejected]
+        refused = route.refuse(rejected, batch.cursor, swept=True)
+        commit = route.sink.append(kept, batch.cursor) if kept.height else None
+        return Step(
+            mode=route.name,
+            table=route.sink.uri,
+            read=batch.rows,
+            rejected=len(rejected),
+            refused=refused,
+            commit=commit,
+            first_rowid=before.rowid,
+            cursor=batch.cursor,
+            last_time=processed.last_time,
+            first_time=processed.first_time,
+            updated=kept.height,
+        )
 
     def _were_there(self, batch: Batch) -> bool:
         """Whether rows of the batch may be those of the generation before, as in a table that uses ids again."""
@@ -173,7 +203,8 @@ class Rows:
         route = self._route
         nothing = fitting.blank(route.source.columns)
         plan = route.mode().plan(nothing.lazy(), route.source.layout, route.context(0))
-        return fitting.split(plan, nothing)[0]
+        made = fitting.split(plan, nothing)[0]
+        return versions.first(made) if route.versioned else made
 
 
 def adopted_marks(cursor: Cursor) -> dict[str, int]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.model import Cursor, Step
     from edge_delta.delivery.lane import Lane
+    from edge_delta.delivery.updating import Updating
 
 
 class Sweeping(Struct):
@@ -38,17 +39,21 @@ class Sweeping(Struct):
         every: seconds between two sweeps.
         load: gives what `save` was given last, perhaps by another process; empty if that is lost.
         save: keeps what was counted. Nothing depends on it but the time that the next sweep takes.
+        updating: looks for rows that were updated; None where their new states are not delivered.
     """
 
     every: float
     load: Callable[[], dict[str, Any]]
     save: Callable[[dict[str, Any]], None]
+    updating: Updating | None = None
     _dirty: bool = False
     _fresh: dict[str, Cursor] = field(default_factory=dict)
     _older: bool = False
 
     def begins(self, lane: Lane) -> None:
         """A lane is about to read; one that begins with the source's first row has nothing below its cursor."""
+        if self.updating is not None:
+            self.updating.begins(lane)
         cursor = lane.cursor()
         if cursor.rowid == BEFORE_FIRST:
             self._fresh[lane.name] = replace(cursor, tally=NOTHING)
@@ -72,6 +77,13 @@ class Sweeping(Struct):
     def changed(self) -> None:
         """The source was written."""
         self._dirty = True
+        if self.updating is not None:
+            self.updating.due = True
+
+    def updates(self, lanes: Sequence[Lane], limit: int, stop: Flag) -> Iterator[tuple[Lane, Step]]:
+        """Deliver new states of rows that were updated since they were delivered; see `run`."""
+        if self.updating is not None:
+            yield from self.updating.run(lanes, limit, stop)
 
     def due(self) -> bool:
         """Whether there is something to look for by now."""

@@ -33,6 +33,15 @@ class Writing(Protocol):
             before: where the lane stood before the batch.
         """
 
+    def renewed(self, batch: Batch, last: pl.DataFrame, before: Cursor) -> Step | None:
+        """Write the new state of rows that were updated since they were delivered; None where that is not done.
+
+        Args:
+            batch: the rows.
+            last: the last state of each that was delivered, see `edge_delta.delivery.versions.last_of`.
+            before: where the lane stands.
+        """
+
     def forget(self) -> None:
         """Drop what is kept from batch to batch; it is had again from the source and the tables."""
 

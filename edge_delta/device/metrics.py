@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.counting import Swept
     from edge_delta.core.errors import TransientError
-    from edge_delta.core.model import Inventory, Step, Waiting
+    from edge_delta.core.model import Cursor, Inventory, Step, Waiting
     from edge_delta.settings.sections import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -78,6 +78,11 @@ METRICS: Mapping[str, Declared] = {
     ),
     "edge_delta_rows_not_swept_total": Declared(
         "counter", "Rows that came below the cursor, as far as they are known, and cannot be delivered", ("mode",)
+    ),
+    "edge_delta_rows_updated_total": Declared(
+        "counter",
+        "Delivered rows that were seen to be updated: new states delivered, or ignored; see on_update",
+        ("mode", "outcome"),
     ),
     "edge_delta_sweep_seconds": Declared("gauge", "How long the last look for rows below the cursors took"),
     "edge_delta_cycles_total": Declared("counter", "Cycles that finished"),
@@ -146,6 +151,7 @@ class Metrics(SilentObserver):
         # Windows are written later, and in other numbers, than the rows that they are made of.
         rows.labels(step.mode, "not_selected").inc(max(0, step.read - step.written - step.rejected))
         self._of["edge_delta_rows_gone_total"].labels(step.mode).inc(step.gone)
+        self._of["edge_delta_rows_updated_total"].labels(step.mode, "delivered").inc(step.updated)
         self._of["edge_delta_rows_lost"].labels(step.mode).set(step.cursor.marks.get(Mark.LOST, 0))
         if step.commit is not None:
             self._of["edge_delta_bytes_total"].labels(step.mode, "written").inc(step.commit.bytes)
@@ -173,6 +179,10 @@ class Metrics(SilentObserver):
         for mode, rows in swept.left.items():
             self._of["edge_delta_rows_not_swept_total"].labels(mode).inc(rows)
         self._write()
+
+    def updated(self, mode: str, _cursor: Cursor) -> None:
+        """A delivered row was updated, and the table keeps what was delivered."""
+        self._of["edge_delta_rows_updated_total"].labels(mode, "ignored").inc()
 
     def cycled(self, _pause: float | None) -> None:
         """A cycle is over."""

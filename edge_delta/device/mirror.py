@@ -25,7 +25,7 @@ from edge_delta.device.settled import settled_id
 if TYPE_CHECKING:
     from edge_delta.core.counting import Swept
     from edge_delta.core.errors import EdgeDeltaError, TransientError
-    from edge_delta.core.model import Inventory, Step, Waiting
+    from edge_delta.core.model import Cursor, Inventory, Step, Waiting
     from edge_delta.core.ports import Source
     from edge_delta.device.state import StateDirectory
     from edge_delta.settings.sections import Settings
@@ -138,6 +138,9 @@ class Mirror(SilentObserver):
             "doubtful_time": _doubtful(step) or before.get("doubtful_time"),
             "rows_lost": step.cursor.marks.get(Mark.LOST, 0),
             "rows_late": before.get("rows_late", 0),
+            "updates_delivered": before.get("updates_delivered", 0) + step.updated,
+            "updates_ignored": before.get("updates_ignored", 0),
+            "last_update": before.get("last_update"),
             "rows_gone": before.get("rows_gone", 0) + step.gone,
             "not_swept": before.get("not_swept"),
             "rows_ahead_until": _time(step.cursor.marks.get(Mark.AHEAD, 0)),
@@ -197,6 +200,13 @@ class Mirror(SilentObserver):
         for mode, rows in swept.left.items():
             before = (tables.setdefault(mode, {}).get("not_swept") or {}).get("rows") or 0
             tables[mode]["not_swept"] = {"first_id": None, "last_id": None, "rows": before + rows}
+
+    def updated(self, mode: str, cursor: Cursor) -> None:
+        """The row at a cursor was updated; each state of it is counted once, whichever process sees it."""
+        table = self._content["tables"].setdefault(mode, {})
+        seen = [cursor.rowid, *cursor.witnesses[:1]]
+        if table.get("last_update") != seen:
+            table |= {"last_update": seen, "updates_ignored": table.get("updates_ignored", 0) + 1}
 
     def cycled(self, pause: float | None) -> None:
         """All that was there is delivered."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge_delta.core.counting import Swept
     from edge_delta.core.errors import TransientError
     from edge_delta.core.events import Log
-    from edge_delta.core.model import Inventory, Step, Waiting
+    from edge_delta.core.model import Cursor, Inventory, Step, Waiting
     from edge_delta.core.ports import Source
     from edge_delta.device.state import StateDirectory
     from edge_delta.settings.sections import Settings
@@ -63,6 +63,11 @@ class Observers(Observer):
         """See `Observer.swept`."""
         for observer in self._all:
             observer.swept(swept)
+
+    def updated(self, mode: str, cursor: Cursor) -> None:
+        """See `Observer.updated`."""
+        for observer in self._all:
+            observer.updated(mode, cursor)
 
     def cycled(self, pause: float | None) -> None:
         """See `Observer.cycled`."""

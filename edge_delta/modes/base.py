@@ -41,6 +41,15 @@ class Plain:
         """None."""
         return frozenset()
 
+    @property
+    def carried(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    def uncarried(self) -> Self:
+        """The mode itself."""
+        return self
+
     def keeping_places(self) -> Self:
         """The mode itself."""
         return self

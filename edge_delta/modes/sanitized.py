@@ -56,6 +56,15 @@ class Sanitized(Struct, Plain, frozen=True):
         """See `Mode.filled`."""
         return self.schema.filled | frozenset(self.missing)
 
+    @property
+    def carried(self) -> frozenset[str]:
+        """See `Mode.carried`."""
+        return frozenset(self._forward())
+
+    def uncarried(self) -> Sanitized:
+        """See `Mode.uncarried`."""
+        return replace(self, missing={n: p for n, p in self.missing.items() if p != "forward_fill"})
+
     def keeping_places(self) -> Sanitized:
         """See `Mode.keeping_places`."""
         return replace(self, schema=self.schema.keeping_places())

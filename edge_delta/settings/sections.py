@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
-
 from edge_delta.settings.declaration import Secret, Section, about
 from edge_delta.settings.maintenance import MaintenanceSettings
 from edge_delta.settings.modes import (
@@ -17,7 +15,7 @@ from edge_delta.settings.modes import (
     SanitizeSettings,
     SchematizeSettings,
 )
-from edge_delta.settings.source import ReadAs, TimeSettings, refuse
+from edge_delta.settings.source import SourceSettings, as_path, refuse
 
 
 class StorageSettings(Section, frozen=True, kw_only=True):
@@ -76,10 +74,6 @@ class DatabricksSettings(Section, frozen=True, kw_only=True):
             raise ValueError(msg)
 
 
-def _path(value: object) -> object:
-    return Path(value).expanduser() if isinstance(value, str) else value
-
-
 def _listed(value: object) -> object:
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
@@ -91,76 +85,9 @@ def _yes_or_no(value: object) -> object:
     return words.get(value.lower(), value) if isinstance(value, str) else value
 
 
-class Settings(Section, frozen=True, kw_only=True):
+class Settings(SourceSettings, frozen=True, kw_only=True):
     """All settings of one process."""
 
-    sqlite: Annotated[
-        Path,
-        about(
-            "the SQLite database file",
-            flag="--sqlite",
-            metavar="FILE",
-            env="SQLITE_PATH",
-            fixed=True,
-            example='"/data/sensor.db"',
-            prepare=_path,
-        ),
-    ]
-    sqlite_table_name: Annotated[
-        str | None,
-        about(
-            "the table to read; default: the only one",
-            flag="--table",
-            metavar="NAME",
-            env="SQLITE_TABLE_NAME",
-            fixed=True,
-            example='"sensor_readings"',
-        ),
-    ] = None
-    timestamp_col: Annotated[
-        str | None,
-        about(
-            "the column with the reading's time; default: detected",
-            flag=("--timestamp-field", "--timestamp-col"),
-            metavar="NAME",
-            env="TIMESTAMP_COL",
-            fixed=True,
-            example='"timestamp"',
-        ),
-    ] = None
-    source_time_zone: Annotated[
-        str,
-        about(
-            "where times without an offset were written, such as Europe/Helsinki",
-            env="SOURCE_TIME_ZONE",
-            fixed=True,
-            example='"UTC"',
-        ),
-    ] = "UTC"
-    timestamp_format: Annotated[
-        str,
-        about(
-            "what times are: auto, s, ms, us, ns, days, julian, dotnet, apple or a strptime pattern",
-            env="TIMESTAMP_FORMAT",
-            fixed=True,
-            example='"auto"',
-        ),
-    ] = "auto"
-    times: Annotated[
-        dict[str, TimeSettings],
-        about("format and zone of single columns", fixed=True, example='{ made = { format = "ms" } }'),
-    ] = msgspec.field(default_factory=dict)
-    columns: Annotated[
-        dict[str, ReadAs],
-        about(
-            "what columns hold, against their declaration: text, integer, real, boolean, blob, timestamp, json",
-            fixed=True,
-            example='{ payload = "json" }',
-        ),
-    ] = msgspec.field(default_factory=dict)
-    max_row_bytes: Annotated[
-        int, about("a larger row is rejected unread", env="MAX_ROW_BYTES", fixed=True, ge=1024, le=1_000_000_000)
-    ] = 8_388_608
     table_path: Annotated[
         str,
         about(
@@ -202,7 +129,7 @@ class Settings(Section, frozen=True, kw_only=True):
             metavar="DIR",
             env="STATE_DIR",
             fixed=True,
-            prepare=_path,
+            prepare=as_path,
         ),
     ] = Path("state")
     interval: Annotated[
@@ -285,7 +212,7 @@ class Settings(Section, frozen=True, kw_only=True):
                 env="METRICS_FILE",
                 fixed=True,
                 example='"/var/lib/node_exporter/textfile/edge-delta.prom"',
-                prepare=_path,
+                prepare=as_path,
             ),
         ]
         | None
@@ -315,6 +242,7 @@ class Settings(Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if (self.timestamp_format, self.source_time_zone) != ("auto", "UTC"):
             refuse(self.timestamp_format, self.source_time_zone)
+        self.refuse_no_updates()
         gps = self.gps_fuzzing
         if not gps.enabled:
             return

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
+
+import msgspec
 
 from edge_delta.core.time_formats import AUTO, TimeForm, refusal
 from edge_delta.settings.declaration import Section, about
+
+DEFAULT_WINDOW = 1_000
+"""Ids behind the cursor that are compared where no column says what was updated."""
 
 ReadAs = Literal["text", "integer", "real", "boolean", "blob", "timestamp", "json"]
 
@@ -32,3 +38,136 @@ def refuse(time_format: str | None, zone: str | None) -> None:
     reason = refusal(TimeForm(time_format or AUTO, zone or "UTC"))
     if reason is not None:
         raise ValueError(reason)
+
+
+def as_path(value: object) -> object:
+    """A path, with the home directory for ``~``."""
+    return Path(value).expanduser() if isinstance(value, str) else value
+
+
+class SourceSettings(Section, frozen=True, kw_only=True):
+    """What is read, and how; a part of `edge_delta.settings.sections.Settings`."""
+
+    sqlite: Annotated[
+        Path,
+        about(
+            "the SQLite database file",
+            flag="--sqlite",
+            metavar="FILE",
+            env="SQLITE_PATH",
+            fixed=True,
+            example='"/data/sensor.db"',
+            prepare=as_path,
+        ),
+    ]
+    sqlite_table_name: Annotated[
+        str | None,
+        about(
+            "the table to read; default: the only one",
+            flag="--table",
+            metavar="NAME",
+            env="SQLITE_TABLE_NAME",
+            fixed=True,
+            example='"sensor_readings"',
+        ),
+    ] = None
+    timestamp_col: Annotated[
+        str | None,
+        about(
+            "the column with the reading's time; default: detected",
+            flag=("--timestamp-field", "--timestamp-col"),
+            metavar="NAME",
+            env="TIMESTAMP_COL",
+            fixed=True,
+            example='"timestamp"',
+        ),
+    ] = None
+    source_time_zone: Annotated[
+        str,
+        about(
+            "where times without an offset were written, such as Europe/Helsinki",
+            env="SOURCE_TIME_ZONE",
+            fixed=True,
+            example='"UTC"',
+        ),
+    ] = "UTC"
+    timestamp_format: Annotated[
+        str,
+        about(
+            "what times are: auto, s, ms, us, ns, days, julian, dotnet, apple or a strptime pattern",
+            env="TIMESTAMP_FORMAT",
+            fixed=True,
+            example='"auto"',
+        ),
+    ] = "auto"
+    times: Annotated[
+        dict[str, TimeSettings],
+        about("format and zone of single columns", fixed=True, example='{ made = { format = "ms" } }'),
+    ] = msgspec.field(default_factory=dict)
+    columns: Annotated[
+        dict[str, ReadAs],
+        about(
+            "what columns hold, against their declaration: text, integer, real, boolean, blob, timestamp, json",
+            fixed=True,
+            example='{ payload = "json" }',
+        ),
+    ] = msgspec.field(default_factory=dict)
+    max_row_bytes: Annotated[
+        int, about("a larger row is rejected unread", env="MAX_ROW_BYTES", fixed=True, ge=1024, le=1_000_000_000)
+    ] = 8_388_608
+    on_update: Annotated[
+        Literal["ignore", "append"],
+        about(
+            "updates of delivered rows: count those that are seen, or append the new state with a higher row_version",
+            env="ON_UPDATE",
+            fixed=True,
+        ),
+    ] = "ignore"
+    updated_column: Annotated[
+        str | None,
+        about(
+            "for append: the column with the time of a row's last change; an index on it keeps looks cheap",
+            env="UPDATED_COLUMN",
+            fixed=True,
+            example='"updated_at"',
+        ),
+    ] = None
+    update_window: Annotated[
+        int | None,
+        about(
+            "for append: ids behind the cursor that are compared; default: 1000, or 0 with an updated_column",
+            env="UPDATE_WINDOW",
+            fixed=True,
+            example="1000",
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = None
+
+    settle: Annotated[
+        float,
+        about("seconds that a row must have been there before it is delivered", env="SETTLE", fixed=True, ge=0),
+    ] = 0.0
+
+    @property
+    def window(self) -> int:
+        """How many ids are compared."""
+        if self.update_window is not None:
+            return self.update_window
+        return DEFAULT_WINDOW if self.updated_column is None else 0
+
+    def refuse_no_updates(self) -> None:
+        """Refuse what would find no update.
+
+        Raises:
+            ValueError: with the reason.
+        """
+        named = [n for n in ("updated_column", "update_window") if getattr(self, n) is not None]
+        if self.on_update == "ignore" and named:
+            msg = (
+                f'{named[0]} finds updated rows, which on_update = "ignore" does not deliver: set on_update = "append"'
+            )
+            raise ValueError(msg)
+        if self.on_update == "append" and not (self.window or self.updated_column):
+            msg = "on_update = 'append' with update_window = 0 needs an updated_column"
+            raise ValueError(msg)

@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from edge_delta.core.counting import FEW_ROWS, SAMPLES, Counts, Times
+from edge_delta.core.errors import SourceUnavailable
 from edge_delta.core.model import BEFORE_FIRST
+from edge_delta.source import time_order
 from edge_delta.source.database import UnknownOrder, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
+    from edge_delta.core.model import Column
     from edge_delta.source.database import Database
     from edge_delta.source.schema import Table
 
@@ -143,6 +146,32 @@ class Census(Struct, frozen=True):
         asked = f"SELECT {table.key}, {_bytes_of(stamp)} FROM {quoted(table.name)} WHERE {table.key} IN ({some})"
         return [(i, _sum_of(time)) for i, time in self.database.rows(asked)]
 
+    # -- of rows that were updated
+
+    def last_change(self, column: str) -> int:
+        """The latest time of a column, in milliseconds since 1970, and no later than now; visits all rows."""
+        with self.looking() as table:
+            found = _changing(table, column)
+            latest = self.database.scalar(f"SELECT max({time_order.milliseconds(found)}) FROM {quoted(table.name)}")
+        # One row ahead of the clock must not hide those that come after it.
+        return min(latest or 0, time_order.settled(found))
+
+    def changed_since(
+        self, column: str, since: int | None, *, after: int, upto: int, limit: int
+    ) -> tuple[list[int], int]:
+        """The ids of rows with a later time in a column, and the latest of these times, no later than now.
+
+        By an index on the column, if there is one.
+        """
+        with self.looking() as table:
+            found = _changing(table, column)
+            where = _rows(table, after, upto)
+            if since is not None:
+                where += f" AND {time_order.behind(found, since)} AND {time_order.milliseconds(found)} > {since}"
+            asked = f"SELECT {table.key} AS k, {time_order.milliseconds(found)} {where} ORDER BY k LIMIT {limit}"
+            rows = self.database.rows(asked)
+            return [i for i, _ in rows], min(max((at for _, at in rows), default=0), time_order.settled(found))
+
     # -- of tables in the order of time
 
     def primary(self) -> tuple[str, ...]:
@@ -164,6 +193,18 @@ class Census(Struct, frozen=True):
             totals = f"{shift} / {width}, count(*), sum({shift} % {width})"
             found = self.database.rows(f"SELECT {totals} FROM ({inner}) WHERE k <= {upto} GROUP BY 1")
         return {cell + BEFORE_FIRST // 2 // width: (rows, ids) for cell, rows, ids in found}
+
+
+def _changing(table: Table, name: str) -> Column:
+    """The column with the time of a row's last change.
+
+    Raises:
+        SourceUnavailable: if it is gone.
+    """
+    found = table.column(name)
+    if found is None:
+        raise SourceUnavailable(f"table {table.name!r} has no column {name!r} now", "Check updated_column")
+    return found
 
 
 def _rows(table: Table, after: int, upto: int) -> str:

@@ -11,18 +11,21 @@ from edge_delta.core.model import Cursor
 from edge_delta.core.retry import Outage, Persistence
 from edge_delta.delivery.engine import Engine
 from edge_delta.delivery.sweep import Sweeping
+from edge_delta.delivery.updating import Updating
 from edge_delta.device.observers import observed
 from edge_delta.device.state import MIRROR, StateDirectory
 from edge_delta.recovery.takeover import older_state, refuse_another_table, take_over
 from edge_delta.topology.change import LiveSettings, pace_of
 from edge_delta.topology.draws import say_what_is_published
-from edge_delta.topology.lanes import Session, lanes_of, open_source
+from edge_delta.topology.lanes import Session, lanes_of, open_source, updates_of
 from edge_delta.topology.nodes import node_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from threading import Event as Flag
 
+    from edge_delta.core.updates import Updates
+    from edge_delta.delivery.lane import Lane
     from edge_delta.device.observers import Observers
     from edge_delta.settings.sections import Settings
     from edge_delta.source import SQLiteSource
@@ -101,6 +104,16 @@ def _say_how_it_is_read(source: SQLiteSource, log: Log) -> None:
     )
 
 
+def _say_what_becomes_of_updates(updates: Updates, lanes: Sequence[Lane], log: Log) -> None:
+    log.info(
+        Event.UPDATES,
+        append=[lane.name for lane in lanes if lane.route.versioned],
+        ignore=[lane.name for lane in lanes if not lane.route.versioned],
+        window=updates.window,
+        column=updates.column,
+    )
+
+
 def build(
     settings: Settings, session: Session, state: StateDirectory, observers: Observers, flags: Mapping[str, Any]
 ) -> Engine:
@@ -125,7 +138,11 @@ def build(
     say_what_is_published(settings, session, state)
     observers.opened(session.source, session.node_id)
     live = LiveSettings(settings, flags, session, observers, state)
-    sweeping = Sweeping(settings.sweep, state.sweep, state.write_sweep)
+    updates = updates_of(settings)
+    updating = Updating(updates, state.sweep, state.write_sweep) if updates is not None else None
+    if updates is not None:
+        _say_what_becomes_of_updates(updates, lanes, session.log)
+    sweeping = Sweeping(settings.sweep, state.sweep, state.write_sweep, updating)
     return Engine(
         session.reader,
         lanes,

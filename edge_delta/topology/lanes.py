@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edge_delta import modes
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.time_formats import TimeForm
+from edge_delta.core.updates import VERSION, Updates
 from edge_delta.delivery.identity import Lanes
 from edge_delta.delivery.lane import Lane
 from edge_delta.delivery.prefetch import ReadAhead
@@ -16,7 +17,7 @@ from edge_delta.device.state import kept_witness_key
 from edge_delta.modes.names import leaving, unread
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.declaration import changed
-from edge_delta.source import Database, SQLiteSource
+from edge_delta.source import Database, SQLiteSource, time_order
 from edge_delta.source.read_options import Options
 from edge_delta.source.witness import Witnessing
 from edge_delta.topology.tables import DeviceTables, now
@@ -120,6 +121,7 @@ def tried(settings: Settings, session: Session) -> list[Lane]:
         from edge_delta.modes.privacy import audit  # noqa: PLC0415 - many patterns, and only where places are displaced
 
         problems += audit.problems(settings, session.source.layout, session.source.sample(SAMPLED))
+    problems += _of_updates(settings, session.source)
     if problems:
         raise ConfigurationError("; ".join(problems), "Correct the settings")
     return [_lane(settings, mode, session) for mode in settings.processing_mode]
@@ -131,12 +133,43 @@ def _problems(settings: Settings, mode: str, source: SQLiteSource) -> list[str]:
     return modes.load(mode, settings).problems(source.layout)
 
 
+def _of_updates(settings: Settings, source: SQLiteSource) -> list[str]:
+    """What speaks against delivering new states of updated rows."""
+    if settings.on_update != "append":
+        return []
+    wrong = []
+    if not any(TRAITS[mode].replayable for mode in settings.processing_mode):
+        wrong.append("on_update = 'append' is for raw, schematized and sanitized, none of which is a mode here")
+    if not source.keyed_by_rowid or source.layout.id_column is None:
+        wrong.append(
+            f"on_update = 'append' needs a table with an INTEGER PRIMARY KEY: {source.table!r} has none, "
+            "so its ids may change"
+        )
+    if source.layout.named(VERSION) is not None:
+        wrong.append(f"on_update = 'append' makes a column {VERSION}, and {source.table!r} has one of that name")
+    column = source.layout.named(settings.updated_column) if settings.updated_column is not None else None
+    if settings.updated_column is not None and column is None:
+        wrong.append(f"updated_column: table {source.table!r} has no column {settings.updated_column!r}")
+    if column is not None and column.unread:
+        wrong.append(f"updated_column: {column.name} does not leave the device, so nothing may depend on it")
+    refusal = time_order.refusal(column) if column is not None else None
+    return [*wrong, refusal] if refusal is not None else wrong
+
+
+def updates_of(settings: Settings) -> Updates | None:
+    """How updated rows are found whose new states are delivered; None where they are not."""
+    if settings.on_update != "append":
+        return None
+    return Updates(settings.window, settings.updated_column, settings.gps_fuzzing.enabled)
+
+
 def _lane(settings: Settings, mode: str, session: Session) -> Lane:
     healed = session.log if session.heals else None
     tables = DeviceTables(settings, session.node_id, session.source.table, session.wait, healed)
     sink, rejects = tables.of_mode(mode), tables.rejected(mode)
     ends = Tables(session.opened(sink), session.opened(rejects), tables.keepers(sink, rejects, session.log))
-    device = Device(session.node_id, now, session.log, settings.on_source_reset == "stop")
+    stops = settings.on_source_reset == "stop"
+    device = Device(session.node_id, now, session.log, stops, updates_of(settings))
     route = Route(
         mode, session.source, partial(modes.load, mode, changed(settings, node_id=session.node_id)), ends, device
     )
