@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from edge_delta.ask.tables import Tables
 from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.updates import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -155,11 +156,21 @@ def script(text: str, target: Target, missing: set[str]) -> Iterator[str]:
         if columns is not None:
             comments.append("-- " + ", ".join(f"{name} {kind}" for name, kind in columns.items()))
         code = filled(rolled, target) + ";"
-        if absent:
-            missing.update({own} if own is not None else ())
-            comments.append(f"-- Not yet: there is no {absent[0].replace('readings', target.name, 1)}.")
+        stateless = VERSION in statement and not any(
+            VERSION in target.tables.get(name, ()) for name in _read_by(needed)
+        )
+        if absent or stateless:
+            if absent:  # else the view of another file is there
+                missing.update({own} if own is not None else ())
+            lacking = absent[0].replace("readings", target.name, 1) if absent else f"column {VERSION}"
+            comments.append(f"-- Not yet: there is no {lacking}.")
             code = "\n".join(f"-- {line}" for line in code.splitlines())
         yield "\n".join([*comments, code])
+
+
+def _read_by(names: set[str]) -> set[str]:
+    """The tables that a view is made of, by the names that stand in it."""
+    return names | ({"readings_1_schematized"} if "fleet_readings" in names else set())
 
 
 def target_of(settings: Settings, catalog: str, schema: str) -> Target:

@@ -90,6 +90,8 @@ def _of_mode(mode: str, health: Health) -> dict[str, Any]:
         "doubtful_time": table.get("doubtful_time"),
         "rows_lost": table.get("rows_lost", 0),
         "rows_late": table.get("rows_late", 0),
+        "updates_delivered": table.get("updates_delivered", 0),
+        "updates_ignored": table.get("updates_ignored", 0),
         "rows_gone": table.get("rows_gone", 0),
         "not_swept": table.get("not_swept"),
         "rows_ahead_until": table.get("rows_ahead_until"),
@@ -175,6 +177,7 @@ def _mode(one: Mapping[str, Any]) -> list[str]:
         lines.append(f"GONE: {count(one['rows_gone'], 'row')} deleted before delivery; {GONE_CURE}")
     if one["rows_late"]:
         lines.append(f"{count(one['rows_late'], 'row')} came below the cursor and were delivered by a sweep")
+    lines += _updates(one)
     if one["not_swept"]:
         lines.append(_not_swept(one["not_swept"]))
     if one["rows_ahead_until"]:
@@ -183,6 +186,15 @@ def _mode(one: Mapping[str, Any]) -> list[str]:
         lines.append(f"REJECTED: the last {count(one['rejected_in_a_row'], 'row')}, every one; {REJECTED_CURE}")
     if one["doubtful_time"]:
         lines.append(f"time {one['doubtful_time']}; {ODD_CURE}")
+    return lines
+
+
+def _updates(one: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if one["updates_delivered"]:
+        lines.append(f"{count(one['updates_delivered'], 'new state')} of updated rows delivered")
+    if one["updates_ignored"]:
+        lines.append(f"{count(one['updates_ignored'], 'update')} of delivered rows seen and ignored (on_update)")
     return lines
 
 

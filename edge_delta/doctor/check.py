@@ -21,6 +21,7 @@ from edge_delta.doctor import privacy
 from edge_delta.doctor.findings import Finding, Level, failed, ok, warning
 from edge_delta.doctor.probe import probed
 from edge_delta.doctor.rehearsal import Stage
+from edge_delta.modes.traits import TRAITS
 from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def _database(stage: Stage) -> Iterator[Finding]:
     names = ", ".join(c.name for c in source.columns)
     yield ok("database", f"table {source.table}, columns {names}")
     yield from _times(source)
+    yield _updates(settings)
     if not source.keyed_by_rowid:
         ahead = source.passed(Cursor(rowid=0)).ahead
         yield warning(
@@ -151,6 +153,21 @@ def _database(stage: Stage) -> Iterator[Finding]:
             "and rows that come with a time that is passed are counted, but not delivered",
             "Make it without WITHOUT ROWID, or name a table instead of a view with --table",
         )
+
+
+def _updates(settings: Settings) -> Finding:
+    """What becomes of rows that the application updates after they were delivered."""
+    tables = read_mirror(settings.state_dir).get("tables", {})
+    seen = max((table.get("updates_ignored", 0) for table in tables.values()), default=0)
+    if settings.on_update == "ignore":
+        cure = 'Set on_update = "append" if the table is to get new states, or settle if rows are completed'
+        fact = "updates of delivered rows are ignored"
+        return warning("database", f"{fact}; {seen:,} were seen", cure) if seen else ok("database", fact)
+    how = f"column {settings.updated_column}" if settings.updated_column is not None else ""
+    how = " and ".join(filter(None, [how, f"{settings.window:,} ids behind the cursor" if settings.window else ""]))
+    deaf = [mode for mode in settings.processing_mode if not TRAITS[mode].replayable]
+    but = f"; {', '.join(deaf)} ignore them" if deaf else ""
+    return ok("database", f"new states of updated rows are delivered, found by {how}{but}")
 
 
 def _times(source: SQLiteSource) -> Iterator[Finding]:

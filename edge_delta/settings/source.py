@@ -132,18 +132,20 @@ class SourceSettings(Section, frozen=True, kw_only=True):
             example='"updated_at"',
         ),
     ] = None
-    update_window: Annotated[
-        int | None,
-        about(
-            "for append: ids behind the cursor that are compared; default: 1000, or 0 with an updated_column",
-            env="UPDATE_WINDOW",
-            fixed=True,
-            example="1000",
-            ge=0,
-            le=1_000_000,
-        ),
-    ] = None
-
+    update_window: (
+        Annotated[
+            int,
+            about(
+                "for append: ids behind the cursor that are compared; default: 1000, or 0 with an updated_column",
+                env="UPDATE_WINDOW",
+                fixed=True,
+                example="1000",
+                ge=0,
+                le=1_000_000,
+            ),
+        ]
+        | None
+    ) = None
     settle: Annotated[
         float,
         about("seconds that a row must have been there before it is delivered", env="SETTLE", fixed=True, ge=0),

@@ -40,7 +40,7 @@ def outcome(spark: Any, tables: Place, request: pytest.FixtureRequest) -> dict[s
     for file in files():
         for _, statement in split(file.read_text()):
             text = filled(statement, target(tables))
-            if text.startswith(ONLY_DATABRICKS):
+            if text.startswith(ONLY_DATABRICKS) or "row_version" in text:  # these tables have one state of each row
                 assert sqlglot.parse_one(text, dialect="databricks") is not None
                 done["parsed"].append(text)
             elif not text.startswith("VACUUM"):

@@ -15,6 +15,9 @@ from edge_delta.recovery.verify.rows import RowsCheck
 from edge_delta.recovery.verify.windows import WindowsCheck
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from edge_delta.delivery.route import Route
 
 
@@ -32,7 +35,21 @@ def check(
     compared, started = Compared(route, route.mode(), ignore, rows), route.device.now()
     report = (WindowsCheck if route.traits.windowed else RowsCheck)(compared).run()
     Accounts(compared, report, elsewhere, started).settle()
+    _say_what_was_updated(route, report, elsewhere.mirror)
     return report
+
+
+def _say_what_was_updated(route: Route, report: Verification, mirror: Mapping[str, Any]) -> None:
+    if route.versioned:
+        return
+    seen = mirror.get("tables", {}).get(route.name, {}).get("updates_ignored", 0)
+    if seen:
+        report.notes.append(f"{seen} updates of delivered rows were seen and ignored, as on_update says")
+    if report.counts["cell"] and route.traits.replayable:
+        report.notes.append(
+            "cells differ where the application updates rows after delivery: --ignore leaves columns out, "
+            'on_update = "append" delivers new states'
+        )
 
 
 __all__ = ["Checked", "Elsewhere", "Verification", "check"]

@@ -13,7 +13,7 @@ from edge_delta.core.plan import ROWID, LastValues
 from edge_delta.core.questions import COUNT, Question, Total, between, named, within
 from edge_delta.delivery import fitting
 from edge_delta.modes.schematized import STANDARD
-from edge_delta.recovery.verify import used_ids
+from edge_delta.recovery.verify import states, used_ids
 from edge_delta.recovery.verify.base import (
     GONE,
     Compared,
@@ -55,10 +55,11 @@ class RowsCheck:
     _empty_so_far: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     _filled: set[str] = field(default_factory=set)
     _gone: Gone = field(default_factory=Gone)
+    _states: states.States = field(init=False)
 
     def __post_init__(self) -> None:
         self.report = Verification(self.parts.name, self.parts.sink.uri)
-        self._started = self.parts.now()
+        self._started, self._states = self.parts.now(), states.States(self.parts)
 
     @property
     def _key(self) -> str:
@@ -105,7 +106,7 @@ class RowsCheck:
             self._range(position, last, batch, end=cursor.rowid)
             position = Cursor(cursor.generation, last, marks=cursor.marks)
         self._still_empty()
-        self.report.notes += self._gone.notes()
+        self.report.notes += [*self._gone.notes(), *self._states.notes()]
 
     def _remember(self, cursor: Cursor, start: int, *, complete: bool) -> None:
         """What the mode looks back at before the first row, as it was at delivery."""
@@ -115,7 +116,7 @@ class RowsCheck:
         if isinstance(request, LastValues):
             schema: dict[str, Any] = {"sensor_id": pl.String(), **request.dtypes}
             self._memory = pl.DataFrame(schema=schema)
-            if not complete or start != BEFORE_FIRST:
+            if not complete or start != BEFORE_FIRST or self._states.has_later_ones:
                 self._skipped = frozenset(request.columns)
                 names = ", ".join(request.columns)
                 self.report.notes.append(f"values of {names} that rows before these filled cannot be compared")
@@ -151,6 +152,7 @@ class RowsCheck:
         parts, generation = self.parts, position.generation
         expected = self._expected(batch, generation)
         rejected = parts.rejected(generation, position.rowid, last, self._started)
+        rejected = self._states.rejected(generation, rejected, expected.rejects)
         if parts.source.keyed_by_rowid:
             expected.rows = expected.rows.filter(~pl.col(ROWID).is_in(list(rejected)))
         # Rows behind the cursor's end belong to no range of their own, and should not be there.
@@ -188,6 +190,7 @@ class RowsCheck:
         """
         parts, generation, after, (upto, end) = self.parts, position.generation, position.rowid, ends
         table = parts.sink.ask(Question((*parts.mine(generation), *between(self._key, after, upto))))
+        table = self._states.last(table, self.report)
         rows = expected.rows.filter(pl.col(ROWID).is_between(after, upto, closed="right"))
         broken, rejected = ({row for row in some if after < row <= upto} for some in (expected.rejects, rejected))
         by_name = {name.lower(): name for name in table.columns}
@@ -326,7 +329,7 @@ class RowsCheck:
         parts, key = self.parts, self._key
         where = (*parts.mine(generation), *within(key, low, high))
         time = used_ids.time_of(parts.route)
-        told_by = [*parts.traits.key_parts, *([time] if time is not None else [])]
+        told_by = states.told_by(parts, [*parts.traits.key_parts, *([time] if time is not None else [])])
         found = parts.sink.ask(Question(where, named(key, *told_by), totals={"n": COUNT}))
         if parts.source.keyed_by_rowid:
             for row in found.filter(pl.col("n") > 1).sort(key).iter_rows(named=True):
