@@ -175,7 +175,9 @@ def _constructed(section: type[S], built: dict[str, Any], report: _Report, path:
     try:
         return section(**built)
     except ValueError as error:
-        report.add(path.rstrip(".") or "gps_fuzzing", None, str(error))
+        first = str(error).partition(" ")[0]  # what goes together with others is named first
+        key = first if first in {field.name for field in fields(section)} else "gps_fuzzing"
+        report.add(path.rstrip(".") or key, None, str(error))
         return None
 
 

@@ -121,6 +121,7 @@ class SourceSettings(Section, frozen=True, kw_only=True):
             "updates of delivered rows: count those that are seen, or append the new state with a higher row_version",
             env="ON_UPDATE",
             fixed=True,
+            example='"append"',
         ),
     ] = "ignore"
     updated_column: Annotated[
