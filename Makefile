@@ -50,11 +50,11 @@ lint: $(VENV)/.dev ## check style, spelling, types, the direction of imports, an
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m ziglang cc -std=c11 -Wall -Wextra -Wconversion -Werror -shared -fPIC -o $(VENV)/checked.so edge_delta/source/columns.c
+	$(BIN)/python -m ziglang cc -std=c11 -Wall -Wextra -Wconversion -Werror -shared -fPIC -o $(VENV)/checked.so edge_delta/source/columns.c edge_delta/modes/privacy/places.c -lm
 
 # A compiler with the sanitizers' libraries, such as Debian's gcc; ziglang brings only the one for undefined behaviour, and
 # without a message.
-SANITIZED = $(VENV)/sanitized.so edge_delta/source/columns.c
+SANITIZED = $(VENV)/sanitized.so edge_delta/source/columns.c edge_delta/modes/privacy/places.c -lm
 sanitize: $(VENV)/.dev ## try the C part under the sanitizers for addresses and undefined behaviour
 	@if $(CC) -g -O1 -shared -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all -o $(SANITIZED) 2>/dev/null; then \
 		export LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)"; \
@@ -63,7 +63,7 @@ sanitize: $(VENV)/.dev ## try the C part under the sanitizers for addresses and 
 		$(BIN)/python -m ziglang cc -g -O1 -shared -fPIC -fsanitize=undefined -fsanitize-trap=undefined -o $(SANITIZED); \
 	fi; \
 	COLUMNS_LIBRARY=$(VENV)/sanitized.so ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
-		$(BIN)/python -m pytest -p tests.support.sanitized -k "not freed and not leaves_nothing and not ends_well" tests/source/test_columns.py tests/source/test_reader.py
+		$(BIN)/python -m pytest -p tests.support.sanitized -k "not freed and not leaves_nothing and not ends_well" tests/source/test_columns.py tests/source/test_reader.py tests/modes/privacy/test_places.py
 
 mutants: $(VENV)/.dev ## change the modules that decide in small ways, and see a test fail each time (ARGS=retry for one)
 	nice -n 10 $(BIN)/python -m tools.mutants $(ARGS)
@@ -142,7 +142,7 @@ clean: ## remove what the other targets made
 
 # A stamp is renewed when its lock changes, or what the project is built from. The project itself is built with the locked
 # hatchling and compiler, not with fetched ones.
-BUILT_FROM := pyproject.toml hatch_build.py $(wildcard edge_delta/source/*.c edge_delta/source/*.h)
+BUILT_FROM := pyproject.toml hatch_build.py $(wildcard edge_delta/*/*.c edge_delta/*/*.h edge_delta/*/*/*.c)
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=..." if sys.version_info < (3, 11) else 0)'

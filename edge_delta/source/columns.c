@@ -18,25 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../core/arrow.h"
 #include "sqlite3ext.h"
 
-struct ArrowSchema {
-  const char *format, *name, *metadata;
-  int64_t flags, n_children;
-  struct ArrowSchema **children, *dictionary;
-  void (*release)(struct ArrowSchema *);
-  void *private_data;
-};
-
-struct ArrowArray {
-  int64_t length, null_count, offset, n_buffers, n_children;
-  const void **buffers;
-  struct ArrowArray **children, *dictionary;
-  void (*release)(struct ArrowArray *);
-  void *private_data;
-};
-
-#define ARROW_FLAG_NULLABLE 2
 #define ADDRESS_CHARACTERS 21 /* of 64 bits, and a space */
 #define INLINED 12            /* bytes of a text that a view holds itself */
 #define FEWEST_ROWS 1024

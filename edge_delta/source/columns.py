@@ -6,10 +6,10 @@ more than SQLite itself does. An aggregate is handed whole rows, and each cell i
 
 from __future__ import annotations
 
-from ctypes import PYFUNCTYPE, c_char_p, c_void_p, py_object, pythonapi
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edge_delta.core.capsules import Exported
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.model import Kind
 
@@ -74,7 +74,7 @@ def frame(cells: Mapping[str, tuple[str, str]], results: Sequence[str | None]) -
     import polars as pl  # noqa: PLC0415 - an idle run must not pay for it, and the first rows are read by now
 
     found = map(int, " ".join(filter(None, results)).split())
-    columns = [pl.Series(_Exported(schema, array)) for schema, array in zip(found, found, strict=True)]
+    columns = [pl.Series(Exported(schema, array)) for schema, array in zip(found, found, strict=True)]
     if None in results:  # what other calls came to had to be taken all the same: it is freed by that
         return None
     if not columns:  # there was no row
@@ -82,19 +82,3 @@ def frame(cells: Mapping[str, tuple[str, str]], results: Sequence[str | None]) -
         dtypes = {KINDS[kind]: dtype for kind, dtype in of.items()}
         return pl.DataFrame(schema={name: dtypes.get(kind, pl.Binary) for name, (kind, _) in cells.items()})
     return pl.DataFrame([column.alias(name) for name, column in zip(cells, columns, strict=True)])
-
-
-class _Exported:
-    """An array of the Arrow C data interface, for whoever imports it."""
-
-    def __init__(self, schema: int, array: int) -> None:
-        self._schema = schema
-        self._array = array
-
-    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[Any, Any]:
-        """See https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html."""
-        # Without destructors: what is not taken from them belongs to the connection.
-        return _new_capsule(self._schema, b"arrow_schema", None), _new_capsule(self._array, b"arrow_array", None)
-
-
-_new_capsule = PYFUNCTYPE(py_object, c_void_p, c_char_p, c_void_p)(("PyCapsule_New", pythonapi))

@@ -70,6 +70,13 @@ class Session:
         self.heals = heals
         self.reader: ReadAhead[Prepared] = ReadAhead(source)
         self.lanes = Lanes()
+        self.left_to_say: Callable[[], None] | None = None
+
+    def before_places(self) -> None:
+        """Before displaced places are committed: say what is left to be said of them, once."""
+        left, self.left_to_say = self.left_to_say, None
+        if left is not None:
+            left()
 
 
 def open_source(settings: Settings) -> SQLiteSource:
@@ -165,7 +172,7 @@ def updates_of(settings: Settings) -> Updates | None:
 
 def _lane(settings: Settings, mode: str, session: Session) -> Lane:
     healed = session.log if session.heals else None
-    tables = DeviceTables(settings, session.node_id, session.source.table, session.wait, healed)
+    tables = DeviceTables(settings, session.node_id, session.source.table, session.wait, healed, session.before_places)
     sink, rejects = tables.of_mode(mode), tables.rejected(mode)
     ends = Tables(session.opened(sink), session.opened(rejects), tables.keepers(sink, rejects, session.log))
     stops = settings.on_source_reset == "stop"

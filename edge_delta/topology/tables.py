@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from edge_delta.core.model import Mark
 from edge_delta.modes import REJECTED_SUFFIX, SUPERSEDED_SUFFIX
@@ -47,13 +47,13 @@ class Contents(Struct, frozen=True):
         part: names this sink's rows in a table that several sinks of one source write.
         append_only: whether rows are never changed.
         marks: the marks that go with the cursor.
-        notes: recorded with every commit.
+        notes: what is recorded with every commit; asked when there is one.
     """
 
     part: str = ""
     append_only: bool = True
     marks: Sequence[Mark] = COMMON_MARKS
-    notes: Mapping[str, str] = field(default_factory=dict)
+    notes: Callable[[], Mapping[str, str]] | None = None
 
 
 class DeviceTables(Struct, frozen=True):
@@ -65,6 +65,7 @@ class DeviceTables(Struct, frozen=True):
         source_table: the source's table.
         wait: waits between tries where others write a table too, and returns whether it was told to stop.
         healed: where it is said what a power cut left of a table and was healed; None leaves it as it is.
+        before_places: is called before displaced places are committed.
     """
 
     settings: Settings
@@ -72,19 +73,20 @@ class DeviceTables(Struct, frozen=True):
     source_table: str = UNKNOWN
     wait: Callable[[float], bool] | None = None
     healed: Log | None = None
+    before_places: Callable[[], None] | None = None
 
     def of_mode(self, mode: str) -> DeltaSink:
         """The sink of a mode's table."""
         traits = TRAITS[mode]
         marks = tuple(Mark) if traits.windowed else COMMON_MARKS
-        notes = _privacy_policy(self.settings, mode, self.node_id)
-        return self.sink(traits.suffix, Contents(append_only=traits.append_only, marks=marks, notes=notes))
+        contents = Contents(append_only=traits.append_only, marks=marks, notes=self._privacy_policy(mode))
+        return self.sink(traits.suffix, contents)
 
     def rejected(self, mode: str) -> DeltaSink:
         """The sink of the rows that a mode rejects."""
         return self.sink(
             REJECTED_SUFFIX,
-            Contents(part=mode, append_only=False, marks=(), notes=_privacy_policy(self.settings, None, self.node_id)),
+            Contents(part=mode, append_only=False, marks=(), notes=self._privacy_policy(None)),
         )
 
     def superseded(self, mode: str) -> DeltaSink:
@@ -109,6 +111,23 @@ class DeviceTables(Struct, frozen=True):
             disk=disk_of(uri, sync=self.settings.storage.durability == "full", log=self.healed),
             partition_by=self.settings.maintenance.partition_by,
         )
+
+    def _privacy_policy(self, mode: str | None) -> Callable[[], Mapping[str, str]] | None:
+        """What is noted of the displacement with a mode's commits, and with those of the rejected table (None).
+
+        Made at the first commit: an idle run must not stretch the secret.
+        """
+        own = self.settings.gps_fuzzing
+        if not own.enabled or (mode is not None and mode not in own.modes) or self.node_id == UNKNOWN:
+            return None
+        policy = policy_of(changed(self.settings, node_id=self.node_id))
+
+        def notes() -> Mapping[str, str]:
+            if self.before_places is not None:
+                self.before_places()
+            return policy.notes()
+
+        return notes
 
     # -- upkeep
 
@@ -150,11 +169,3 @@ def _retention(settings: Settings, uri: str) -> timedelta:
         return timedelta(days=_DAYS_IN_A_STORE)
     commits = timedelta(seconds=_COMMITS_IN_A_FOLDER * settings.interval)
     return max(_LEAST, min(timedelta(days=_DAYS_IN_A_FOLDER), commits))
-
-
-def _privacy_policy(settings: Settings, mode: str | None, node_id: str) -> dict[str, str]:
-    """What is noted of the displacement with a mode's commits, and with those of the rejected table (None)."""
-    own = settings.gps_fuzzing
-    if not own.enabled or (mode is not None and mode not in own.modes) or node_id == UNKNOWN:
-        return {}
-    return policy_of(changed(settings, node_id=node_id)).notes()

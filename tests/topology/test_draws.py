@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge_delta.modes.privacy.policy import stretched
 from tests.modes.privacy.test_gps import GPS, run, stations
 from tests.support import modes
 
@@ -29,6 +30,14 @@ def test_another_radius_or_secret_is_told_by_the_number_of_draws(stations, folde
     assert "0.43 of the radius off, not 0.65" in two
     assert "in 3 draws" in told(more(stations, folder, secret="a secret that nobody knew before"))
     assert told(more(stations, folder, secret="a secret that nobody knew before")) == ""
+
+
+def test_a_run_without_rows_stretches_no_secret_and_leaves_what_is_to_be_told_for_the_next(stations, folder):
+    run(stations, folder)
+    stretched.cache_clear()
+    assert told(run(stations, folder, secret="a secret that nobody knew before")) == ""
+    assert stretched.cache_info().currsize == 0
+    assert "in 2 draws" in told(more(stations, folder, secret="a secret that nobody knew before"))
 
 
 def test_rows_from_before_the_fuzzing_are_told_as_exact(stations, folder):

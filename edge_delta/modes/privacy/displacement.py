@@ -17,20 +17,20 @@ from __future__ import annotations
 
 import hmac
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import polars as pl
 from msgspec import Struct
 
-from edge_delta.modes.privacy.grid import middles, turned
+from edge_delta.modes.privacy.grid import cells_of, turned
 from edge_delta.modes.privacy.policy import EARTH_RADIUS, numbers, stretched
 
 if TYPE_CHECKING:
     from edge_delta.modes.privacy.policy import Policy
 
 _PLACE = pl.Struct({"y": pl.Float64(), "x": pl.Float64()})
-_PAIR, _KEY = "(pair)", "(key)"  # parentheses, as no other column has any
-_ODD = 0x9E3779B97F4A7C15
+_PAIR = "(pair)"  # parentheses, as no other column has any
 _HALLEY_STEPS = 8
 
 
@@ -57,31 +57,16 @@ class Displacement(Struct, frozen=True):
         return found.with_columns(moved).drop(_PAIR)
 
     def _places(self, pairs: pl.Series) -> pl.Series:
-        """Each distinct place once: sensors report the same one again and again.
-
-        Places are told by one number made of their bits, which is three times as fast as by two; where two places had
-        the same number, each row is displaced by itself.
-        """
-        rows = pairs.struct.unnest()
-        bits = [pl.col(name).fill_null(math.inf).reinterpret(signed=False) for name in ("y", "x")]
-        keyed = rows.lazy().select("y", "x", (bits[0] * _ODD + bits[1]).alias(_KEY)).collect(engine="in-memory")
-        distinct = keyed.unique(_KEY)
-        if distinct.height > rows.height // 2:
-            return self.points(rows).to_struct(pairs.name)
-        table = pl.concat([distinct.rename({"y": "north", "x": "east"}), self.points(distinct)], how="horizontal")
-        joined = keyed.select(_KEY).join(table, on=_KEY, how="left", maintain_order="left")
-        same = joined["north"].eq_missing(rows["y"]) & joined["east"].eq_missing(rows["x"])
-        return (joined.select("y", "x") if same.all() else self.points(rows)).to_struct(pairs.name)
+        return self.points(pairs.struct.unnest()).to_struct(pairs.name)
 
     def points(self, places: pl.DataFrame) -> pl.DataFrame:
-        """What is published of places: ``y`` and ``x`` in degrees, in and out."""
-        on_globe = pl.col("y").is_between(-90, 90) & pl.col("x").is_between(-180, 180)
-        inside = places.select(pl.when(on_globe).then(pl.col("y", "x")))
-        found = middles(inside, self.policy)
-        moved = self._moved(found)
+        """What is published of places: ``y`` and ``x`` in degrees, in and out; made once for each cell."""
+        codes, cells = cells_of(places, self.policy)
+        moved = self._moved(cells)
         back = tuple(zip(*self.policy.rotation(), strict=True))
-        places_there = moved.lazy().select(*turned(("px", "py", "pz"), back)).select(*_degrees())
-        return places_there.select(pl.col("y", "x").round(self.policy.decimals)).collect(engine="in-memory")
+        there = moved.lazy().select(*turned(("px", "py", "pz"), back)).select(*_degrees())
+        points = there.select(pl.col("y", "x").round(self.policy.decimals)).collect(engine="in-memory")
+        return points.select(pl.col("y", "x").gather(codes))
 
     def _moved(self, cells: pl.DataFrame) -> pl.DataFrame:
         """The points that the middles of cells are moved to, as vectors ``px, py, pz`` in the grid's own frame."""
@@ -91,16 +76,19 @@ class Displacement(Struct, frozen=True):
         meters, bearing = self.policy.vector()
         return cells.select(*_destination(pl.lit(meters / EARTH_RADIUS), pl.lit(bearing)))
 
-    def _draws(self, places: pl.DataFrame) -> pl.DataFrame:
+    def _draws(self, cells: pl.DataFrame) -> pl.DataFrame:
         """A draw of planar Laplace for each cell: ``angle`` and ``bearing`` in radians."""
-        cells = places.select("row", "column").unique()
-        prefix, key = self.policy.digest("cells"), stretched(self.policy.secret)
-        drawn = [numbers(hmac.digest(key, prefix + f"{r},{c}".encode(), "sha256"), 2) for r, c in cells.iter_rows()]
+        prefix, secret = self.policy.digest("cells"), self.policy.secret
+        drawn = [_draw_of_cell(secret, prefix, *cell) for cell in cells.select("row", "column").iter_rows()]
         two = pl.DataFrame(drawn, schema={"u": pl.Float64, "v": pl.Float64}, orient="row")
         radius = laplace_radius(two["u"], self.policy.epsilon or 1.0)
-        table = cells.with_columns((radius / EARTH_RADIUS).alias("angle"), (two["v"] * 2 * math.pi).alias("bearing"))
-        joined = places.join(table, on=["row", "column"], how="left", maintain_order="left", nulls_equal=True)
-        return joined.select("angle", "bearing")
+        return two.select((radius / EARTH_RADIUS).alias("angle"), (pl.col("v") * 2 * math.pi).alias("bearing"))
+
+
+@lru_cache(maxsize=16_384)
+def _draw_of_cell(secret: bytes, prefix: bytes, row: int, column: int) -> list[float]:
+    """Two numbers; remembered, as the next batch is of the same places."""
+    return numbers(hmac.digest(stretched(secret), prefix + f"{row},{column}".encode(), "sha256"), 2)
 
 
 def _degrees() -> list[pl.Expr]:
@@ -135,10 +123,14 @@ def laplace_radius(shares: pl.Series, epsilon: float) -> pl.Series:
     root = -(2 * (1 + math.e * x)).clip(lower_bound=0).sqrt()
     logarithm = (-x).log()
     start = pl.when(p < 0.5).then(-1 + root - root**2 / 3).otherwise(logarithm - (-logarithm).log())  # noqa: PLR2004
-    frame = shares.alias("p").to_frame().select(x.alias("x"), start.alias("w"))
+    frame = shares.alias("p").to_frame().lazy().select(x.alias("x"), start.alias("w"))
     w = pl.col("w")
     error = w * w.exp() - pl.col("x")
     slope = w.exp() * (w + 1) - (w + 2) * error / (2 * w + 2)
     for _ in range(_HALLEY_STEPS):
         frame = frame.with_columns(pl.when((error == 0) | (w >= -1)).then(w).otherwise(w - error / slope).alias("w"))
-    return frame.select((-(w + 1) / epsilon).clip(lower_bound=0.0).alias(shares.name)).to_series()
+    return (
+        frame.select((-(w + 1) / epsilon).clip(lower_bound=0.0).alias(shares.name))
+        .collect(engine="in-memory")
+        .to_series()
+    )

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from edge_delta.core.plan import Plan, Rule
 from edge_delta.modes.names import BY_READING, UNTOLD, Said
 from edge_delta.modes.privacy.displacement import Displacement
+from edge_delta.modes.privacy.places import must_be_there
 from edge_delta.modes.privacy.policy import MARK, draw_of, policy_of
 
 if TYPE_CHECKING:
@@ -107,4 +108,5 @@ def of_rejected(settings: Settings) -> Gps | None:
     """What is done with the places of rejected rows; in all modes, as they share a table."""
     if not settings.gps_fuzzing.enabled:
         return None
+    must_be_there()
     return Gps(Displacement(policy_of(settings)), Said.of(settings))

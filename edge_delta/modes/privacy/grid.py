@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from edge_delta.modes.privacy.places import Grid
+from edge_delta.modes.privacy.places import cells_of as in_grid
 from edge_delta.modes.privacy.policy import EARTH_RADIUS
 
 if TYPE_CHECKING:
@@ -23,47 +25,34 @@ _MORE = 0.1
 _TURN = 2 * math.pi
 
 
-def middles(places: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """The cells of places: ``row``, ``column``, and the middle's ``lat`` and ``lon`` in the grid's frame, in radians.
+def cells_of(places: pl.DataFrame, policy: Policy) -> tuple[pl.Series, pl.DataFrame]:
+    """The cells of places.
 
     Args:
         places: ``y`` and ``x`` in degrees.
         policy: whose key turns the globe, and draws the rows.
+
+    Returns:
+        For each place the index of its cell, null where it is null or no place on the globe; and the distinct cells:
+        ``row``, ``column``, and the middle's ``lat`` and ``lon`` in the grid's frame, in radians.
     """
     rows = math.ceil(math.pi * EARTH_RADIUS / policy.side)
-    height, first = math.pi / rows, policy.first_row()
-    y, x = pl.col("y").radians(), pl.col("x").radians()
-    vectors = places.lazy().select(
-        (y.cos() * x.cos()).alias("px"), (y.cos() * x.sin()).alias("py"), y.sin().alias("pz")
-    )
-    px, py, pz = (pl.col(name) for name in ("px", "py", "pz"))
-    polar = vectors.select(*turned(("px", "py", "pz"), policy.rotation())).select(
-        pl.arctan2(pz, (px**2 + py**2).sqrt()).alias("lat"), pl.arctan2(py, px).alias("lon")
-    )
-    row = ((pl.col("lat") + math.pi / 2) / height + first).floor().clip(0, rows).cast(pl.Int64)
-    found = polar.select(row.alias("row"), "lon").collect(engine="in-memory")
-    table = _rows(found["row"].unique(), policy, height=height, first=first)
-    share = (pl.col("lon") / _TURN + pl.col("begins")) % 1
-    column = (share * pl.col("cells")).floor().clip(upper_bound=pl.col("cells") - 1)
+    grid = Grid(rotation=policy.rotation(), height=math.pi / rows, first=policy.first_row(), rows=rows)
+    found = in_grid(places, grid, lambda numbers: _rows(numbers, policy, height=grid.height, first=grid.first))
     middle = ((pl.col("column") + 0.5) / pl.col("cells") - pl.col("begins")) * _TURN
-    joined = found.lazy().join(table.lazy(), on="row", how="left", maintain_order="left")
-    return (
-        joined.with_columns(column.cast(pl.Int64).alias("column"))
-        .select("row", "column", "lat", middle.alias("lon"))
-        .collect(engine="in-memory")
-    )
+    cells = found.drawn[found.row].with_columns(found.column.alias("column"))
+    return found.codes, cells.select("row", "column", "lat", middle.alias("lon"))
 
 
 def _rows(rows: pl.Series, policy: Policy, *, height: float, first: float) -> pl.DataFrame:
     """Of each row ``lat``, its middle; ``begins``, a share of the circle; and how many ``cells`` it has."""
-    known = rows.drop_nulls()
     drawn = pl.DataFrame(
-        [policy.row_of_cells(row) for row in known], schema={"begins": pl.Float64, "more": pl.Float64}, orient="row"
+        [policy.row_of_cells(row) for row in rows], schema={"begins": pl.Float64, "more": pl.Float64}, orient="row"
     )
     middle = (pl.col("row") + 0.5 - first) * height - math.pi / 2
     # A row is cut by its longer edge, so that no cell of it is wider than high. The first and the last hold a pole.
     least = _TURN / height * (middle.abs() - height / 2).clip(lower_bound=0.0).cos()
-    return drawn.insert_column(0, known.alias("row")).select(
+    return drawn.insert_column(0, rows.alias("row")).select(
         "row",
         "begins",
         middle.clip(-math.pi / 2, math.pi / 2).alias("lat"),

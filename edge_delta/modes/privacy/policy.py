@@ -44,6 +44,7 @@ MARK = "(displaced)"
 """The cell of a rejected row that says by which draw its coordinates are displaced; no column can be called that."""
 _LEFT = (0.65, 0.43, 0.16, 0.12, 0.1)
 _CELLS_PER_MEAN = 8
+_DRAW = "gps_fuzzing_draw"
 _CONSTRUCTION = 2
 """Counted up when the same secret gives other points than before: they are another draw then, and are called one."""
 _UNIT = 2.0**-53
@@ -79,13 +80,24 @@ class Policy(Struct, frozen=True):
 
         The eight bits are made with the stretched key, so that trying secrets takes long, and let one in 256 pass.
         """
+        return self._public() | {_DRAW: self.digest("draw").hex()[:2]}
+
+    def may_be(self, draw: str) -> bool:
+        """Whether a draw, as `draw_of` has it, is this policy's by all but the secret and the device.
+
+        That costs nothing, where stretching the secret would be a third of a start that finds nothing to do.
+        """
+        told, public = draw.split(" "), self._public()
+        names = sorted((*public, _DRAW))
+        return len(told) == len(names) and all(public.get(n, v) == v for n, v in zip(names, told, strict=True))
+
+    def _public(self) -> dict[str, str]:
         noted: dict[str, str] = {"gps_fuzzing": self.strategy}
         if self.strategy == "planar_laplace":
             noted["gps_fuzzing_epsilon"] = f"{self.epsilon:g}"
             noted["gps_fuzzing_cell_meters"] = f"{self.side:g}"
         else:
             noted["gps_fuzzing_radius_meters"] = f"{self.radius_meters:g}"
-        noted["gps_fuzzing_draw"] = self.digest("draw").hex()[:2]
         return noted
 
     @property

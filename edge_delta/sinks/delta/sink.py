@@ -52,7 +52,7 @@ class DeltaSink(OpenedTable):
         retention: how long older versions can be read, when it is created here.
         statistics: columns that the log has limits of besides ids and times, when it is created here.
         marks: the marks that go with the cursor in this table.
-        notes: recorded with every commit, for people who read the table's history.
+        notes: what is recorded with every commit, for people who read the table's history; asked before each.
         wait: waits between tries where others write the table too, see `Turns`.
         disk: puts what is written on the disk, for a table in a folder.
         partition_by: "node_id" or "date", see `edge_delta.sinks.delta.partitions`; None for none, or as the table is.
@@ -68,7 +68,7 @@ class DeltaSink(OpenedTable):
         retention: timedelta = timedelta(days=7),
         statistics: Sequence[str] = (),
         marks: Sequence[Mark] = COMMON_MARKS,
-        notes: Mapping[str, str] | None = None,
+        notes: Callable[[], Mapping[str, str]] | None = None,
         wait: Callable[[float], bool] | None = None,
         disk: Disk | None = None,
         partition_by: str | None = None,
@@ -77,12 +77,12 @@ class DeltaSink(OpenedTable):
         super().__init__(uri, options, cursors, retention=retention, disk=disk, partition_by=partition_by)
         self._append_only = append_only
         self._statistics = statistics
-        self._notes = dict(notes or {})
+        self._notes = notes
         self._turns = Turns(wait or threading.Event().wait)
 
     def _commit_properties(self, cursor: Cursor) -> CommitProperties:
         return CommitProperties(
-            custom_metadata=self._notes or None,
+            custom_metadata=dict(self._notes()) or None if self._notes is not None else None,
             app_transactions=self._cursors.transactions(cursor, self._cursor, anew=not self._commits),
             max_commit_retries=_COMMIT_RETRIES,
         )

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from edge_delta.modes.privacy.displacement import Displacement, laplace_radius
-from edge_delta.modes.privacy.grid import middles
+from edge_delta.modes.privacy.grid import cells_of
 from edge_delta.modes.privacy.policy import CELL, EARTH_RADIUS, LONGEST, SHORTEST, Policy, draw_of, stretched
 
 SECRET = b"fixed, so that the figures are the same at every run"
@@ -244,7 +244,7 @@ def test_cells_that_are_above_one_another_have_nothing_in_common():
     how = policy()
     points = [(BERLIN[0] + i * 5e-4, BERLIN[1] + j * 5e-5) for i in range(400) for j in range(60)]
     frame = pl.DataFrame(points, schema=["y", "x"], orient="row")
-    cells = middles(frame, how).unique(["row", "column"]).sort("row", "column")
+    cells = cells_of(frame, how)[1].sort("row", "column")
     first = cells.group_by("row", maintain_order=True).agg(pl.col("lon").first(), width=pl.col("lon").diff().mean())
     rows = first.drop_nulls().filter(pl.col("row").diff() == 1)
     assert rows.height > 50
