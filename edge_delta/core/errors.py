@@ -6,6 +6,7 @@
     ├── ConfigurationError        exit 2   fix a setting, then start again
     ├── TransientError            exit 1   back off, forget what was cached, try again
     │   ├── SourceUnavailable              the SQLite file is locked, gone for a moment, or unreadable
+    │   │   └── SourceReplaced             another source came while rows were read again
     │   ├── StorageUnavailable             the object store or disk does not answer or refuses
     │   │   └── NoSpace                    it is full
     │   └── CommitConflict                 another commit came first, or ours was stored unheard
@@ -90,6 +91,10 @@ class TransientError(EdgeDeltaError):
 
 class SourceUnavailable(TransientError):
     """The database is locked, gone for the moment, or cannot be read just now."""
+
+
+class SourceReplaced(SourceUnavailable):
+    """Another source came while rows were read again; the next cycle finds out what it is."""
 
 
 class StorageUnavailable(TransientError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
-from edge_delta.core.errors import SourceReset, SourceUnavailable, TwoSources
+from edge_delta.core.errors import SourceReplaced, SourceReset, TwoSources
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.questions import COUNT, Question, between, mine
@@ -227,14 +227,14 @@ def still_there(source: Source, cursor: Cursor) -> None:
         cursor: one in the source that they are thought to be of.
 
     Raises:
-        SourceUnavailable: if they may be rows of another source. The next cycle finds out what it is.
+        SourceReplaced: if they may be rows of another source.
     """
     try:
         source.verify(cursor)
     except SourceReset as reset:
         if reset.unsure and cursor.marks.get(Mark.REUSED):
             return
-        raise SourceUnavailable(f"{reset.fact}: it was replaced while it was read again") from reset
+        raise SourceReplaced(f"{reset.fact}: it was replaced while it was read again") from reset
 
 
 def _count(route: Route, where: Where) -> int:

@@ -20,6 +20,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from edge_delta.core.counting import Swept
+from edge_delta.core.errors import SourceReplaced
 from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.delivery.tally import NOTHING
 
@@ -134,8 +135,11 @@ class Sweeping(Struct):
                 return
             lane.passed.add_kept(kept.get(lane.name))
             sweep = lane_sweeps.of(lane, kept.get(lane.name), round_)
-            for step in sweep.run():
-                yield lane, step
+            try:
+                for step in sweep.run():
+                    yield lane, step
+            except SourceReplaced:  # the next cycle closes what is open of the one before, while it is in memory
+                return
             kept[lane.name] = sweep.now.folded().kept()
         self._dirty = False
         self.save({**kept, "at": time.time(), "written": written})

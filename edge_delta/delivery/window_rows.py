@@ -68,7 +68,7 @@ class WindowRows:
             context: what the mode may know.
 
         Raises:
-            SourceUnavailable: if they may be rows of another source.
+            SourceReplaced: if they may be rows of another source.
         """
         for first, last in stretches:
             cursor = Cursor(before.generation, first - 1, marks=before.marks)

@@ -11,6 +11,7 @@ import pytest
 from edge_delta.core import events as telemetry
 from edge_delta.core.errors import SourceUnavailable
 from edge_delta.core.model import Cursor, Mark
+from edge_delta.delivery.late_windows import SweptWindows
 from edge_delta.delivery.open_windows import Emission
 from edge_delta.delivery.windows import Windows
 from edge_delta.doctor.check import check
@@ -316,6 +317,32 @@ def test_rows_of_another_source_never_go_into_windows_of_the_one_before(stations
     run(stations, folder, flush=True)
     found = modes.read(folder, "_3_aggregated").sort("source_generation")
     assert found.select("source_generation", "record_count", "sum_pressure").rows() == [(0, 3, 3.0), (1, 4, 28.0)]
+
+
+def test_rows_of_a_source_that_goes_while_it_is_swept_are_told_as_lost(stations, folder, monkeypatch):
+    modes.insert(stations, *rows_at(0, 1))
+    stations.run("UPDATE stations SET id = id * 10")
+    run(stations, folder)
+    modes.insert(stations, *rows_at(2))
+    stations.run(
+        "INSERT INTO stations (id, sensor_id, timestamp) SELECT 15, sensor_id, timestamp FROM stations LIMIT 1"
+    )
+    corrected, refills = SweptWindows.corrected, []
+
+    def refilled(self, *asked):
+        if not refills:
+            refills.append(asked)
+            stations.run("DELETE FROM stations")
+            modes.insert(stations, *rows_at(0, pressure=7.0))
+        return corrected(self, *asked)
+
+    monkeypatch.setattr(SweptWindows, "corrected", refilled)
+    swept = {"sweep": 0, "aggregate": {"aggregations": SUM}}
+    modes.deliver(stations.path, folder, "aggregated", **swept)
+    done = modes.deliver(stations.path, folder, "aggregated", flush=True, **swept)
+    assert refills
+    assert [lost["rows"] for lost in done.named("rows lost")] == [4]
+    assert windows(folder) == [(0, "a", 1, 7.0)]
 
 
 def test_a_row_that_was_updated_does_not_keep_open_windows_from_being_read_again(stations, folder):

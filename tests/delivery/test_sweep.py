@@ -404,5 +404,7 @@ def test_a_table_refilled_between_counting_and_reading_puts_no_row_into_the_gene
     monkeypatch.setattr(SQLiteSource, "read_ids", refilled)
     deliver(sensor.path, folder, env=ALWAYS)
     assert refills
+    assert folder.read().height == 100
+    deliver(sensor.path, folder, env=ALWAYS)
     by_generation = dict(folder.read().group_by("source_generation").len().iter_rows())
     assert by_generation == {0: 100, 1: 70}
