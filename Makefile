@@ -68,7 +68,7 @@ sanitize: $(VENV)/.dev ## try the C part under the sanitizers for addresses and 
 mutants: $(VENV)/.dev ## change the modules that decide in small ways, and see a test fail each time (ARGS=retry for one)
 	nice -n 10 $(BIN)/python -m tools.mutants $(ARGS)
 
-histories: $(VENV)/.dev ## try 10,000 random histories of a database (an hour; ARGS="--first 10000")
+histories: $(VENV)/.dev ## try 10,000 random histories of a database, goes on where it was stopped (ARGS="--jobs 2 --anew")
 	nice -n 10 $(BIN)/python -m tests.histories.run $(ARGS)
 
 torture: $(VENV)/.dev ## kill it 500 times under 2,000 faults on the wire (about half an hour)

@@ -64,7 +64,8 @@ EVENTS: Mapping[Event, str] = {
     Event.CYCLE_FINISHED: "After a cycle: mode, rows_written, rows_rejected, first_id, last_id, rows_left, seconds.",
     Event.BATCH_COMMITTED: "One commit: table, version, rows, bytes in memory, rejected, cursor, seconds.",
     Event.ROWS_REJECTED: "Rows were written to the rejected table: table, rows, bytes in memory, by rule and column.",
-    Event.SOURCE_RESET: "The source was replaced; its new rows are read: reason, generation, known_until.",
+    Event.SOURCE_RESET: "The source was replaced; its new rows are read: reason, generation, known_until, unsure_until "
+    "(windows and alerts alone: rows up to that id may have come before, and count twice then).",
     Event.SOURCE_REPLACED: "The path now names another file; the old one was read to its end first.",
     Event.BELOW_CURSOR: "Rows with keys that had been passed were found by the sweep and delivered: mode, rows.",
     Event.NOT_SWEPT: "Rows came below the cursor that this mode cannot take: mode, rows, or first_id and last_id.",

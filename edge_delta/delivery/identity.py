@@ -93,7 +93,26 @@ class Identity:
             if cursor.marks.get(Mark.REUSED):  # as a ring's last slot at each turn; the sweep delivers such rows
                 return self._refreshed(cursor, updated=False)
             return self._weighed(cursor, reset)
-        return self._refreshed(cursor, updated=True) if updated else cursor
+        return self._refreshed(cursor, updated=True) if updated else self._come_back(cursor)
+
+    def _come_back(self, cursor: Cursor) -> Cursor:
+        """The cursor behind rows of the generation before, where those were gone and are there again.
+
+        Such as newest rows that were deleted, and a backup that has them. Nothing was read of this generation so far.
+        """
+        marks = cursor.marks
+        begins = marks.get(Mark.BEGINS, BEFORE_FIRST)
+        if not cursor.generation or cursor.rowid != begins or Mark.AGAIN in marks or Mark.ENDS in marks:
+            return cursor
+        before = self._route.sink.witnessed(cursor.generation - 1)
+        found = self._route.source.known(before) if before is not None and before.rowid > begins else None
+        if before is None or found is None or found[0] <= begins:
+            return cursor
+        back = self._route.source.placed(cursor, found[0])
+        lives = {Mark.BEGINS: found[0], **lives_on(cursor, life(before))}
+        stands = self._route.sink.committed() or before
+        written = marks.get(Mark.WRITTEN, stands.marks.get(Mark.WRITTEN))
+        return back.marked(**lives if written is None else {**lives, Mark.WRITTEN: written})
 
     def _weighed(self, cursor: Cursor, reset: SourceReset) -> Cursor:
         """Decide what the witness that goes with every cursor cannot."""
@@ -136,26 +155,28 @@ class Identity:
 
     # -- another source
 
-    def succeeded(self, cursor: Cursor) -> Cursor:
+    def succeeded(self, cursor: Cursor) -> tuple[Cursor, int | None]:
         """Where to begin in the source that came after the cursor's.
 
         Returns:
             A cursor of the next generation, before the first row that was not delivered; `Mark.BEGINS` says which rows
-            are known, if some are.
+            are known, if some are. And up to which id rows behind it may have come before, because nobody can tell;
+            None if none has.
 
         Raises:
             TwoSources: if it is a source that another one took the place of before.
         """
         known = self._known_until(cursor)
+        unsure = cursor.rowid if not self._judges() and (known is None or known[1] < cursor.rowid) else None
         fresh = Cursor(generation=max(self._lanes.generation(), cursor.generation + 1))
         if known is None:
             self._refuse_an_earlier_one(cursor)
-            return fresh
+            return fresh, unsure
         now, then, first = known
         marks: dict[str, int] = {Mark.BEGINS: now, **lives_on(fresh, life(cursor))}
         if then != now and first is not None:
             marks |= {Mark.ENDS: then, Mark.STARTS: first}
-        return self._route.source.placed(fresh, now).marked(**marks)
+        return self._route.source.placed(fresh, now).marked(**marks), unsure
 
     def _known_until(self, cursor: Cursor) -> tuple[int, int, int | None] | None:
         """The last row of the new source's beginning that came from the one before, such as from its backup.

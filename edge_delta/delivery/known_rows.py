@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
+from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.delivery.tally import tells
 
 if TYPE_CHECKING:
@@ -60,6 +61,14 @@ class KnownRows(Struct):
         """
         ids = {i for run in self.runs for i in _within(run, after, upto)}
         return [i for i, time in there if i not in ids or (time and self.times.get(i, time) != time)]
+
+    def cut(self) -> None:
+        """Forget what lies behind the key."""
+        upto = self.upto if self.upto is not None else BEFORE_FIRST
+        self.runs = [
+            (first, step, n) for first, step, count in self.runs if (n := min(count, _steps(first, step, upto)))
+        ]
+        self.times = {i: t for i, t in self.times.items() if i <= upto}
 
     def dense(self, first: int, last: int, upto: int) -> None:
         """All ids from one to another are known now, which are those up to a key."""

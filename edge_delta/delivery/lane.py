@@ -140,13 +140,13 @@ class Lane:
                 'If it is meant to be new, set on_source_reset = "new_generation"; if not, put the old one back',
             ) from None
         before = self.cursor()
-        fresh = self._identity.succeeded(before)
+        fresh, unsure = self._identity.succeeded(before)
         known = fresh.marks.get(Mark.BEGINS)
         if self.route.traits.windowed or self._loaded is not None:
             fresh = self._left(before, fresh)
-        self.route.device.log.warning(
-            Event.SOURCE_RESET, mode=self.name, reason=reset.fact, generation=fresh.generation, known_until=known
-        )
+        told: dict[str, object] = {"generation": fresh.generation, "known_until": known}
+        told |= {"unsure_until": unsure} if unsure is not None else {}
+        self.route.device.log.warning(Event.SOURCE_RESET, mode=self.name, reason=reset.fact, **told)
         self._ahead = fresh
 
     def _left(self, before: Cursor, fresh: Cursor) -> Cursor:
@@ -164,8 +164,9 @@ class Lane:
         if not self.route.traits.windowed:
             return fresh
         known = fresh.marks.get(Mark.BEGINS)
-        if known is not None and Mark.WRITTEN in before.marks:
-            fresh = fresh.marked(**{Mark.WRITTEN: before.marks[Mark.WRITTEN]})
+        written = (before if step is None else step.cursor).marks.get(Mark.WRITTEN)
+        if known is not None and written is not None:
+            fresh = fresh.marked(**{Mark.WRITTEN: written})
         if pending and known is not None:
             # A backup has the open windows' rows still, perhaps under other ids; those that it does not have are
             # missed when it is read.
@@ -201,7 +202,7 @@ class Lane:
         before = self.cursor()
         step = replace(self._writing.deliver(counted(batch, before), found[1], before), gone=self._gone(batch, before))
         self._ahead = None if step.commit is not None else step.cursor
-        if self.route.traits.selective and self.route.source.keyed_by_rowid:
+        if not self.route.traits.replayable and self.route.source.keyed_by_rowid:
             self.passed.add(found[0])
         if self.route.versioned and self.route.device.updates is not None:
             self.seen.add(found[0], self.route.device.updates.window)

@@ -14,6 +14,7 @@ from edge_delta.core.model import BEFORE_FIRST, Mark
 from edge_delta.delivery.identity import still_there
 from edge_delta.delivery.known_rows import TIMED_ROWS, KnownRows
 from edge_delta.delivery.ledger import Ledger
+from edge_delta.delivery.lives import life
 from edge_delta.delivery.survey import Shared, Survey, Suspect
 from edge_delta.delivery.time_survey import TimeSurvey
 
@@ -110,8 +111,10 @@ class _Sweep(Struct):
         return Counts(rows, sum(r.counts.ids for r in ranges) + now.tail.ids - less.ids)
 
     def _begin(self) -> int:
-        marks = self.lane.cursor().marks
-        return max(marks.get(Mark.BEGINS, BEFORE_FIRST), marks.get(Mark.SINCE_ROWID, BEFORE_FIRST))
+        cursor = self.lane.cursor()
+        if life(cursor) < cursor.generation:  # what came in an earlier generation is looked at as well
+            return delivered_by(self.lane).begin()
+        return max(cursor.marks.get(Mark.BEGINS, BEFORE_FIRST), cursor.marks.get(Mark.SINCE_ROWID, BEFORE_FIRST))
 
     def _told(self, step: Step | None, late: int) -> Iterator[Step]:
         """Say what was delivered."""
@@ -144,54 +147,8 @@ class Readings(_Sweep):
         return delivered_by(self.lane).begin()
 
 
-class Windows(_Sweep):
-    """A table of windows, each of which says how many rows it was made of."""
-
-    def run(self) -> Iterator[Step]:
-        """See `LaneSweep.run`."""
-        for suspect in self._suspects():
-            step, late = self.lane.correct(suspect.after, suspect.upto)
-            yield from self._told(step, late)
-            self._tell_left((suspect.grown or 0) - late)
-
-
-class Alerts(_Sweep):
-    """A table of alerts: which rows raised none, something else has to say."""
-
-    def run(self) -> Iterator[Step]:
-        """See `LaneSweep.run`."""
-        if not self.lane.route.source.keyed_by_rowid:
-            yield from self._by_time()
-            return
-        suspects, known, passed = self._suspects(), KnownRows.of(self.known.rows), self.lane.passed
-        whole = passed.are(self.known.cursor, self.lane.cursor())
-        for suspect in suspects:
-            there = self.round.shared.census.ids(suspect.after, suspect.upto, timed=self._few() or suspect.is_new)
-            if suspect.is_new and whole:
-                ids: Iterable[Sequence[int]] | None = [passed.new(there)]
-            else:
-                ids = self._new(suspect, known, there)
-            if ids is None:
-                self._tell_unsure(suspect)
-            yield from self._deliver(read(self.lane, ids or (), self.round.limit))
-            if known.upto is not None and suspect.upto <= known.upto:
-                known.set(suspect.after, suspect.upto, there)
-        passed.begin()
-        self._note(known)
-        self.now.rows = known.kept()
-
-    def _by_time(self) -> Iterator[Step]:
-        for suspect in self._suspects():
-            judge = self.round.judge(self.lane)
-            if judge is None:
-                self._tell_unsure(suspect)
-            else:
-                yield from self._deliver(missing(judge, [suspect], self.round.limit))
-
-    def _deliver(self, batches: Iterable[Batch]) -> Iterator[Step]:
-        for batch in batches:
-            step = self.lane.deliver_below(batch)
-            yield from self._told(step, step.read)
+class _ByRows(_Sweep):
+    """A table that does not say of each row whether it came: that is kept beside it, as far as rows are few."""
 
     def _few(self) -> bool:
         return sum(one.counts.rows for one in self.now.ranges) <= TIMED_ROWS
@@ -230,6 +187,92 @@ class Alerts(_Sweep):
         lane.route.device.log.warning(
             Event.NOT_SWEPT, mode=lane.name, first_id=suspect.after + 1, last_id=suspect.upto, rows=suspect.grown
         )
+
+    def _with_those_of_before(self, suspects: list[Suspect], known: KnownRows) -> list[Suspect]:
+        """With rows that a generation before has and is known to have, in ranges of their own."""
+        cursor = self.lane.cursor()
+        begins = cursor.marks.get(Mark.BEGINS)
+        if self.known.ranges or known.upto is None or begins is None or life(cursor) == cursor.generation:
+            return suspects
+        known.upto = min(begins, known.upto)
+        known.cut()
+        kept = [one for one in suspects if one.after >= known.upto]
+        cut = [Suspect(max(one.after, known.upto), one.upto) for one in suspects if one.after < known.upto < one.upto]
+        return [Suspect(BEFORE_FIRST, known.upto, by_time=bool(known.times), grown=0), *cut, *kept]
+
+    def _fresh(
+        self, suspect: Suspect, known: KnownRows, there: list[tuple[int, int]]
+    ) -> Iterable[Sequence[int]] | None:
+        """As `_new`; of rows behind those that were known, those that went by since say it."""
+        passed = self.lane.passed
+        if suspect.is_new and passed.are(self.known.cursor, self.lane.cursor()):
+            return [passed.new(there)]
+        return self._new(suspect, known, there)
+
+    def _there(self, suspect: Suspect) -> list[tuple[int, int]]:
+        return self.round.shared.census.ids(suspect.after, suspect.upto, timed=self._few() or suspect.is_new)
+
+
+class Windows(_ByRows):
+    """A table of windows, each of which says how many rows it was made of."""
+
+    def run(self) -> Iterator[Step]:
+        """See `LaneSweep.run`."""
+        known = KnownRows.of(self.known.rows)
+        suspects = self._with_those_of_before(self._suspects(), known)
+        told = self.lane.route.source.keyed_by_rowid and self._few()
+        for suspect in suspects:
+            there = self._there(suspect) if told else []
+            ids = self._fresh(suspect, known, there) if told else None
+            fresh = suspect.grown or 0 if ids is None else sum(map(len, ids))
+            step, late = self.lane.correct(suspect.after, suspect.upto)
+            yield from self._told(step, late)
+            # A row under a used id may be in the window of the one before: then it has no more rows than it had.
+            self._tell_left(fresh - late)
+            if ids is None and suspect.by_time and fresh <= late:
+                self._tell_unsure(suspect)
+            if known.upto is not None and suspect.upto <= known.upto:
+                known.set(suspect.after, suspect.upto, there)
+        self.lane.passed.begin()
+        if told:
+            self._note(known)
+            self.now.rows = known.kept()
+
+
+class Alerts(_ByRows):
+    """A table of alerts: which rows raised none, something else has to say."""
+
+    def run(self) -> Iterator[Step]:
+        """See `LaneSweep.run`."""
+        if not self.lane.route.source.keyed_by_rowid:
+            yield from self._by_time()
+            return
+        known = KnownRows.of(self.known.rows)
+        suspects = self._with_those_of_before(self._suspects(), known)
+        for suspect in suspects:
+            there = self._there(suspect)
+            ids = self._fresh(suspect, known, there)
+            if ids is None:
+                self._tell_unsure(suspect)
+            yield from self._deliver(read(self.lane, ids or (), self.round.limit))
+            if known.upto is not None and suspect.upto <= known.upto:
+                known.set(suspect.after, suspect.upto, there)
+        self.lane.passed.begin()
+        self._note(known)
+        self.now.rows = known.kept()
+
+    def _by_time(self) -> Iterator[Step]:
+        for suspect in self._suspects():
+            judge = self.round.judge(self.lane)
+            if judge is None:
+                self._tell_unsure(suspect)
+            else:
+                yield from self._deliver(missing(judge, [suspect], self.round.limit))
+
+    def _deliver(self, batches: Iterable[Batch]) -> Iterator[Step]:
+        for batch in batches:
+            step = self.lane.deliver_below(batch)
+            yield from self._told(step, step.read)
 
 
 def of(lane: Lane, kept: Any, round_: Round) -> LaneSweep:

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from edge_delta.core.counting import FEW_ROWS, NONE, SAMPLES, Counts, Times
-from edge_delta.core.model import BEFORE_FIRST, Cursor
+from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.delivery.tally import tells
 
 RANGES = 64
@@ -98,7 +98,15 @@ class Ledger(Struct):
         if isinstance(kept, list):  # as versions before wrote it
             old = [Range(a, b, Counts(rows, ids), Times(latest)) for a, b, rows, ids, latest in kept]
             return cls([one for one in old if one.upto <= cursor.rowid])
-        if not isinstance(kept, dict) or kept.get("generation") != cursor.generation or kept["cursor"] > cursor.rowid:
+        if not isinstance(kept, dict):
+            return cls()
+        if (
+            kept.get("generation") == cursor.generation - 1
+            and Mark.BEGINS in cursor.marks
+            and Mark.ENDS not in cursor.marks
+        ):
+            return cls(rows=kept["rows"])  # ids are as they were
+        if kept.get("generation") != cursor.generation or kept["cursor"] > cursor.rowid:
             return cls()
         ranges = [
             Range(a, b, Counts(rows, ids), Times(latest, tuple((i, t) for i, t in samples)))

@@ -77,6 +77,10 @@ class Database:
     def tags(self) -> set[str]:
         return {str(tag) for (tag,) in self.run("SELECT sensor_id FROM r")}
 
+    def by_id(self) -> dict[int, str]:
+        """Tags by the ids that rows have now; by their times where those are what they are read by."""
+        return {int(str(i)): str(tag) for i, tag in self.run(f"SELECT {self.kind.key or 0}, sensor_id FROM r")}
+
     def ids(self) -> list[int]:
         return [int(str(i)) for (i,) in self.run(f"SELECT {self.kind.key} FROM r ORDER BY 1")]
 
