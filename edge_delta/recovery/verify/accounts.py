@@ -229,7 +229,8 @@ class Accounts(Struct, frozen=True):
                 return
         if self.parts.traits.windowed or self.parts.traits.selective:
             return
-        if self.parts.source.layout.id_column is None:  # VACUUM may have given them other ids
+        source = self.parts.source
+        if source.layout.id_column is None and source.timestamp is None:  # VACUUM may have given them other ids
             earlier = (*mine(self.parts.node_id), Condition("source_generation", "<", cursor.generation))
             missing = rows - self._count(earlier)
         else:
