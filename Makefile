@@ -21,7 +21,7 @@ demo: $(VENV)/.runtime ## show the main job on sample data, in a temporary folde
 	$(BIN)/edge-delta demo
 
 test: $(VENV)/.dev ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow" $(ARGS)
 
 test-spark: $(VENV)/.spark ## run the tests with Spark; needs Java 17 and Maven
 	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m pytest tests/spark -m "not slow"

@@ -209,14 +209,14 @@ def test_rows_of_an_open_window_are_not_settled(stations, folder):
 
 
 def test_purging_settled_rows_at_any_moment_changes_no_window(stations, folder):
-    for minute in range(40):
+    for minute in range(20):
         modes.insert(stations, *rows_at(minute, minute + 1 if minute % 7 else max(0, minute - 1)))
         run(stations, folder, size=3)
         settled = status(state_of(stations))["settled"]["stations"]
         if settled is not None:
             stations.run("DELETE FROM stations WHERE id <= ?", settled)
     run(stations, folder, flush=True)
-    assert sum(rows for _, _, rows, _ in windows(folder)) == 80
+    assert sum(rows for _, _, rows, _ in windows(folder)) == 40
     assert not folder.exists("_rejected")
 
 

@@ -110,7 +110,7 @@ def test_a_table_whose_column_goes_between_two_cycles_is_not_delivered_again(cha
 # -- many columns, odd columns
 
 
-@pytest.mark.parametrize("count", [999, 1_999, 2_000])
+@pytest.mark.parametrize("count", [999, 2_000])
 def test_as_many_columns_of_text_as_sqlite_allows_arrive(count, sensor, folder):
     sensor.run(f"CREATE TABLE t ({', '.join(f'c{i} TEXT' for i in range(count))})")
     sensor.run(f"INSERT INTO t VALUES ({', '.join(f'{i!r}' for i in range(count))})".replace("(0,", "('0',"))

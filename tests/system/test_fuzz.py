@@ -115,7 +115,7 @@ def plain(cell):
     return bytes(cell) if isinstance(cell, RawText) else cell
 
 
-@settings(unshrunk, max_examples=60)
+@settings(unshrunk, max_examples=40)
 @given(table=tables())
 def test_any_table_arrives_value_for_value_or_with_a_reason(sensor, tmp_path, table):
     path, stored = table.write(sensor)
@@ -140,7 +140,7 @@ def test_any_table_arrives_value_for_value_or_with_a_reason(sensor, tmp_path, ta
     path.unlink()
 
 
-@settings(unshrunk, max_examples=40)
+@settings(unshrunk, max_examples=20)
 @given(table=tables(timestamp=declared, temperature=declared, note=st.just("TEXT")))
 def test_nothing_that_sqlite_can_hold_stops_any_mode(sensor, tmp_path, table):
     path, stored = table.write(sensor)

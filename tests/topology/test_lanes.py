@@ -50,7 +50,7 @@ def run_with_kills(sensor, tmp_path, folder, command, *, rows, kills, size):
     assert_every_table_is_right(sensor, folder)
 
 
-@pytest.mark.parametrize(("rows", "size", "kills"), [(20_000, 1_000, 4), (20_000, 131_072, 0), (30_000, 131_072, 3)])
+@pytest.mark.parametrize(("rows", "size", "kills"), [(10_000, 1_000, 4), (20_000, 131_072, 0), (30_000, 131_072, 3)])
 def test_every_modes_table_equals_a_plain_computation(  # noqa: PLR0917
     sensor, tmp_path, folder, command, rows, size, kills
 ):
