@@ -16,6 +16,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 LIBRARIES = {
     "edge_delta/source/columns.c": "edge_delta/source/libcolumns.so",
     "edge_delta/modes/privacy/places.c": "edge_delta/modes/privacy/libplaces.so",
+    "edge_delta/device/last_words.c": "edge_delta/device/liblast_words.so",
 }
 FLAGS = ["-std=c11", "-O3", "-g0", "-fPIC", "-shared"]
 GLIBC = "2.17"  # the oldest that the wheels of Polars and delta-rs run on

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta.cli.parser import chosen, command, parser_of
 from edge_delta.core.errors import EdgeDeltaError
+from edge_delta.device import library_output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +27,12 @@ def entry() -> None:
     Nothing is left to be done by then, and taking every module apart would be a tenth of what an idle run costs.
     """
     _one_arena_each()
+    library_output.capture()
     gc.disable()  # imports make many objects and no garbage; a running engine turns it on again
-    code = main()
+    try:
+        code = main()
+    finally:
+        library_output.end()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

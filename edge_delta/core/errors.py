@@ -44,6 +44,23 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(word, list(words), n=1)), None)
 
 
+REPORT = "This is a mistake of edge-delta's: report it, with what edge-delta --version prints"
+
+
+def failure(error: BaseException) -> str:
+    """An error that nobody expected, by its kind and place: its own words may quote a cell."""
+    return " in ".join([type(error).__name__, *frames(error)[-1:]])
+
+
+def frames(error: BaseException) -> list[str]:
+    """The calls that led to an error, the outermost first, as ``file:line``."""
+    found, trace = [], error.__traceback__
+    while trace is not None:
+        found.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return found
+
+
 class EdgeDeltaError(Exception):
     """Base of all errors that a user may see.
 

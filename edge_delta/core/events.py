@@ -53,6 +53,7 @@ class Event(StrEnum):
     BATCH_READ = "batch read"
     COMMIT_TRIED = "commit tried"
     TABLE_HEALED = "table healed"
+    LIBRARY = "library said"
     STOPPING = "stopping"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -98,6 +99,7 @@ EVENTS: Mapping[Event, str] = {
     Event.BATCH_READ: "Debug: a batch was read: mode, generation, first_id, last_id, rows, refused by their types.",
     Event.COMMIT_TRIED: "Debug: what a commit took: table, version, tries, rows, bytes in memory, seconds.",
     Event.TABLE_HEALED: "What a power cut left of a table was set aside; delivery continues: table, found.",
+    Event.LIBRARY: "A library printed something by itself: said, source. With RUST_LOG set, such lines come unchanged.",
     Event.STOPPING: "A signal arrived; the batch in flight is finished first.",
     Event.STOPPED: "The process ends.",
     Event.FAILED: "The process ends with an error.",

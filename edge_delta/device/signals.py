@@ -13,6 +13,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from edge_delta.device import library_output
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
@@ -103,6 +105,7 @@ def _run_beside_signals(body: Callable[[], None]) -> None:
 
 
 def _leave(code: int) -> None:
+    library_output.end()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

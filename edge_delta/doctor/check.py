@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceReset
+from edge_delta.core.errors import REPORT, ConfigurationError, EdgeDeltaError, SourceReset, failure
 from edge_delta.core.model import Cursor, Mark
 from edge_delta.core.places import tells_by_name
 from edge_delta.core.time_formats import ODD_CURE, doubtful
@@ -83,6 +83,8 @@ def _guarded(area: str, part: Callable[..., Iterator[Finding]], *arguments: obje
         yield from part(*arguments)
     except EdgeDeltaError as error:
         yield failed(area, error)
+    except Exception as error:  # noqa: BLE001 - what is wrong with one part must not hide what is with the others
+        yield failed(area, EdgeDeltaError(f"could not be checked: {failure(error)}", REPORT))
 
 
 # -- state and database

@@ -1,7 +1,7 @@
 """Tries the store that the tables are in: who we are, whether it takes what is written, its clock, its promises.
 
-It writes one small object, ``<table_path>_check``, because nothing else shows whether the store takes what is written
-and honours conditional puts.
+On S3 it begins an upload and breaks it off, because nothing else shows whether the store takes what is written, and
+tries the conditional put as a run does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edge_delta.core.errors import ConfigurationError, NoSpace
 from edge_delta.device.state import is_full, kept_node_id
 from edge_delta.doctor.findings import Finding, ok, warning
 from edge_delta.sinks import address as storage
-from edge_delta.topology.tables import UNKNOWN
+from edge_delta.topology.tables import UNKNOWN, DeviceTables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,11 +31,13 @@ def probed(settings: Settings) -> Iterator[Finding]:
     Raises:
         EdgeDeltaError: where nothing more can be found out.
     """
-    base = storage.address(settings.table_path, node_id=settings.node_id or kept_node_id(settings.state_dir) or UNKNOWN)
+    node = settings.node_id or kept_node_id(settings.state_dir) or UNKNOWN
+    base = storage.address(settings.table_path, node_id=node)
     if base.startswith("s3://"):
         from edge_delta.doctor import probe_s3  # noqa: PLC0415 - boto3: 0.9 s of CPU
 
-        yield from probe_s3.probed(settings, base)
+        table = DeviceTables(settings, node).of_mode(settings.processing_mode[0])
+        yield from probe_s3.probed(settings, base, table.uri)
     elif "://" in base and not base.startswith("file://"):
         yield ok("storage", f"{base}: what there is to find out shows with its tables")
     else:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from edge_delta.core.errors import EdgeDeltaError
-from edge_delta.doctor.findings import Finding, failed, ok, warning
+from edge_delta.doctor.findings import Finding, ok, warning
+from edge_delta.settings.network import endpoint_of
 from edge_delta.sinks import address as storage
 from edge_delta.sinks import conditional_put
+from edge_delta.sinks.credentials import session_of
 from edge_delta.sinks.store_options import store_options
 
 if TYPE_CHECKING:
@@ -26,28 +27,29 @@ if TYPE_CHECKING:
 _SKEW_WARNING, _SKEW_REFUSED = 60.0, 900.0
 
 
-def probed(settings: Settings, base: str) -> Iterator[Finding]:
-    """What is found in an S3 store.
+def probed(settings: Settings, base: str, table: str) -> Iterator[Finding]:
+    """What is found in an S3 store. What is tried leaves nothing behind that a run would not leave.
 
     Args:
         settings: the settings.
-        base: the tables' address, ``s3://bucket/path``.
+        base: what the tables' addresses begin with, ``s3://bucket/path``.
+        table: the address of a table of this device, which need not be there.
 
     Raises:
         EdgeDeltaError: where nothing more can be found out.
     """
-    store_options(base, os.environ, settings.storage)  # refuses the unsafe rename
+    options = store_options(base, os.environ, settings.storage)
     bucket, _, path = base.removeprefix("s3://").partition("/")
     client = _client(settings, base)
-    key = f"{path}_check"
     with _refused(base):
-        answer = client.put_object(Bucket=bucket, Key=key, Body=b"edge-delta check\n")
-    yield ok("storage", f"credentials are accepted, and s3://{bucket}/{key} was written")
+        # Putting an object and beginning one of several parts need the same permission, and the latter can be undone
+        # without that of deleting.
+        answer = client.create_multipart_upload(Bucket=bucket, Key=f"{path}_check")
+        client.abort_multipart_upload(Bucket=bucket, Key=f"{path}_check", UploadId=answer["UploadId"])
+    yield ok("storage", f"credentials are accepted, and s3://{bucket}/{path}… can be written")
     yield clock(answer)
-    yield _conditional(client, bucket, key, base)
-    with contextlib.suppress(Exception):  # a device need not be allowed to delete; the object is always the same
-        client.delete_object(Bucket=bucket, Key=key)
     with _refused(base):
+        yield _conditional(client, table, options)
         client.list_objects_v2(Bucket=bucket, Prefix=path, MaxKeys=1)
     yield ok("storage", "the prefix may be listed")
 
@@ -60,11 +62,14 @@ def _client(settings: Settings, base: str) -> Any:
         retries={"total_max_attempts": 2},
         s3={"addressing_style": "virtual" if place.virtual_hosted_style else "auto"},
     )
-    session = boto3.session.Session()
-    if session.get_credentials() is None:
-        raise storage.no_credentials(base)
-    region = place.region or session.region_name or "us-east-1"
-    return session.client("s3", endpoint_url=place.endpoint_url, region_name=region, config=how)
+    session = boto3.session.Session(botocore_session=session_of(base))
+    with _refused(base):
+        return session.client(
+            "s3",
+            endpoint_url=endpoint_of(place, os.environ),
+            region_name=place.region or session.region_name or "us-east-1",
+            config=how,
+        )
 
 
 @contextlib.contextmanager
@@ -79,8 +84,16 @@ def _refused(base: str) -> Iterator[None]:
 
 
 def clock(answer: Any) -> Finding:
-    """How far this device's clock is from the store's, by the date of one of its answers."""
-    theirs = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    """How far this device's clock is from the store's, by the date of one of its answers.
+
+    A date says GMT (RFC 9110, 5.6.7); one that does not, or says ``-0000``, comes without a zone and means the same.
+    """
+    said = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    try:
+        theirs = parsedate_to_datetime(said)
+    except ValueError:
+        return warning("storage", f"the store does not say what time it is, but {said!r}", "Check the clock by hand")
+    theirs = theirs if theirs.tzinfo is not None else theirs.replace(tzinfo=UTC)
     skew = (datetime.now(UTC) - theirs).total_seconds()
     fact = f"this device's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the store's"
     if abs(skew) < _SKEW_WARNING:
@@ -90,11 +103,15 @@ def clock(answer: Any) -> Finding:
     )
 
 
-def _conditional(client: Any, bucket: str, key: str, base: str) -> Finding:
-    try:
-        client.put_object(Bucket=bucket, Key=key, Body=b"edge-delta check\n", IfNoneMatch="*")
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 412:  # noqa: PLR2004 - Precondition Failed
-            return ok("storage", "conditional puts are honoured, so no commit can overwrite another")
-        raise storage.unavailable(base, error) from error
-    return failed("storage", conditional_put.unsafe(base))
+def _conditional(client: Any, table: str, options: dict[str, str]) -> Finding:
+    """Try what a run tries, with the object that it leaves there (`edge_delta.sinks.conditional_put`)."""
+    if "aws_endpoint_url" not in options:
+        return ok("storage", "Amazon's S3 honours conditional puts, so no commit can overwrite another")
+    bucket, _, path = table.removeprefix("s3://").partition("/")
+    key = f"{path}/{conditional_put.NAME}"
+    was_there = client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("KeyCount", 0) > 0
+    conditional_put.require(table, options)
+    if not was_there:
+        with contextlib.suppress(Exception):  # a device need not be allowed to delete; a run would leave it, too
+            client.delete_object(Bucket=bucket, Key=key)
+    return ok("storage", "conditional puts are honoured, so no commit can overwrite another")

@@ -18,6 +18,10 @@ from edge_delta.settings.modes import (
 from edge_delta.settings.source import SourceSettings, as_path, refuse
 
 
+def _path(value: object) -> object:
+    return Path(value).expanduser() if isinstance(value, str) else value
+
+
 class StorageSettings(Section, frozen=True, kw_only=True):
     """Where the object store is. Credentials come from the environment or the SDK's own chain, never from here."""
 
@@ -26,6 +30,17 @@ class StorageSettings(Section, frozen=True, kw_only=True):
         about("an S3-compatible server, for example http://127.0.0.1:8333", example='"http://127.0.0.1:8333"'),
     ] = None
     region: Annotated[str | None, about("the bucket's region", example='"us-east-1"')] = None
+    ca_bundle: Annotated[
+        Path | None,
+        about(
+            "a PEM file with the certificate authorities to trust; default: the system's",
+            example='"/etc/ssl/certs/company.pem"',
+            prepare=_path,
+        ),
+    ] = None
+    proxy_url: Annotated[
+        str | None, about("a proxy that requests go through", example='"http://proxy.example.com:3128"')
+    ] = None
     virtual_hosted_style: Annotated[bool, about("bucket in the host name instead of the path")] = False
     request_timeout: Annotated[float, about("seconds that one request may take", gt=0)] = 30.0
     connect_timeout: Annotated[float, about("seconds to connect", gt=0)] = 5.0
@@ -33,6 +48,16 @@ class StorageSettings(Section, frozen=True, kw_only=True):
         Literal["full", "off"],
         about("in a folder: sync each commit to the disk before it is reported (full), or leave that to the kernel"),
     ] = "full"
+
+    def __post_init__(self) -> None:
+        for name in ("endpoint_url", "proxy_url"):
+            url = getattr(self, name)
+            if url is not None and not url.startswith(("http://", "https://")):
+                msg = f"{name} {url!r} does not begin with http:// or https://"
+                raise ValueError(msg)
+        if self.proxy_url is not None and "@" in self.proxy_url:
+            msg = "proxy_url has a password: set HTTPS_PROXY in the environment instead"
+            raise ValueError(msg)
 
 
 def _host(value: object) -> object:

@@ -37,6 +37,7 @@ _FULL = r"(?i)No space left|StorageFull|Disk quota|os error 28\b"
 _FEATURES = r"Unsupported table features required"
 _TRIES_LOST = r"Failed to commit transaction: \d+$"
 _NOT_READ_BACK = r"%[0-9A-Fa-f]{2}|[\[\]\\^|#?]"  # delta-rs decodes, replaces, cuts off, or panics
+_UNKNOWN_AUTHORITY = r"UnknownIssuer|invalid peer certificate|CERTIFICATE_VERIFY_FAILED"
 _NO_BUCKET = r"NoSuchBucket|ContainerNotFound"
 _NO_CREDENTIALS = r"(?i)credential|instance metadata|169\.254\.169\.254|IMDS"
 _SECRETS = r"(?i)(X-Amz-(?:Credential|Signature|Security-Token)=|sig=|AccountKey=)[^&\s\"]+"
@@ -164,6 +165,11 @@ def unavailable(uri: str, error: BaseException) -> StorageUnavailable:
     if re.search(_REFUSED, whole):
         return StorageUnavailable(
             f"access to {uri} is refused: {message}", "Check the credentials in the environment and the bucket's policy"
+        )
+    if re.search(_UNKNOWN_AUTHORITY, whole):
+        return StorageUnavailable(
+            f"the certificate of the store of {uri} is not trusted",
+            "Name the authority that issued it with ca_bundle in [storage]",
         )
     if re.search(_NO_CREDENTIALS, whole):
         return no_credentials(uri, message)

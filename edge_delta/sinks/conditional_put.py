@@ -21,7 +21,8 @@ from edge_delta.sinks import address as storage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
+NAME = "_edge_delta_check"
+"""What the object is called."""
 _tried: set[tuple[str, str]] = set()
 _one_at_a_time = threading.Lock()
 

@@ -7,16 +7,16 @@ import urllib.request
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import botocore.session
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 
 from edge_delta.sinks import address as storage
+from edge_delta.sinks.conditional_put import NAME
+from edge_delta.sinks.credentials import session_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NAME = "_edge_delta_check"
 _BODY = b"edge-delta check\n"
 _EXISTS = frozenset({409, 412})
 """Precondition Failed, and what S3 answers where another conditional request is under way."""
@@ -41,12 +41,7 @@ def is_refused(uri: str, options: Mapping[str, str]) -> bool:
 
 def _signed(uri: str, options: Mapping[str, str]) -> urllib.request.Request:
     """The request, signed (AWS Signature Version 4) by whatever tells who this device is."""
-    session = botocore.session.get_session()
-    if "aws_access_key_id" in options:
-        session.set_credentials(options["aws_access_key_id"], options["aws_secret_access_key"])
-    credentials = session.get_credentials()
-    if credentials is None:
-        raise storage.no_credentials(uri)
+    credentials = session_of(uri, options).get_credentials()
     request = AWSRequest("PUT", _url(uri, options), {"If-None-Match": "*", "Content-Length": str(len(_BODY))}, _BODY)
     S3SigV4Auth(credentials.get_frozen_credentials(), "s3", options["aws_region"]).add_auth(request)
     return urllib.request.Request(request.url, _BODY, dict(request.headers.items()), method="PUT")  # noqa: S310

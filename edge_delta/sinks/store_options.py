@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError
+from edge_delta.settings.network import endpoint_of
 from edge_delta.sinks.address import is_folder
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def store_options(uri: str, environment: Mapping[str, str], place: StorageSettin
         place: where the object store is.
 
     Raises:
-        ConfigurationError: if the environment turns the conditional put off.
+        ConfigurationError: if the environment turns the conditional put off, or has no address of a store.
     """
     if is_folder(uri):
         return {}
@@ -33,8 +34,12 @@ def store_options(uri: str, environment: Mapping[str, str], place: StorageSettin
         raise ConfigurationError(
             "AWS_S3_ALLOW_UNSAFE_RENAME is set, which lets two writers overwrite each other's commits", "Unset it"
         )
-    endpoint = place.endpoint_url or environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
+    endpoint = endpoint_of(place, environment)
     if endpoint:
+        if not endpoint.startswith(("http://", "https://")):
+            raise ConfigurationError(
+                f"the store's address {endpoint!r} does not begin with http:// or https://", "Correct AWS_ENDPOINT_URL"
+            )
         found["aws_endpoint_url"] = endpoint
         if endpoint.startswith("http://"):
             found["aws_allow_http"] = "true"

@@ -82,6 +82,9 @@ class Careless(http.server.BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         self._answer(b"")
 
+    def do_POST(self):
+        self._answer(b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>")
+
     def do_GET(self):
         self._answer(b"<ListBucketResult/>")
 
@@ -141,6 +144,18 @@ def test_a_clock_that_is_wrong_is_a_warning(ahead, level):
     found = clock({"ResponseMetadata": {"HTTPHeaders": {"date": theirs}}})
     assert found.level is level
     assert ("ahead of" if ahead > 0 else "behind") in found.fact
+
+
+@pytest.mark.parametrize("zone", ["-0000", ""])
+def test_a_date_without_a_zone_means_gmt(zone):
+    now = datetime.now(UTC)
+    found = clock({"ResponseMetadata": {"HTTPHeaders": {"date": f"{now:%a, %d %b %Y %H:%M:%S} {zone}"}}})
+    assert found.level is Level.OK
+
+
+def test_a_store_that_does_not_say_its_time_is_a_warning():
+    for headers in ({}, {"date": "soon"}):
+        assert clock({"ResponseMetadata": {"HTTPHeaders": headers}}).level is Level.WARNING
 
 
 def test_wrong_settings_are_a_failure_with_code_2(sensor, folder, check):

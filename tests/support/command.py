@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_OURS = ("AWS_", "AZURE_", "EDGE_DELTA_", "SQLITE_", "NODE_ID", "STATE_DIR", "ONCE", "UPLOAD_")
+_OURS = ("AWS_", "AZURE_", "EDGE_DELTA_", "SQLITE_", "NODE_ID", "STATE_DIR", "ONCE", "UPLOAD_", "SSL_CERT_")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

@@ -22,6 +22,7 @@ from botocore.credentials import Credentials
 from tests.support.weed import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
@@ -135,13 +136,17 @@ class Proxy:
 
     Args:
         port: the server's port on loopback.
+        tls: what it shows to its clients, None for plain HTTP. The server behind it is spoken to in plain HTTP.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.target = ("127.0.0.1", port)
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._listener.getsockname()[1]
+        self._scheme = "http" if tls is None else "https"
+        if tls is not None:
+            self._listener = tls.wrap_socket(self._listener, server_side=True, do_handshake_on_connect=False)
         self.rules: list[Rule] = []
         self.exchanges: list[Exchange] = []
         self.bytes_per_second: float | None = None
@@ -153,7 +158,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def plan(self, fault: Fault, **which: object) -> Rule:
         """Break requests from now on; see `Rule`."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta import __version__
 from edge_delta.cli.commands.shared import log_of, settings_of
-from edge_delta.core.errors import EdgeDeltaError
+from edge_delta.core.errors import REPORT, EdgeDeltaError, failure, frames
 from edge_delta.core.events import Event
 from edge_delta.device import signals
 from edge_delta.settings.declaration import masked
@@ -61,5 +61,10 @@ def main(options: argparse.Namespace) -> int:
     except EdgeDeltaError as error:
         log.error(Event.FAILED, error=str(error), exit_code=error.exit_code)  # noqa: TRY400 - one line, no traceback
         return error.exit_code
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a panic of a library, which is no Exception, or a mistake of ours
+        log.error(Event.FAILED, error=f"{failure(error)}. {REPORT}.", exit_code=1, trace=frames(error))  # noqa: TRY400
+        return 1
     log.info(Event.STOPPED)
     return 1 if settings.once and finished != [True] else 0
