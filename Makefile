@@ -54,7 +54,7 @@ lint: $(VENV)/.dev ## check style, spelling, types, the direction of imports, an
 
 # A compiler with the sanitizers' libraries, such as Debian's gcc; ziglang brings only the one for undefined behaviour, and
 # without a message.
-SANITIZED = $(VENV)/sanitized.so edge_delta/source/columns.c edge_delta/modes/privacy/places.c edge_delta/device/last_words.c -lm
+SANITIZED = $(VENV)/sanitized.so edge_delta/source/columns.c edge_delta/modes/privacy/places.c -lm
 sanitize: $(VENV)/.dev ## try the C part under the sanitizers for addresses and undefined behaviour
 	@if $(CC) -g -O1 -shared -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all -o $(SANITIZED) 2>/dev/null; then \
 		export LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)"; \
