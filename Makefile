@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test attacks privacy-year coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture recreated alerts powercut year soak fleet costs sources readme upgrade-fixture \
+.PHONY: help setup setup-spark demo test attacks privacy-year coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture recreated alerts powercut year soak fleet costs sources readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
@@ -22,6 +22,8 @@ demo: $(VENV)/.runtime ## show the main job on sample data, in a temporary folde
 
 test: $(VENV)/.dev ## run the tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow" $(ARGS)
+
+setup-spark: $(VENV)/.spark
 
 test-spark: $(VENV)/.spark ## run the tests with Spark; needs Java 17 and Maven
 	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m pytest tests/spark -m "not slow"

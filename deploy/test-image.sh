@@ -104,8 +104,16 @@ except OSError:
 echo "-- the line of the documents, until it is stopped"
 address=/lake/daemon
 if [ -x .venv/bin/weed ]; then
-  settings=(AWS_ACCESS_KEY_ID=me AWS_SECRET_ACCESS_KEY=secret AWS_ENDPOINT_URL=http://127.0.0.1:8333 AWS_REGION=us-east-1)
-  env "${settings[@]}" .venv/bin/weed mini -dir="$place/s3" -bucket=bucket -ip=127.0.0.1 >"$place/weed.log" 2>&1 &
+  # On free ports: whoever follows README.md at the same time has the usual ones.
+  readarray -t server < <(.venv/bin/python -c 'if True:
+    import sys
+    from pathlib import Path
+    from edge_delta.demo import local_s3
+    port, words = local_s3.command(Path(sys.argv[1]), "bucket")
+    print(port, *words, sep="\n")' "$place/s3")
+  settings=(AWS_ACCESS_KEY_ID=me AWS_SECRET_ACCESS_KEY=secret AWS_REGION=us-east-1)
+  settings+=("AWS_ENDPOINT_URL=http://127.0.0.1:${server[0]}")
+  env "${settings[@]}" "${server[@]:1}" >"$place/weed.log" 2>&1 &
   weed=$!
   disown "$weed"
   timeout 60 bash -c "until grep -q 'running and ready' '$place/weed.log'; do sleep 0.2; done"
