@@ -22,6 +22,7 @@ class Event(StrEnum):
     BATCH_COMMITTED = "batch committed"
     ROWS_REJECTED = "rows rejected"
     SOURCE_RESET = "source reset"
+    SOURCE_UNSURE = "source taken for the same"
     SOURCE_REPLACED = "source replaced"
     BELOW_CURSOR = "rows below the cursor"
     NOT_SWEPT = "rows below the cursor not delivered"
@@ -67,6 +68,7 @@ EVENTS: Mapping[Event, str] = {
     Event.ROWS_REJECTED: "Rows were written to the rejected table: table, rows, bytes in memory, by rule and column.",
     Event.SOURCE_RESET: "The source was replaced; its new rows are read: reason, generation, known_until, unsure_until "
     "(windows and alerts alone: rows up to that id may have come before, and count twice then).",
+    Event.SOURCE_UNSURE: "Neither witnesses nor a table of readings tell whether it is still the source: mode, reason.",
     Event.SOURCE_REPLACED: "The path now names another file; the old one was read to its end first.",
     Event.BELOW_CURSOR: "Rows with keys that had been passed were found by the sweep and delivered: mode, rows.",
     Event.NOT_SWEPT: "Rows came below the cursor that this mode cannot take: mode, rows, or first_id and last_id.",

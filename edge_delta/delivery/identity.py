@@ -128,6 +128,8 @@ class Identity:
         same, updated = (reset.likely_same, False) if told is None else told
         if not same:
             raise SourceReset(reset.fact)
+        if told is None:
+            self._route.device.log.warning(Event.SOURCE_UNSURE, mode=self._route.name, reason=reset.fact)
         return self._refreshed(cursor, updated=updated)
 
     def _told_by_tables(self, cursor: Cursor) -> tuple[bool, bool] | None:

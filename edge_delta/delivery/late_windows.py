@@ -73,6 +73,7 @@ class SweptWindows(Windows):
         due = again.only(late).with_written({s: v.rows for s, v in shown.items() if s in late})
         turn = self._turn(swept, swept, known.without(late).joined(due, mode), None)
         closed = due.closed_by(turn.cursor.marks.get(Mark.WATERMARK), mode.lateness)
+        self._from_before |= bool(shown)
         step = self._written(turn, set(late), closed, None)
         count = sum(late.values()) + refused.rows
         return replace(step, read=count, rejected=refused.rows, refused=refused), count

@@ -76,7 +76,7 @@ class Lineage:
     # -- rows under the ids that they had
 
     def _by_ids(self) -> int | None:
-        """Up to where most rows are those that the table has under their ids, and none is missing in it."""
+        """Up to where most rows are those that the table has under their ids, of those that it has."""
         last, score, best, elsewhere, seen = None, 0, 0, 0, 0
         for rows in self._read(self.stands.rowid):
             where = within(self._delivered.key, rows[ROWID][0], rows[ROWID][-1])
@@ -90,8 +90,8 @@ class Lineage:
             )
             for rowid, here, on_time, other, missing in found.iter_rows():
                 seen, elsewhere = seen + 1, elsewhere + (other and not here)  # since the last known one
-                if missing:
-                    return self._judged(last, elsewhere, seen)
+                if missing:  # it came below the cursor: the sweep delivers it
+                    continue
                 score += 2 if here else -1 if on_time else -2
                 updated = on_time and best >= _SURE and 2 * score >= best
                 if updated or (here and score >= max(best, 1)):

@@ -10,13 +10,16 @@ from edge_delta.core.model import Batch, Context, Cursor, Mark, Rejection
 from edge_delta.core.questions import Question, among, mine, named, within
 from edge_delta.delivery import fitting
 from edge_delta.delivery.identity import still_there
-from edge_delta.modes.aggregated import SPAN, WINDOW, Aggregated
+from edge_delta.modes.aggregated import COUNT, SPAN, WINDOW, Aggregated
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from edge_delta.core.questions import Where
+    from edge_delta.delivery.open_windows import OpenWindows
     from edge_delta.delivery.route import Route
+
+_NOW = "\0now"
 
 
 class InTable(NamedTuple):
@@ -89,6 +92,21 @@ class WindowRows:
         found = self._route.sink.ask(Question(self.where(candidates, context), named(WINDOW), totals=SPAN))
         rows = found.select(pl.col(WINDOW).cast(pl.Int64), "first", "last", pl.col("n").cast(pl.Int64)).iter_rows()
         return {start: InTable(first, last, n) for start, first, last, n in rows}
+
+    def with_larger(self, result: pl.DataFrame, chosen: OpenWindows, context: Context) -> pl.DataFrame:
+        """Rows of windows that take the place of others; where a group has fewer rows by now, as the table has it.
+
+        Such as where a row's id was used again: its window has as many rows as before, but not the same.
+        """
+        shown = [start for start, window in chosen.windows.items() if window.written]
+        there = self._route.sink.ask(Question(self.where(shown, context))) if shown else None
+        if there is None or not there.height:
+            return result
+        keys = self.mode.keys
+        beside = there.join(result.select(*keys, pl.col(COUNT).alias(_NOW)), on=keys, how="left", nulls_equal=True)
+        more = beside.filter(pl.col(COUNT) > pl.col(_NOW).fill_null(0)).drop(_NOW)
+        rest = result.join(more, on=keys, how="anti", nulls_equal=True, maintain_order="left")
+        return pl.concat([rest, more], how="diagonal_relaxed") if more.height else result
 
     def where(self, windows: Iterable[int], context: Context, since: int | None = None) -> Where:
         """This device's rows of these windows.

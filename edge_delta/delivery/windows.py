@@ -78,6 +78,7 @@ class Windows:
         self._open: OpenWindows | None = None
         self._lost = 0
         self._told_ahead = False
+        self._from_before = False  # whether windows of the table were made again: their rows may be others by now
 
     def forget(self) -> None:
         """The open windows are had again from the source."""
@@ -210,6 +211,8 @@ class Windows:
         if result is not None and result.height:
             shown = written.replaces or any(window.written for window in written.windows.windows.values())
             replacing = self._rows.where(written.windows.windows, turn.context, written.since) if shown else None
+            if shown and self._from_before:
+                result = self._rows.with_larger(result, written.windows, turn.context)
             if written.kept is not None:
                 result = pl.concat([result, written.kept], how="diagonal_relaxed")
             commit = self._route.sink.append(result, cursor, replacing=replacing)
@@ -296,6 +299,7 @@ class Windows:
         # A version that has rows which can no longer be read is better than what would be computed now.
         stays = [start for start, version in shown.items() if windows.windows[start].rows < version.rows]
         windows = windows.without(stays).with_written({start: version.rows for start, version in shown.items()})
+        self._from_before |= bool(shown)
         missing = cursor.marks.get(Mark.PENDING, 0) - windows.pending
         if missing > 0:
             self._lost += missing
@@ -310,7 +314,7 @@ class Windows:
             own = rows.filter(from_first({start: version.first for start, version in shown.items()}))
             windows = windows.joined(OpenWindows.of(own, mode), mode)
         purged = [s for s, v in shown.items() if s not in windows.windows or windows.windows[s].rows < v.rows]
-        windows = windows.without(purged)
+        windows, self._from_before = windows.without(purged), self._from_before or bool(shown)
         return windows.with_written({start: window.rows for start, window in windows.windows.items()}), purged
 
     # -- what is told

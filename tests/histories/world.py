@@ -39,6 +39,7 @@ TOLD = (
     "rows purged before their window closed",
     "rows came too late",
     "rows below the cursor not delivered",
+    "source taken for the same",
 )
 """Events that say why a window lacks rows."""
 FAST = Path("/dev/shm")
@@ -230,6 +231,8 @@ class World:
 
     def _unsure(self, mode: str) -> set[str]:
         """Rows of which it was told that they may be missing, and those that are there no more to be asked about."""
+        if self._events(mode, "source taken for the same"):
+            return {tag for node in self.nodes for tag in node.seen}
         ranges = [e for e in self._events(mode, "rows below the cursor not delivered") if "first_id" in e]
         if not ranges:
             return set()
