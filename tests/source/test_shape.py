@@ -155,3 +155,12 @@ def test_values_are_carried_forward_for_more_sensors_than_a_driver_looks_at_firs
     assert deliver(sensor.path, folder, processing_mode="sanitized", env=env).complete
     table = folder.read("_2_sanitized").filter(pl.col("reading_id") > 2000).sort("sensor_id")
     assert table["temperature"].to_list() == [float(r[2]) for r in rows]
+
+
+def test_an_id_that_is_no_primary_key_is_a_column_beside_the_id_of_the_row(sensor, folder):
+    """As pandas' `to_sql` writes it: ids may repeat, and rows are told by what SQLite calls them."""
+    sensor.run("CREATE TABLE readings (id INTEGER, timestamp TEXT, temperature REAL)")
+    for number in (30, 10, 10):
+        sensor.run("INSERT INTO readings VALUES (?, '2026-01-01T00:00:00Z', ?)", number, number / 2)
+    deliver(sensor.path, folder, processing_mode="schematized")
+    assert folder.read("_1_schematized").sort("reading_id")["reading_id", "id"].rows() == [(1, 30), (2, 10), (3, 10)]
