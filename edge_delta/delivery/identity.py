@@ -186,22 +186,29 @@ class Identity:
         Returns:
             The id that it has now, the one that it had, and the one that the first had if they are others.
         """
+        reached = self._reached(cursor)
         for route in self._judges():
             stands = route.sink.committed()
-            if stands is not None and stands.generation == cursor.generation:
+            if stands is not None and stands.generation == reached.generation:
                 from edge_delta.delivery.lineage import Lineage  # noqa: PLC0415 - Polars, and seldom needed
 
                 known = Lineage(route, stands).known_until()
                 if known is None:
                     return None
-                behind = max(0, known.then - cursor.rowid)  # between two rows lie no more rows than ids
+                behind = max(0, known.then - reached.rowid)  # between two rows lie no more rows than ids
                 return known.now - behind, known.then - behind, known.first
-        whole = self._route.sink.witnessed(cursor.generation)
+        whole = self._route.sink.witnessed(reached.generation)
         found = None if whole is None else self._route.source.known(whole, moved=True)
         if found is None:
             return None
         now, then = found
         return now, then, then - now + 1  # the first row's old id, if ids lay close together
+
+    def _reached(self, cursor: Cursor) -> Cursor:
+        """Where the lane stands in the last generation that it has rows of: of the cursor's it may have read none."""
+        stands = self._route.sink.committed()
+        nothing = cursor.rowid == cursor.marks.get(Mark.BEGINS, BEFORE_FIRST)
+        return stands if nothing and stands is not None and stands.generation < cursor.generation else cursor
 
     def _refuse_an_earlier_one(self, cursor: Cursor) -> None:
         for generation in range(cursor.generation - 1, max(-1, cursor.generation - 1 - _LOOKED_BACK), -1):

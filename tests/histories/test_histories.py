@@ -95,3 +95,25 @@ def test_newest_rows_that_were_deleted_and_come_back_with_a_backup_are_not_repea
     steps = (("back up", 1), ("delete newest", 1), ("deliver", 0), ("restore", 0), ("deliver", 0))
     wrong = happens(sensor, made(*steps, kind="text key", modes=(mode,), once=False))
     assert wrong is None, wrong
+
+
+@pytest.mark.parametrize("mode", ["raw", "schematized", "sanitized", "aggregated", "emergency"])
+def test_newest_rows_that_are_deleted_again_and_again_repeat_nothing(mode, sensor):
+    """Nothing was read between two sources that took each other's place, so that no table knows the first of them."""
+    steps = (
+        ("delete newest", 0),
+        ("deliver", 0),
+        ("delete newest", 1),
+        ("deliver", 0),
+        ("delete oldest", 3),
+        ("insert", 1),
+    )
+    wrong = happens(sensor, made(*steps, kind="plain", modes=(mode,), once=False))
+    assert wrong is None, wrong
+
+
+@pytest.mark.parametrize("mode", ["raw", "schematized", "sanitized"])
+def test_a_row_filled_in_before_all_others_does_not_hide_what_is_known_of_a_source(mode, sensor):
+    steps = (("delete newest", 0), ("delete oldest", 4), ("fill in", 0), ("insert", 1))
+    wrong = happens(sensor, made(*steps, kind="plain", modes=(mode,)))
+    assert wrong is None, wrong
