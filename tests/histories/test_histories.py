@@ -112,8 +112,13 @@ def test_newest_rows_that_are_deleted_again_and_again_repeat_nothing(mode, senso
     assert wrong is None, wrong
 
 
-@pytest.mark.parametrize("mode", ["raw", "schematized", "sanitized"])
-def test_a_row_filled_in_before_all_others_does_not_hide_what_is_known_of_a_source(mode, sensor):
-    steps = (("delete newest", 0), ("delete oldest", 4), ("fill in", 0), ("insert", 1))
-    wrong = happens(sensor, made(*steps, kind="plain", modes=(mode,)))
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [("delete newest", 0), ("delete oldest", 1), ("fill in", 0)],
+        [("replace", 19), ("replace", 28), ("fill in", 7)],
+    ],
+)
+def test_a_row_filled_in_before_all_others_does_not_hide_what_is_known_of_a_source(steps, sensor):
+    wrong = happens(sensor, made(*steps, kind="time as key", time="seconds", modes=("raw",), batch=3, once=False))
     assert wrong is None, wrong
