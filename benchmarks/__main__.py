@@ -113,6 +113,22 @@ class Bench:
         database = self._database(self._sizes.blobs, blob_bytes=self._sizes.blob_bytes)
         return {"bytes": self._sizes.blob_bytes} | self._edge_delta_on({str(self._sizes.blobs): database})
 
+    def places(self) -> dict[str, Any]:
+        """The same readings with their places as they are and displaced, where places repeat and where none does."""
+        databases = {"repeated": self._database(self._sizes.rows), "own": self._database(self._sizes.rows, moving=True)}
+        strategies = {"exact": "", "per_place": '"radius_meters": 500', "planar_laplace": '"epsilon": 0.004'}
+
+        def one(name: str) -> measure.Run:
+            where, strategy = name.split(" ")
+            numbers = strategies[strategy]
+            said = f'{{"enabled": true, "strategy": "{strategy}", {numbers}, "harmless": ["location"]}}'
+            fuzzing = {"GPS_FUZZING_CONFIG": said, "GPS_FUZZING_SECRET": "a secret of the benchmarks"}
+            environment = fuzzing if numbers else {}
+            return measure.contender("edge_delta", databases[where], self._directory, environment=environment)
+
+        found = self._in_turn([f"{where} {strategy}" for where in databases for strategy in strategies], one)
+        return {"rows": self._sizes.rows, "runs": found}
+
     def once(self) -> dict[str, Any]:
         """A run with nothing to do."""
         times = max(self._sizes.runs, min(3 * self._sizes.runs, 15))
@@ -190,7 +206,8 @@ class Bench:
         if not path.exists():
             print(f"generating {path.name}", file=sys.stderr)
             unfinished = path.with_suffix(".part")
-            wanted = [f"--{key.replace('_', '-')}={value}" for key, value in {"rows": rows, **kind}.items()]
+            names = {f"--{key.replace('_', '-')}": value for key, value in {"rows": rows, **kind}.items()}
+            wanted = [name if value is True else f"{name}={value}" for name, value in names.items()]
             # Elsewhere, because no process that is measured can have a lower peak than this one.
             measure.run([sys.executable, "-m", "benchmarks.generate", str(unfinished), *wanted])
             unfinished.rename(path)
@@ -199,7 +216,7 @@ class Bench:
 
 
 README = measure.ROOT / "README.md"
-PARTS = ("contenders", "backlog", "columns", "blobs", "once", "idle", "sweep", "commits")
+PARTS = ("contenders", "backlog", "columns", "blobs", "places", "once", "idle", "sweep", "commits")
 
 
 def machine() -> dict[str, Any]:

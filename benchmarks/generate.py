@@ -3,6 +3,7 @@
 ::
 
     python -m benchmarks.generate readings.db --rows 1000000
+    python -m benchmarks.generate moving.db --rows 1000000 --moving
     python -m benchmarks.generate wide.db --rows 10000 --columns 1000
     python -m benchmarks.generate blobs.db --rows 20000 --blob-bytes 65536
 
@@ -62,14 +63,15 @@ _SITES = (
 _ROWS_A_TRANSACTION = 2_000
 
 
-def readings(rows: int, *, first: int = 0) -> Iterator[tuple[object, ...]]:
+def readings(rows: int, *, first: int = 0, moving: bool = False) -> Iterator[tuple[object, ...]]:
     """Rows of the sensor table without their id, the same for the same arguments.
 
     Args:
         rows: how many.
         first: where in the endless series of readings to begin.
+        moving: whether each reading has a place of its own, within a kilometre of its sensor's, to six decimals.
     """
-    noise = random.Random(SEED + first)
+    noise, away = random.Random(SEED + first), random.Random(SEED + first + 1)
     normal, chance = noise.gauss, noise.random
     for number in range(first, first + rows):
         sensor = number % SENSORS
@@ -91,8 +93,10 @@ def readings(rows: int, *, first: int = 0) -> Iterator[tuple[object, ...]]:
             _MODELS[sensor % len(_MODELS)],
             _MAKERS[sensor % len(_MAKERS)],
             place,
-            latitude + sensor * 1e-4,
-            longitude + sensor * 1e-4,
+            latitude + sensor * 1e-4 if not moving else round(latitude + sensor * 1e-4 + away.uniform(-0.01, 0.01), 6),
+            longitude + sensor * 1e-4
+            if not moving
+            else round(longitude + sensor * 1e-4 + away.uniform(-0.01, 0.01), 6),
             0,
         )
 
@@ -131,7 +135,9 @@ def fill(path: Path, declarations: dict[str, str], rows: Iterable[tuple[object, 
     connection.close()
 
 
-def generate(path: Path, rows: int, *, columns: int | None = None, blob_bytes: int | None = None) -> None:
+def generate(
+    path: Path, rows: int, *, columns: int | None = None, blob_bytes: int | None = None, moving: bool = False
+) -> None:
     """A new database of that many rows.
 
     Args:
@@ -139,6 +145,7 @@ def generate(path: Path, rows: int, *, columns: int | None = None, blob_bytes: i
         rows: how many rows.
         columns: a table of this many columns of measurements instead of the sensor table.
         blob_bytes: a table with a blob of this size in each row instead of the sensor table.
+        moving: see `readings`.
     """
     for old in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
         old.unlink(missing_ok=True)
@@ -148,7 +155,7 @@ def generate(path: Path, rows: int, *, columns: int | None = None, blob_bytes: i
     elif blob_bytes is not None:
         fill(path, head | {"sensor_id": "TEXT", "image": "BLOB"}, blobs(rows, blob_bytes))
     else:
-        fill(path, COLUMNS, readings(rows))
+        fill(path, COLUMNS, readings(rows, moving=moving))
 
 
 def main() -> None:
@@ -159,8 +166,10 @@ def main() -> None:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--columns", type=int, help="this many columns of measurements")
     kind.add_argument("--blob-bytes", type=int, help="a blob of this size in each row")
+    kind.add_argument("--moving", action="store_true", help="each reading of the sensor table has a place of its own")
     options = parser.parse_args()
-    generate(options.path, options.rows, columns=options.columns, blob_bytes=options.blob_bytes)
+    chosen = {"columns": options.columns, "blob_bytes": options.blob_bytes, "moving": options.moving}
+    generate(options.path, options.rows, **chosen)
 
 
 if __name__ == "__main__":

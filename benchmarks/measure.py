@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,13 +52,20 @@ class Failed(Exception):
     """A measured process did not do what it should."""
 
 
-def run(argv: Sequence[str], *, answers: bool = False, directory: Path | None = None) -> Run:
+def run(
+    argv: Sequence[str],
+    *,
+    answers: bool = False,
+    directory: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Run:
     """Run a command to its end, with its stderr shown only if it fails.
 
     Args:
         argv: the command.
         answers: whether the last line that it prints is JSON with ``rows`` and ``seconds``.
         directory: where to run it.
+        environment: what it has in its environment besides.
 
     Raises:
         Failed: if it exits with another code than 0.
@@ -71,7 +78,7 @@ def run(argv: Sequence[str], *, answers: bool = False, directory: Path | None = 
             pid = os.posix_spawn(
                 argv[0],
                 list(argv),
-                os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+                os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"} | dict(environment or {}),
                 file_actions=[(os.POSIX_SPAWN_DUP2, out.fileno(), 1), (os.POSIX_SPAWN_DUP2, err.fileno(), 2)],
             )
         finally:
@@ -93,7 +100,7 @@ def run(argv: Sequence[str], *, answers: bool = False, directory: Path | None = 
     )
 
 
-def contender(name: str, database: Path, directory: Path) -> Run:
+def contender(name: str, database: Path, directory: Path, *, environment: Mapping[str, str] | None = None) -> Run:
     """Run one contender into an empty folder, and remove the folder.
 
     Raises:
@@ -104,7 +111,8 @@ def contender(name: str, database: Path, directory: Path) -> Run:
     os.sync()  # or the kernel writes what the one before left, at this one's expense
     try:
         module = f"benchmarks.contenders.{name}"
-        found = run([sys.executable, "-m", module, str(database), str(target)], answers=True, directory=place)
+        command = [sys.executable, "-m", module, str(database), str(target)]
+        found = run(command, answers=True, directory=place, environment=environment)
         logged = delta_rows(target)
         if logged is not None and logged != found.rows:
             raise Failed(f"{name} says it wrote {found.rows} rows, its Delta log has {logged}")

@@ -164,6 +164,33 @@ def blobs(figures: Figures) -> Iterator[str]:
     )
 
 
+def places(figures: Figures) -> Iterator[str]:
+    """What displacing places costs."""
+    runs = figures["runs"]
+    yield ""
+    yield f"## {figures['rows']:,} rows with displaced places"
+    yield ""
+    yield (
+        "The sensor table with places as they are and displaced (`[gps_fuzzing]`), whole processes in turn: where "
+        "50 sensors report the same place again and again, and where each reading has a place of its own."
+    )
+    head = ["", "whole s", "CPU s", "peak MiB", "whole, to exact", "CPU, to exact"]
+    yield from _table(head, [_places(name, own, runs) for name, own in runs.items()])
+
+
+def _places(name: str, own: Sequence[Figures], runs: Figures) -> list[str]:
+    where, strategy = name.split(" ")
+    exact = runs[f"{where} exact"]
+    return [
+        f"{'places repeat' if where == 'repeated' else 'each has its own'}, {strategy}",
+        Spread.of(_of(own, "wall")).shown(),
+        Spread.of(_of(own, "cpu")).shown(),
+        Spread.of(b / _MIB for b in _of(own, "peak")).shown(0),
+        ratio(_of(own, "wall"), _of(exact, "wall")).shown(),
+        ratio(_of(own, "cpu"), _of(exact, "cpu")).shown(),
+    ]
+
+
 def _work(runs: Sequence[Figures], scale: float) -> list[str]:
     seconds = _of(runs, "seconds")
     return [
@@ -265,6 +292,7 @@ _SECTIONS: dict[str, Callable[[Figures], Iterator[str]]] = {
     "backlog": backlog,
     "columns": columns,
     "blobs": blobs,
+    "places": places,
     "once": once,
     "idle": idle,
     "sweep": sweep,
@@ -328,6 +356,13 @@ def _of_blobs(figures: Figures) -> Iterator[Promise]:
         yield "peak MiB with a blob in every row", 256, Spread.of(_of(runs, "peak")).median / _MIB
 
 
+def _of_places(figures: Figures) -> Iterator[Promise]:
+    runs = figures["runs"]
+    for where, shown in (("repeated", "places that repeat"), ("own", "a place of its own in each row")):
+        cpu = ratio(_of(runs[f"{where} per_place"], "cpu"), _of(runs[f"{where} exact"], "cpu")).median
+        yield f"CPU with {shown}, displaced, to exact", 1.1, cpu
+
+
 def _of_once(figures: Figures) -> Iterator[Promise]:
     cpu = ratio(_of(figures["once"], "cpu"), _of(figures["polars"], "cpu")).median
     yield "CPU with nothing to do, to `import polars`", 1.0, cpu
@@ -356,6 +391,7 @@ _PROMISES: dict[str, Callable[[Figures], Iterator[Promise]]] = {
     "contenders": _of_contenders,
     "backlog": _of_backlog,
     "blobs": _of_blobs,
+    "places": _of_places,
     "once": _of_once,
     "idle": _of_idle,
     "sweep": _of_sweep,
