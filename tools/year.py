@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 
 import botocore.session
 
+from edge_delta.cli.main import JEMALLOC
 from edge_delta.core import events as telemetry
 from edge_delta.device.observers import observed
 from edge_delta.device.state import StateDirectory
@@ -246,7 +247,9 @@ class Year:
         """The moments of so many days."""
         arguments = [str(self._directory), self._place.base, str(days), str(commits), str(lines)]
         environment = clean_environment() | dict(self._place.environment)
-        environment |= {
+        # The allocators as the console script has them: else the device's memory is another one.
+        environment |= JEMALLOC | {
+            "MALLOC_ARENA_MAX": "1",
             "LD_PRELOAD": str(_compiled(self._directory)),
             "YEAR_CLOCK": str(self._directory / "clock"),
             "PYTHONDONTWRITEBYTECODE": "1",

@@ -18,6 +18,8 @@ from edge_delta.device import library_output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+JEMALLOC = {"_RJEM_MALLOC_CONF": "narenas:1,muzzy_decay_ms:0,dirty_decay_ms:1000"}
+"""How the allocators of Polars and delta-rs are told to keep little; in the environment, before they are imported."""
 _M_ARENA_MAX = -8  # malloc.h
 
 
@@ -46,7 +48,8 @@ def _one_arena_each() -> None:
     starts this has set it; what was freed stays for a second, because faulting it in again costs more than it saves.
     The C library's is told before there is a second thread.
     """
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,muzzy_decay_ms:0,dirty_decay_ms:1000")
+    for name, value in JEMALLOC.items():
+        os.environ.setdefault(name, value)
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):  # musl has no arenas
         library.mallopt(_M_ARENA_MAX, 1)

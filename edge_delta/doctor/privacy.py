@@ -57,9 +57,15 @@ def published(stage: Stage) -> Iterator[Finding]:
         if not sink.exists():
             yield ok("privacy", f"{name}: {sink.uri} is not there yet")
             continue
-        found = published_in(sink.uri, sink.options, policy.decimals if policy is not None else None)
+        found = published_in(sink.uri, sink.options, policy.decimals if policy is not None else None, stage.node_id)
         draws = ", ".join(f"{draw or 'not displaced'} in versions {a} to {b}" for draw, (a, b) in found.draws.items())
         yield ok("privacy", f"{name}: {draws or 'no commit with rows is left in the log'}")
+        if found.others:
+            yield ok(
+                "privacy",
+                f"{name}: {len(found.others)} other devices have draws of their own here, which tell more only of "
+                "places that they share",
+            )
         if found.cleaned:
             yield warning(
                 "privacy", f"{name}: the log begins at version {found.first}; older rows may be of any draw", _REMOVE

@@ -15,6 +15,7 @@ from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.declaration import changed
 from edge_delta.sinks import address as storage
 from edge_delta.sinks.delta.cursors import COMMON_MARKS, application_id
+from edge_delta.sinks.delta.draws import NODE
 from edge_delta.sinks.delta.durable import disk_of
 from edge_delta.sinks.delta.sink import DeltaSink
 from edge_delta.sinks.store_options import store_options
@@ -125,7 +126,7 @@ class DeviceTables(Struct, frozen=True):
         def notes() -> Mapping[str, str]:
             if self.before_places is not None:
                 self.before_places()
-            return policy.notes()
+            return policy.notes() | {NODE: self.node_id}
 
         return notes
 

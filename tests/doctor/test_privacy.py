@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import polars as pl
 
 from edge_delta.doctor.check import check, check_privacy
@@ -39,6 +41,19 @@ def test_a_column_that_may_tell_a_place_fails_the_check_in_any_form(stations, fo
 def test_a_table_with_one_draw_has_nothing_to_remove(stations, folder):
     run(stations, folder)
     assert texts(findings(stations), "WARNING") == []
+
+
+def test_draws_of_other_devices_in_a_shared_table_are_none_of_this_one(stations, folder):
+    for node in ("n2", "n3", "n1"):
+        shutil.rmtree(stations.path.parent / "state", ignore_errors=True)
+        run(stations, folder, node_id=node)
+    found = findings(stations)
+    assert texts(found, "WARNING") == []
+    assert any("2 other devices have draws of their own here" in fact for fact in texts(found, "OK"))
+    modes.add(stations, 2)
+    done = run(stations, folder, gps={"radius_meters": 900})
+    assert "in 2 draws" in str(done.named("places"))
+    assert "2 draws of a place can be read" in " ".join(texts(findings(stations), "WARNING"))
 
 
 def test_exact_rows_and_an_earlier_draw_are_told_with_their_versions(stations, folder):

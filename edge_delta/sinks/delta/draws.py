@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PREFIX = "gps_fuzzing"
+NODE = "node_id"
+"""The note that says which device's draw it is: those of others in a shared table are none of its places."""
 
 
 class Published(Struct):
@@ -20,22 +22,25 @@ class Published(Struct):
         first: the first version that the log still has.
         cleaned: whether older versions were cleaned from the log.
         draws: the first and the last version of each draw; an empty text for commits whose places were not displaced.
+        others: devices, other than the one that asked, whose commits with displaced places the log has.
         too_fine: coordinates with more decimals than those of now have.
     """
 
     first: int = 0
     cleaned: bool = False
     draws: dict[str, tuple[int, int]] = field(default_factory=dict)
+    others: set[str] = field(default_factory=set)
     too_fine: int = 0
 
 
-def published_in(uri: str, options: Mapping[str, str], decimals: int | None) -> Published:
+def published_in(uri: str, options: Mapping[str, str], decimals: int | None, node_id: str) -> Published:
     """Look at a table's log and at its coordinates.
 
     Args:
         uri: the table.
         options: how its store is reached.
         decimals: those that coordinates have now; None where they are not displaced.
+        node_id: whose draws are looked for. A commit that does not say whose it is counts as its.
     """
     table = DeltaTable(uri, storage_options=dict(options))
     found = Published()
@@ -44,6 +49,10 @@ def published_in(uri: str, options: Mapping[str, str], decimals: int | None) -> 
     found.cleaned = found.first > 0
     for commit in commits:
         if commit.get("operation") != "WRITE":
+            continue
+        node = commit.get(NODE, node_id)
+        if node != node_id:
+            found.others.add(node)
             continue
         draw = " ".join(value for key, value in sorted(commit.items()) if key.startswith(_PREFIX))
         first, _ = found.draws.get(draw, (commit["version"], 0))

@@ -85,10 +85,30 @@ def run(folder, settings, *, hidden, places):
         assert done.code == 0, done.stderr
         said.append(done.stderr)
     said.append(edge.run("status", env=env, json=True).stdout)
+    if len(settings["processing_mode"]) > 1:  # once is enough: they take a process each
+        said += failures(edge, env, sensor, folder)
     sensor.close()
     found = everything(folder / "lake") | everything(folder / "state")
     shutil.rmtree(folder)
     return found | {f"said {i}": without_times(text).encode() for i, text in enumerate(said)}
+
+
+def failures(edge, env, sensor, folder):
+    """What runs say that end with each of the three codes for failures, over these rows."""
+    failed = []
+
+    def fails(code, **changed):
+        done = edge.once(env=env | {"ON_SOURCE_RESET": "stop"}, verbose=True, **changed)
+        assert done.code == code, done.stderr
+        failed.append(done.stdout + done.stderr)
+
+    fails(1, table_path=sensor.path / "t", node_id="n2", state_dir=folder / "state2", retry_for=0)
+    fails(2, timestamp_field="nowhere")
+    sensor.run("DELETE FROM t WHERE id > 30")
+    sensor.run("UPDATE t SET id = -id")
+    sensor.run("UPDATE t SET id = 31 + id, timestamp = '2026-03-01T00:00:00Z', temperature = 5")
+    fails(3)
+    return failed
 
 
 def compared(tmp_path, settings):
