@@ -70,7 +70,7 @@ def published(things, folder):
         assert len(rejected) > len(raw) // 10
         assert place.read("_4_emergency").height > 0
         # Where a row was rejected, the attacks get what the rejected table says.
-        points = iter([rejected.get(number, shown) for number, *shown in raw])
+        points = iter([rejected.get(number, (y, x)) for number, y, x in raw])
         seen |= {key(t): list(itertools.islice(points, len(t.reported))) for t in own}
     return seen
 
