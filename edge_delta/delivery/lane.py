@@ -58,6 +58,7 @@ class Lane:
         self._loading = threading.Lock()
         self._start = Cursor()
         self._ahead: Cursor | None = None
+        self._read: Cursor | None = None
         self._aside: list[Step] = []
         self._passed_by = 0
         self.passed = WentBy()
@@ -89,15 +90,18 @@ class Lane:
 
     def cursor(self) -> Cursor:
         """Where this lane goes on: behind the last row that it settled."""
-        return self._ahead or self.sink.committed() or self._start
+        stands = self._ahead or self.sink.committed() or self._start
+        if self._read is not None and (self._read.generation, self._read.rowid) > (stands.generation, stands.rowid):
+            stands = self._ahead = self._read
+        return stands
 
     def start_from(self, cursor: Cursor) -> None:
         """Where to begin if the table has no cursor of this source."""
         self._start = cursor
 
     def forget(self) -> None:
-        """Drop all that is cached after an error; the log decides again."""
-        self._ahead = None
+        """Drop what is cached after an error; the log decides again, but it has nothing of open windows."""
+        self._read, self._ahead = (self._ahead or self._read) if self.route.traits.windowed else None, None
         if self._loaded is not None:
             self._loaded.forget()
         self.route.forget()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from edge_delta.topology.lanes import Session, lanes_of, open_source
 from tests.delivery.test_windows import SUM, rows_at, run, started, windows
 from tests.support import modes
 from tests.support.ask import ask, health, status
+from tests.support.command import parse_events
 
 
 @pytest.fixture
@@ -317,6 +319,22 @@ def test_rows_of_another_source_never_go_into_windows_of_the_one_before(stations
     run(stations, folder, flush=True)
     found = modes.read(folder, "_3_aggregated").sort("source_generation")
     assert found.select("source_generation", "record_count", "sum_pressure").rows() == [(0, 3, 3.0), (1, 4, 28.0)]
+
+
+def test_rows_of_a_source_that_goes_during_an_outage_are_told_as_lost(stations, folder):
+    modes.insert(stations, *rows_at(0, 1))
+    run(stations, folder)
+    modes.insert(stations, *rows_at(2, 3, 4))
+    loaded = config.load({"config": str(state_of(stations).parent / "settings.toml")}, environment={})
+    stream = io.StringIO()
+    [lane] = lanes_of(loaded, Session(open_source(loaded), "n1", telemetry.configure(stream=stream)))
+    lane.step(limit=100)
+    lane.forget()
+    lane.forget()
+    stations.run("DELETE FROM stations")
+    modes.insert(stations, *rows_at(0, pressure=7.0))
+    lane.check_source()
+    assert [event["rows"] for event in parse_events(stream.getvalue()) if event["event"] == "rows lost"] == [5]
 
 
 def test_rows_of_a_source_that_goes_while_it_is_swept_are_told_as_lost(stations, folder, monkeypatch):
