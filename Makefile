@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-spark demo test attacks privacy-year coverage test-slow test-spark test-spark-slow spark-beside sanitize mutants torture recreated alerts powercut year soak fleet costs sources readme upgrade-fixture \
+.PHONY: help setup setup-spark demo test attacks privacy-year coverage test-slow test-readers test-spark test-spark-slow spark-beside sanitize mutants torture recreated alerts powercut year soak fleet costs sources readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
@@ -33,6 +33,10 @@ test-spark-slow: $(VENV)/.spark ## a million rows, and three minutes of streamin
 
 spark-beside: $(VENV)/.spark ## OPTIMIZE of Spark beside live devices; writes the figures into docs/databricks.md
 	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m tests.spark.beside
+
+test-readers: $(VENV)/.dev ## let Daft, pyarrow 14, ClickHouse, DuckDB and Polars read every mode's table; says what could not be had
+	@for reader in readers arrow14; do $(MAKE) --no-print-directory -s $(VENV)/.$$reader & done; wait
+	$(BIN)/python -m pytest -rs tests/readers
 
 attacks: $(VENV)/.dev ## attack displaced places of six simulated years; writes the figures into docs/privacy.md
 	$(BIN)/python -m tests.attacks
@@ -134,6 +138,8 @@ lock: $(VENV)/.dev ## lock what pyproject.toml asks for and the locks do not hav
 		--output-file requirements-bench.lock
 	$(COMPILE) pyproject.toml --group dev --group spark --group build --constraint requirements-dev.lock \
 		--output-file requirements-spark.lock
+	$(COMPILE) --group readers --output-file requirements-readers.lock
+	$(COMPILE) --group arrow14 --output-file requirements-arrow14.lock
 
 wheel: $(VENV)/.dev ## build the wheel into dist/
 	rm -rf dist
@@ -162,6 +168,12 @@ $(VENV)/.dev: requirements-dev.lock $(BUILT_FROM) | $(VENV)/.created
 	@touch $@ $(VENV)/.runtime
 
 include benchmarks/bench.mk
+
+# Readers that other tests have no use for. Where one cannot be had, its test says so and is skipped.
+$(VENV)/.readers $(VENV)/.arrow14: $(VENV)/.%: requirements-%.lock | $(VENV)/.created
+	$(PYTHON) -m venv $(VENV)/$*
+	$(VENV)/$*/bin/python -m pip --quiet --disable-pip-version-check install --no-compile --only-binary=:all: --require-hashes -r $< \
+		&& touch $@ || { rm -rf $(VENV)/$*; echo "NOT TESTED: what is in $< cannot be installed"; }
 
 # Spark brings the rest.
 JARS_OF := io.delta,io.unitycatalog,org.apache.hadoop,org.reactivestreams,software.amazon.awssdk,software.amazon.eventstream,software.amazon.s3.analyticsaccelerator
