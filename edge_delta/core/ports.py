@@ -288,6 +288,9 @@ class Observer(Protocol):
     def updated(self, mode: str, cursor: Cursor) -> None:
         """The row at a cursor was updated since it was delivered, and that is not delivered; with its new witness."""
 
+    def held(self, mode: str, rows: int) -> None:
+        """So many rows wait at most because they have not been there for long enough, or came since."""
+
     def cycled(self, pause: float | None) -> None:
         """All that was there is delivered; the next cycle begins in ``pause`` seconds, None if there is none."""
 
@@ -320,6 +323,9 @@ class SilentObserver:
         """Nothing."""
 
     def updated(self, mode: str, cursor: Cursor) -> None:
+        """Nothing."""
+
+    def held(self, mode: str, rows: int) -> None:
         """Nothing."""
 
     def cycled(self, pause: float | None) -> None:

@@ -6,13 +6,13 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import Struct
-
 from edge_delta.core.counting import Swept
 from edge_delta.core.events import Event, Log
-from edge_delta.core.model import GONE_CURE, Waiting
-from edge_delta.core.retry import Outage, Persistence, between
+from edge_delta.core.model import GONE_CURE, Cursor, Waiting
+from edge_delta.core.retry import Outage, Persistence
 from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE, doubtful
+from edge_delta.delivery.pace import Pace, Tally
+from edge_delta.delivery.settling import Settling
 from edge_delta.delivery.sweep import Sweeping
 
 if TYPE_CHECKING:
@@ -30,42 +30,6 @@ _LOOK_EVERY = 2.0
 """Seconds between looks at the settings file."""
 
 
-class Pace(Struct, frozen=True):
-    """When to work and how much at a time.
-
-    Attributes:
-        interval: seconds between cycles.
-        fuzz: share of the interval by which it varies, so that a fleet does not commit in step.
-        batch_rows: the most rows in one commit.
-        retry_for: seconds that a single run keeps trying when something is unavailable.
-    """
-
-    interval: float
-    fuzz: float
-    batch_rows: int
-    retry_for: float
-
-    def pause(self) -> float:
-        """Seconds until the next cycle."""
-        return self.interval * between(1 - self.fuzz, 1 + self.fuzz)
-
-
-class Tally(Struct):
-    """What one cycle of one lane came to."""
-
-    rows_written: int = 0
-    rows_rejected: int = 0
-    first_id: int | None = None
-    last_id: int | None = None
-
-    def add(self, step: Step) -> None:
-        """Count one batch."""
-        self.rows_written += step.written
-        self.rows_rejected += step.rejected
-        self.first_id = step.first_rowid if self.first_id is None else self.first_id
-        self.last_id = step.cursor.rowid
-
-
 class Engine:
     """Brings all lanes up to date with the source, once or again and again.
 
@@ -76,6 +40,7 @@ class Engine:
         log: where events go.
         observer: hears of batches, cycles and failures.
         sweeping: looks for rows that came below the cursors.
+        settling: holds rows back that are too new.
         reload: looks for changed settings; gives the lanes and the pace that are to take over, or None.
     """
 
@@ -88,6 +53,7 @@ class Engine:
         log: Log,
         observer: Observer,
         sweeping: Sweeping | None = None,
+        settling: Settling | None = None,
         reload: Callable[[Sequence[Lane]], tuple[Sequence[Lane], Pace] | None] = lambda _lanes: None,
     ) -> None:
         self._reader = reader
@@ -98,6 +64,8 @@ class Engine:
         self._observer = observer
         self._reload = reload
         self._sweeping = sweeping or Sweeping(float("inf"), dict, lambda _kept: None)
+        self._settling = settling or Settling(0)
+        self._held = 0
         self._outage = Outage(log, observer)
         self._doubted: set[tuple[str, str]] = set()
         self._behind = True
@@ -121,11 +89,12 @@ class Engine:
 
         Args:
             stop: ends it after the batch in flight.
-            flush: whether open windows are written too.
+            flush: whether open windows are written too, and rows that would be held back.
 
         Raises:
             TransientError: if something stayed unavailable for longer than ``retry_for``.
         """
+        self._settling.off = flush
         self._persist(self.cycle, stop, for_seconds=self._pace.retry_for)
         if flush and not stop.is_set():
             self._persist(lambda _stop: self._finish(), stop, for_seconds=self._pace.retry_for)
@@ -161,11 +130,22 @@ class Engine:
             self._observer.cycled(pause)
 
     def _hurry(self, stop: Flag) -> None:
-        """Deliver what is new in the urgent lanes."""
+        """Deliver what is new in the urgent lanes, and see what is new where rows are held back."""
         urgent = [lane for lane in self._lanes if lane.urgent is not None]
-        if urgent and not stop.is_set() and self._source.changed():
+        if stop.is_set() or not (urgent or self._settling.holds):
+            return
+        changed = self._source.changed()
+        if changed and self._settling.holds:
+            self._look()
+            self._held = self._held or 1  # the next cycle is not idle
+        if urgent and (changed or self._settling.ripe()):
             self._behind = True  # the other lanes have not seen it
             self._drain_all(urgent, stop)
+
+    def _look(self) -> None:
+        """See up to where there are rows, by which they are told from newer ones later."""
+        cursor = max((lane.cursor() for lane in self._lanes), key=lambda c: (c.generation, c.rowid))
+        self._settling.look(self._source.waiting(Cursor()).last_rowid, cursor.generation)
 
     def _take_over_settings(self) -> bool:
         changed = self._reload(self._lanes)
@@ -181,13 +161,18 @@ class Engine:
         """Deliver what was there when the cycle began; costs nothing that grows if nothing is new."""
         self._take_over_settings()
         moved = self._source.moved()
-        if not (self._source.changed() or moved or self._behind):
+        if not (self._source.changed() or moved or self._behind or self._held):
             self._idle()
             self._sweep(stop)
             self._over()
             return
         self._behind = True
+        held, self._settling.off = (
+            self._settling.off,
+            self._settling.off or moved,
+        )  # a file that goes is read to its end
         self._drain_all(self._lanes, stop)
+        self._settling.off = held
         if moved and not stop.is_set():
             # The old file was read to its end through the open connection; what has its name now comes next.
             self._finish()
@@ -220,6 +205,7 @@ class Engine:
         if len(lanes) > 1:  # a later one may see that the source is another, and rows of an earlier one are of it then
             for lane in lanes:
                 lane.check_source()
+        self._held = 0
         for lane in list(lanes):
             self.drain(lane, stop)
             if lane not in self._lanes:  # the settings changed on the way
@@ -233,6 +219,9 @@ class Engine:
         self._tell_aside(lane)
         self._sweeping.begins(lane)
         waiting = self._source.waiting(lane.cursor())
+        if self._settling.holds:
+            self._look()
+            waiting = self._settling.limit(waiting)
         self._log.info(
             Event.CYCLE_STARTED,
             mode=lane.name,
@@ -243,7 +232,7 @@ class Engine:
         )
         tally = Tally()
         while waiting.rows and not stop.is_set() and not self._take_over_settings():
-            step = lane.step(limit=self._pace.batch_rows, upto=waiting.last_rowid)
+            step = lane.step(limit=self._pace.batch_rows, upto=waiting.last_rowid, held=self._settling.holds)
             if step is None:
                 break
             tally.add(step)
@@ -253,6 +242,11 @@ class Engine:
         return tally
 
     def _finished(self, lane: Lane, tally: Tally, seconds: float) -> None:
+        left = self._source.waiting(lane.cursor()).rows
+        if self._settling.holds:
+            self._held = max(self._held, left)
+            self._observer.held(lane.name, left)
+            self._settling.keep()
         self._log.info(
             Event.CYCLE_FINISHED,
             mode=lane.name,
@@ -260,7 +254,7 @@ class Engine:
             rows_rejected=tally.rows_rejected,
             first_id=tally.first_id,
             last_id=tally.last_id,
-            rows_left=self._source.waiting(lane.cursor()).rows,
+            rows_left=left,
             seconds=round(seconds, 3),
         )
 

@@ -188,9 +188,9 @@ class Lane:
 
     # -- one batch, one commit
 
-    def step(self, *, limit: int, upto: int | None = None) -> Step | None:
-        """Deliver the next batch; None if there is none."""
-        found = self._next_batch(limit, upto)
+    def step(self, *, limit: int, upto: int | None = None, held: bool = False) -> Step | None:
+        """Deliver the next batch; None if there is none. What is ``held`` back is so in another source too."""
+        found = self._next_batch(limit, upto, held=held)
         if found is None:
             return None
         batch = found[0]
@@ -256,12 +256,12 @@ class Lane:
             self._ahead = None if step.commit is not None else step.cursor
         return step, late
 
-    def _next_batch(self, limit: int, upto: int | None) -> tuple[Batch, Prepared | None] | None:
+    def _next_batch(self, limit: int, upto: int | None, *, held: bool) -> tuple[Batch, Prepared | None] | None:
         try:
             return self._reader.read_after(self.cursor(), self._work(), limit=limit, upto=upto)
         except SourceReset:
             self.check_source()
-            return self._reader.read_after(self.cursor(), self._work(), limit=limit)
+            return None if held else self._reader.read_after(self.cursor(), self._work(), limit=limit)
 
     def _work(self) -> Callable[[Batch], Prepared | None]:
         """What is to be done with a batch that is read ahead; imports nothing before it is called."""

@@ -79,6 +79,9 @@ METRICS: Mapping[str, Declared] = {
     "edge_delta_rows_not_swept_total": Declared(
         "counter", "Rows that came below the cursor, as far as they are known, and cannot be delivered", ("mode",)
     ),
+    "edge_delta_rows_held": Declared(
+        "gauge", "Rows that waited at the end of a round because they had not been there for long enough", ("mode",)
+    ),
     "edge_delta_rows_updated_total": Declared(
         "counter",
         "Delivered rows that were seen to be updated: new states delivered, or ignored; see on_update",
@@ -183,6 +186,10 @@ class Metrics(SilentObserver):
     def updated(self, mode: str, _cursor: Cursor) -> None:
         """A delivered row was updated, and the table keeps what was delivered."""
         self._of["edge_delta_rows_updated_total"].labels(mode, "ignored").inc()
+
+    def held(self, mode: str, rows: int) -> None:
+        """Rows wait until they are settled."""
+        self._of["edge_delta_rows_held"].labels(mode).set(rows)
 
     def cycled(self, _pause: float | None) -> None:
         """A cycle is over."""

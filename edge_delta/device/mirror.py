@@ -140,6 +140,7 @@ class Mirror(SilentObserver):
             "rows_late": before.get("rows_late", 0),
             "updates_delivered": before.get("updates_delivered", 0) + step.updated,
             "updates_ignored": before.get("updates_ignored", 0),
+            "rows_held": 0,
             "last_update": before.get("last_update"),
             "rows_gone": before.get("rows_gone", 0) + step.gone,
             "not_swept": before.get("not_swept"),
@@ -207,6 +208,10 @@ class Mirror(SilentObserver):
         seen = [cursor.rowid, *cursor.witnesses[:1]]
         if table.get("last_update") != seen:
             table |= {"last_update": seen, "updates_ignored": table.get("updates_ignored", 0) + 1}
+
+    def held(self, mode: str, rows: int) -> None:
+        """Rows wait until they are settled; written with what comes next."""
+        self._content["tables"].setdefault(mode, {})["rows_held"] = rows
 
     def cycled(self, pause: float | None) -> None:
         """All that was there is delivered."""

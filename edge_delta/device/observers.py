@@ -69,6 +69,11 @@ class Observers(Observer):
         for observer in self._all:
             observer.updated(mode, cursor)
 
+    def held(self, mode: str, rows: int) -> None:
+        """See `Observer.held`."""
+        for observer in self._all:
+            observer.held(mode, rows)
+
     def cycled(self, pause: float | None) -> None:
         """See `Observer.cycled`."""
         for observer in self._all:

@@ -90,6 +90,7 @@ def _of_mode(mode: str, health: Health) -> dict[str, Any]:
         "doubtful_time": table.get("doubtful_time"),
         "rows_lost": table.get("rows_lost", 0),
         "rows_late": table.get("rows_late", 0),
+        "rows_held": table.get("rows_held", 0),
         "updates_delivered": table.get("updates_delivered", 0),
         "updates_ignored": table.get("updates_ignored", 0),
         "rows_gone": table.get("rows_gone", 0),
@@ -160,7 +161,7 @@ def _settled(about: Mapping[str, Any]) -> str:
 
 def _mode(one: Mapping[str, Any]) -> list[str]:
     if one["cursor"] is None:
-        return ["nothing delivered yet"]
+        return ["nothing delivered yet", *_updates(one)]
     rate = f", {one['rows_per_second']:,.0f} rows/s" if one["rows_per_second"] else ""
     rejected = f", {one['rows_rejected']:,} rejected" if one["rows_rejected"] else ""
     rows = f"{one['rows_waiting'] or 0:,} wait; {count(one['rows_written'], 'row')} written{rejected}"
@@ -191,6 +192,8 @@ def _mode(one: Mapping[str, Any]) -> list[str]:
 
 def _updates(one: Mapping[str, Any]) -> list[str]:
     lines = []
+    if one["rows_held"]:
+        lines.append(f"{count(one['rows_held'], 'row')} held back until they are settled (settle)")
     if one["updates_delivered"]:
         lines.append(f"{count(one['updates_delivered'], 'new state')} of updated rows delivered")
     if one["updates_ignored"]:

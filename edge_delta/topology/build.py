@@ -10,6 +10,7 @@ from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Cursor
 from edge_delta.core.retry import Outage, Persistence
 from edge_delta.delivery.engine import Engine
+from edge_delta.delivery.settling import Settling
 from edge_delta.delivery.sweep import Sweeping
 from edge_delta.delivery.updating import Updating
 from edge_delta.device.observers import observed
@@ -56,7 +57,7 @@ def run(
         EdgeDeltaError: if it cannot go on; transient errors only with ``once``, after ``retry_for`` seconds.
     """
     if flags.get("flush") and not settings.once:
-        raise ConfigurationError("--flush writes open windows at the end of a single run", "Add --once")
+        raise ConfigurationError("--flush writes open windows and what settle holds in a single run", "Add --once")
     state = StateDirectory(settings.state_dir)
     with state.locked(), observed(settings, state, log) as observers:
         outage = Outage(log, observers)
@@ -150,5 +151,6 @@ def build(
         log=session.log,
         observer=observers,
         sweeping=sweeping,
+        settling=Settling(settings.settle, state.sweep, state.write_sweep),
         reload=live.poll,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edge_delta.core.events import Event
-from edge_delta.delivery.engine import Pace
+from edge_delta.delivery.pace import Pace
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.watch import SettingsWatch
 from edge_delta.topology.draws import say_what_is_published

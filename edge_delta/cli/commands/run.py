@@ -27,7 +27,11 @@ def arguments(parser: Parser) -> None:
     """Add the command's flags."""
     parser.add_settings()
     parser.add_argument("--once", action="store_true", default=None, help="deliver what is there, then exit")
-    parser.add_argument("--flush", action="store_true", help="with --once: also write windows that are still open")
+    parser.add_argument(
+        "--flush",
+        action="store_true",
+        help="with --once: also write open windows, and what settle holds",
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the next batch of each mode, and write nothing")
     parser.add_argument(
         "--new-node", action="store_true", help="confirm that this device is new, and create an id for it"
