@@ -29,6 +29,7 @@ class Event(StrEnum):
     ROWS_UPDATED = "delivered row updated"
     UPDATES = "updates"
     UPDATES_DELIVERED = "updated rows delivered"
+    REPAIRED = "missing rows delivered"
     TAKEN_OVER = "upload taken over"
     TOO_LATE = "rows came too late"
     PURGED_EARLY = "rows purged before their window closed"
@@ -75,6 +76,7 @@ EVENTS: Mapping[Event, str] = {
     Event.ROWS_UPDATED: "The last delivered row was changed since; the table keeps what was delivered: mode, id.",
     Event.UPDATES: "With on_update = append: which modes deliver updates (append), which ignore them, window, column.",
     Event.UPDATES_DELIVERED: "New states of updated rows were appended, with a higher row_version: mode, rows.",
+    Event.REPAIRED: "verify --repair delivered rows that were missing: mode, table, rows, version.",
     Event.TAKEN_OVER: "The last_upload of an older tool is used: only rows after that time are read.",
     Event.TOO_LATE: "Rows of a written window came after its other rows were deleted; they are rejected: mode, rows.",
     Event.PURGED_EARLY: "Windows lack rows that the sensor deleted before they closed: mode, windows, rows.",

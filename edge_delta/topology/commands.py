@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from edge_delta import modes
 from edge_delta.core.errors import NodeUnknown
 from edge_delta.device.state import StateDirectory, kept_node_id, read_mirror
@@ -28,13 +30,16 @@ if TYPE_CHECKING:
     from edge_delta.recovery.reset import Again, Destination
     from edge_delta.recovery.verify import Verification
     from edge_delta.settings.sections import Settings
+    from edge_delta.sinks.delta.sink import DeltaSink
     from edge_delta.sinks.delta.upkeep import Report
 
 
-def _session(settings: Settings, state: StateDirectory, log: Log) -> Session:
+def _session(
+    settings: Settings, state: StateDirectory, log: Log, opened: Callable[[DeltaSink], Sink] = lambda sink: sink
+) -> Session:
     """What a command works with, for a device that is known."""
     source = open_source(settings)
-    return Session(source, node_id_of(settings, state, source.table), log)
+    return Session(source, node_id_of(settings, state, source.table), log, opened=opened)
 
 
 def maintain(
@@ -108,6 +113,45 @@ def verify(settings: Settings, log: Log, *, ignore: Sequence[str] = ()) -> list[
         return verifying.check(lane.route, verifying.Elsewhere(mirror, others), names)
 
     return [compared(lane) for lane in lanes_of(settings, Session(source, node_id, log, heals=False))]
+
+
+class Repaired(Struct, frozen=True):
+    """What became of one mode's missing rows.
+
+    Attributes:
+        mode: the mode.
+        rows: how many were delivered.
+        refusal: why they were not; None if they were, or if none was missing.
+    """
+
+    mode: str
+    rows: int
+    refusal: str | None
+
+
+def repair(settings: Settings, log: Log, *, ignore: Sequence[str] = ()) -> list[Repaired]:
+    """Deliver the rows that a verification names as missing, each once, in commits of their own.
+
+    Args:
+        settings: the settings.
+        log: where events go.
+        ignore: columns that are not compared.
+
+    Raises:
+        EdgeDeltaError: if it cannot be done now, such as while another process delivers.
+    """
+    from edge_delta.recovery.verify.repair import NOTE, Repair  # noqa: PLC0415 - only where something is missing
+
+    state = StateDirectory(settings.state_dir)
+    with state.locked():
+        reports = {report.mode: report for report in verify(settings, log, ignore=ignore)}
+        session = _session(settings, state, log, opened=lambda sink: sink.annotated(NOTE))
+        lanes = lanes_of(settings, session)
+        repairs = [Repair(lane, reports[lane.name]) for lane in lanes]
+        done = [Repaired(one.lane.name, one.run(settings.max_batch_size), one.refusal()) for one in repairs]
+        if any(one.rows for one in done):  # else the next start would ask who wrote these commits
+            state.decided({lane.name: lane.sink.version() for lane in lanes})
+        return done
 
 
 def _others(tables: DeviceTables, mode: str) -> list[Sink]:

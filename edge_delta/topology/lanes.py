@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_delta.delivery.prepared import Prepared
     from edge_delta.delivery.writing import Writing
     from edge_delta.settings.sections import Settings
+    from edge_delta.sinks.delta.sink import DeltaSink
 
 
 SAMPLED = 100
@@ -59,7 +60,7 @@ class Session:
         log: Log,
         wait: Callable[[float], bool] | None = None,
         *,
-        opened: Callable[[Sink], Sink] = lambda sink: sink,
+        opened: Callable[[DeltaSink], Sink] = lambda sink: sink,
         heals: bool = True,
     ) -> None:
         self.source = source

@@ -241,7 +241,9 @@ class Accounts(Struct, frozen=True):
     def _in_no_generation(self, cursor: Cursor, upto: int) -> int:
         """How many of the source's rows up to an id are neither in the table, with their time, nor rejected."""
         missing = Delivered(self.parts.route, cursor).missing(BEFORE_FIRST, upto, rows=self.parts.rows, by_time=False)
-        return sum(len(ids) for ids in missing)
+        found = [rowid for ids in missing for rowid in ids]
+        self.report.missing += found
+        return len(found)
 
     def _count(self, where: Where) -> int:
         return int(self.parts.sink.ask(Question(where, totals={"n": COUNT}))["n"][0])

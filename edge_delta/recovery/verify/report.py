@@ -65,6 +65,7 @@ class Verification(Struct):
         counts: differences by kind.
         differences: the first of them.
         notes: what could be checked in part only, and why.
+        missing: the ids of the rows that are missing, where they are known.
     """
 
     mode: str
@@ -74,6 +75,7 @@ class Verification(Struct):
     counts: Counter[str] = field(default_factory=Counter)
     differences: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    missing: list[int] = field(default_factory=list)
 
     @property
     def equal(self) -> bool:
@@ -83,6 +85,8 @@ class Verification(Struct):
     def differs(self, kind: str, row: int | str, detail: str) -> None:
         """Count a difference, and keep it if it is one of the first."""
         self.counts[kind] += 1
+        if kind == "missing" and isinstance(row, int):
+            self.missing.append(row)
         if len(self.differences) < FIRST:
             self.differences.append(Difference(kind, row, detail))
 
@@ -97,7 +101,8 @@ class Verification(Struct):
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
-        return {"equal": self.equal, **to_builtins(self), "counts": dict(self.counts)}
+        plain = {name: value for name, value in to_builtins(self).items() if name != "missing"}
+        return {"equal": self.equal, **plain, "counts": dict(self.counts)}
 
     def lines(self) -> list[str]:
         """For people."""

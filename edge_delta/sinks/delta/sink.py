@@ -80,6 +80,12 @@ class DeltaSink(OpenedTable):
         self._notes = notes
         self._turns = Turns(wait or threading.Event().wait)
 
+    def annotated(self, notes: Mapping[str, str]) -> DeltaSink:
+        """Record something more with every commit, for people who read the table's history."""
+        before = self._notes
+        self._notes = lambda: {**(before() if before is not None else {}), **notes}
+        return self
+
     def _commit_properties(self, cursor: Cursor) -> CommitProperties:
         return CommitProperties(
             custom_metadata=dict(self._notes()) or None if self._notes is not None else None,
