@@ -302,3 +302,53 @@ def test_a_log_without_its_index_on_a_read_only_mount_is_said_with_what_to_do(se
     done = run_in_mount(f"mount --bind {sensor.path.parent} {mounted}; mount -o remount,ro,bind {mounted}", edge)
     assert done.returncode == 1
     assert "there is sensor.db-wal without sensor.db-shm" in done.stderr
+
+
+def test_an_application_that_leaves_wal_mode_is_refused_beside_a_running_process_and_loses_nothing(
+    sensor, folder, command
+):
+    sensor.create()
+    sensor.add(10)
+    edge = command(sensor.path, folder, node_id="n1", interval=0.2)
+    running = edge.start()
+    running.wait_for("batch committed")
+    for _ in range(3):  # SQLite refuses it at once, without waiting for a lock, so nobody could make way for it
+        with pytest.raises(RuntimeError, match="database is locked"):
+            sensor.run("PRAGMA journal_mode=DELETE")
+        sensor.add(5, start=100)
+    assert sensor.run("PRAGMA journal_mode") == [("wal",)]
+    running.wait_until(lambda: folder.read().height == 25, what="all rows")
+    assert running.terminate() == 0
+    assert sensor.run("PRAGMA journal_mode=DELETE") == [("delete",)]
+    running = edge.start()
+    sensor.add(5, start=200)
+    running.wait_until(lambda: folder.read().height == 30, what="the rows of the other mode")
+    assert ids(folder) == list(range(1, 31))
+
+
+def test_a_single_run_leaves_the_journal_mode_to_the_application(sensor, folder, command):
+    sensor.create()
+    for mode in ("delete", "wal"):
+        sensor.add(5)
+        command(sensor.path, folder, node_id="n1").once().succeeded()
+        assert sensor.run(f"PRAGMA journal_mode={mode}") == [(mode,)]
+    assert len(ids(folder)) == 10
+
+
+def test_rows_of_a_file_that_is_deleted_between_two_cycles_are_read_through_the_open_connection(
+    sensor, folder, command, tmp_path
+):
+    """Why the connection stays open, though an application cannot leave WAL mode beside it."""
+    sensor.create()
+    sensor.add(10)
+    running = command(sensor.path, folder, node_id="n1", interval=2, fuzz_factor=0).start()
+    running.wait_for("batch committed")
+    sensor.add(7, start=10)
+    sensor.kill()
+    for suffix in ("", "-wal", "-shm"):
+        sensor.path.with_name(sensor.path.name + suffix).unlink()
+    with Sensor(tmp_path / "device" / "sensor.db") as again:
+        again.create()
+        again.add(4, start=5_000)
+        running.wait_until(lambda: folder.read().height == 21, what="all rows of both files")
+    assert sorted(folder.read()["source_generation"].to_list()) == [0] * 17 + [1] * 4
