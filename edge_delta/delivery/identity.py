@@ -189,6 +189,11 @@ class Identity:
         reached = self._reached(cursor)
         for route in self._judges():
             stands = route.sink.committed()
+            if stands is not None and route is not self._route and self._went_on(stands, reached):
+                begins = stands.marks[Mark.BEGINS]
+                then = stands.marks.get(Mark.ENDS, begins)
+                behind = max(0, then - reached.rowid)
+                return begins - behind, then - behind, stands.marks.get(Mark.STARTS)
             if stands is not None and stands.generation == reached.generation:
                 from edge_delta.delivery.lineage import Lineage  # noqa: PLC0415 - Polars, and seldom needed
 
@@ -203,6 +208,11 @@ class Identity:
             return None
         now, then = found
         return now, then, then - now + 1  # the first row's old id, if ids lay close together
+
+    def _went_on(self, stands: Cursor, reached: Cursor) -> bool:
+        """Whether another lane knew already how the source goes on; a process that was killed left this one behind."""
+        follows = stands.generation == reached.generation + 1 and Mark.BEGINS in stands.marks
+        return follows and Mark.AGAIN not in stands.marks
 
     def _reached(self, cursor: Cursor) -> Cursor:
         """Where the lane stands in the last generation that it has rows of: of the cursor's it may have read none."""

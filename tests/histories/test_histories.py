@@ -122,3 +122,10 @@ def test_newest_rows_that_are_deleted_again_and_again_repeat_nothing(mode, senso
 def test_a_row_filled_in_before_all_others_does_not_hide_what_is_known_of_a_source(steps, sensor):
     wrong = happens(sensor, made(*steps, kind="time as key", time="seconds", modes=("raw",), batch=3, once=False))
     assert wrong is None, wrong
+
+
+def test_windows_that_a_kill_left_behind_go_on_where_the_readings_beside_them_do(sensor):
+    one = plan(31288)
+    assert one.modes == ("schematized", "aggregated")
+    wrong = happens(sensor, one)
+    assert wrong is None, wrong
