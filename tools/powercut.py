@@ -24,15 +24,16 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from edge_delta.cli.main import main as run_command
 from edge_delta.core import events
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.model import Cursor
 from edge_delta.sinks.delta.cursors import application_id
 from edge_delta.sinks.delta.durable import Disk
 from edge_delta.sinks.delta.sink import DeltaSink
-from tests.support.command import EdgeDelta, eventually
+from tests.support.command import EdgeDelta, Finished, eventually
 from tests.support.sqlite import LiveWriter, Sensor
 
 if TYPE_CHECKING:
@@ -105,11 +106,15 @@ class Plug:
         directory: for the source and for mounts.
         durability: the setting that is tried.
         seed: of the moments.
+        in_process: whether the commands that start from an image run in this process, for their imports take longest.
+        longest_pause: seconds between two images, at most.
     """
 
     directory: Path
     durability: str = "full"
     seed: int | None = None
+    in_process: bool = False
+    longest_pause: float = _LONGEST_PAUSE
     outcome: Outcome = field(default_factory=Outcome)
 
     def pull(self, images: int) -> Outcome:
@@ -138,7 +143,7 @@ class Plug:
                 try:
                     running.wait_for("batch committed", timeout=60)
                     for _ in range(images):
-                        time.sleep(chance.uniform(0, _LONGEST_PAUSE))
+                        time.sleep(chance.uniform(0, self.longest_pause))
                         reported = running.named("batch committed")[-1]["cursor"]
                         running.signal(signal.SIGSTOP)  # what the kernel holds stays with it
                         _copy(live, cut)
@@ -161,13 +166,21 @@ class Plug:
         with mounted(image, self.directory / "cut") as disk:
             edge = self._device(database, disk)
             stands = self._stands(disk / _TARGET)
-            once, verified = edge.once(), edge.run("verify")
+            once, verified = self._run(edge, "run", once=True), self._run(edge, "verify")
         database.unlink()
         if stands < reported:
             self.outcome.lost.append(f"{name}: {reported} was reported, {stands} stands")
         if once.code or verified.code:
             said = once.stderr if once.code else verified.stdout + verified.stderr
             self.outcome.unequal.append(f"{name}: run ended with {once.code}, verify with {verified.code}: {said}")
+
+    def _run(self, edge: EdgeDelta, command: str, **flags: Any) -> Finished:
+        if not self.in_process:
+            return edge.run(command, **flags)
+        out, log = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(log):
+            code = run_command(edge.arguments(flags, command))
+        return Finished(code, out.getvalue(), log.getvalue())
 
     def _stands(self, table: Path) -> int:
         """The last id that the table holds, healed as a start heals it."""
