@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import asdict
 
 from edge_delta import __version__
+from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Mark
 from edge_delta.core.ports import SilentObserver
@@ -24,7 +25,7 @@ from edge_delta.device.settled import settled_id
 
 if TYPE_CHECKING:
     from edge_delta.core.counting import Swept
-    from edge_delta.core.errors import EdgeDeltaError, TransientError
+    from edge_delta.core.errors import TransientError
     from edge_delta.core.model import Cursor, Inventory, Step, Waiting
     from edge_delta.core.ports import Source
     from edge_delta.device.state import StateDirectory
@@ -65,6 +66,7 @@ class Mirror(SilentObserver):
         self._log = log
         self._complained = False
         self._written_at = -math.inf
+        self._source: Source | None = None
         self._rates: dict[str, deque[tuple[float, int]]] = {}
         self._drains: dict[str, int | None] = {}
         before = state.mirror()
@@ -78,6 +80,7 @@ class Mirror(SilentObserver):
             "timestamp_col": before.get("timestamp_col"),
             "tables": before.get("tables", {}),
             "settled_id": before.get("settled_id"),
+            "known_rows": before.get("known_rows"),
             "process": None,
             "trying_since": _trying_since(before),
             "last_cycle": before.get("last_cycle"),
@@ -112,6 +115,7 @@ class Mirror(SilentObserver):
         stamp = source.timestamp
         form = {"format": stamp.time.format, "zone": stamp.time.zone} if stamp is not None else None
         name = stamp.name if stamp is not None else None
+        self._source = source
         self._content |= {"node_id": node_id, "source_table": source.table, "timestamp_col": name, "times": form}
 
     def settled(self, step: Step, waiting: Waiting) -> None:
@@ -150,10 +154,23 @@ class Mirror(SilentObserver):
             "backlog": begins or before.get("backlog"),
             "files": before.get("files"),
         }
-        content["settled_id"] = settled_id(content)
         # Within a round the next batch overwrites it at once, and each replacing of a file costs some milliseconds.
         if begins or not waiting.rows or time.monotonic() - self._written_at >= _ROUND_SECONDS:
+            content |= {"settled_id": settled_id(content), "known_rows": self._known_rows(step)}
             self._write(lasting=not waiting.rows)
+
+    def _known_rows(self, step: Step) -> list[tuple[int, int]] | None:
+        """By what it is told, before rows are purged, that the source is still the one that the settled id is of."""
+        ids = {step.cursor.rowid, settled_id(self._content) or step.cursor.rowid}
+        source = self._source
+        if source is None or not source.keyed_by_rowid:
+            return None
+        try:
+            found = source.census.stamps(ids)
+            source.verify(step.cursor)
+        except EdgeDeltaError:  # it goes just now; the next cycle says so
+            return None
+        return list(found) or [(rowid, 0) for rowid in ids]
 
     def looked_after(self, mode: str, found: Inventory) -> None:
         """What the table's files came to; the next writing has it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_delta.core.model import BEFORE_FIRST
@@ -22,6 +23,22 @@ def settled_id(mirror: Mapping[str, Any]) -> int | None:
     if not known or len(known) < len(ids) or len({table.get("generation") for table in delivered}) > 1:
         return None
     return min(known)
+
+
+def settled_now(mirror: Mapping[str, Any]) -> dict[str, int | None]:
+    """`settled_id` by source table, None also where the source is another one by now, which no cycle has noticed yet.
+
+    Raises:
+        EdgeDeltaError: if the database cannot be read.
+    """
+    known = mirror.get("known_rows")
+    if known:
+        from edge_delta.source.glance import has_still  # noqa: PLC0415 - only where there is something to look at
+
+        place = (Path(mirror["source"]), mirror.get("source_table"), mirror.get("timestamp_col"))
+        if not has_still(*place, [(rowid, time) for rowid, time in known]):
+            return dict.fromkeys(settled(mirror))
+    return settled(mirror)
 
 
 def settled(mirror: Mapping[str, Any]) -> dict[str, int | None]:

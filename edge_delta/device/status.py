@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from edge_delta.core.model import GONE_CURE, Inventory
 from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE
 from edge_delta.device.health import Health, Verdict, duration, examine, now
-from edge_delta.device.settled import settled
+from edge_delta.device.settled import settled, settled_now
 from edge_delta.device.state import read_mirror
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _LOOKS = 15
 
 def settled_of(state_dir: Path) -> dict[str, int | None]:
     """The id by source table up to which rows may be purged; None where that is not known."""
-    return settled(read_mirror(state_dir))
+    return settled_now(read_mirror(state_dir))
 
 
 def report(state_dir: Path) -> dict[str, Any]:

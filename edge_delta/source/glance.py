@@ -10,12 +10,13 @@ from msgspec import Struct
 from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.core.time_formats import TimeForm, moment
 from edge_delta.source import cells
+from edge_delta.source.census import Census
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.read_options import Options
 from edge_delta.source.schema import find_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -52,6 +53,36 @@ def glance(
         found = find_table(database, table, timestamp, Options(form))
         with database.snapshot():
             return {cursor: _behind(database, found, cursor) for cursor in cursors}
+
+
+def has_still(path: Path, table: str | None, timestamp: str | None, known: Iterable[tuple[int, int]]) -> bool:
+    """Whether a table may be the one that rows were read of.
+
+    Args:
+        path: the database.
+        table: the table.
+        timestamp: the column with the time.
+        known: ids, and checksums of their times as `edge_delta.source.census.Census.stamps` gives them.
+
+    Returns:
+        False if one of them has another time, or if all are gone and ids end before them.
+
+    Raises:
+        EdgeDeltaError: if the database cannot be read.
+    """
+    before = dict(known)
+    database = Database(path, busy_timeout_ms=_BUSY_MS)
+    with contextlib.closing(database):
+        found = find_table(database, table, timestamp, Options())
+
+        @contextlib.contextmanager
+        def looking() -> Iterator[Table]:
+            with database.snapshot():
+                yield found
+
+        there = dict(Census(database, looking).stamps(before))
+        last = database.scalar(f"SELECT max({found.key}) FROM {quoted(found.name)}")
+    return all(before[i] == time for i, time in there.items()) and (bool(there) or last is None or last >= max(before))
 
 
 def _behind(database: Database, table: Table, cursor: int) -> Behind:

@@ -210,6 +210,21 @@ def test_rows_of_an_open_window_are_not_settled(stations, folder):
     assert json.loads((state_of(stations) / "last_upload.json").read_text(encoding="utf-8"))["settled_id"] == 2
 
 
+@pytest.mark.parametrize("minutes", [range(60, 62), range(60, 80)], ids=["fewer rows", "more rows"])
+def test_nothing_is_settled_of_a_source_that_took_the_place_of_another_one(minutes, stations, folder):
+    modes.insert(stations, *rows_at(0, 1, 2, 30, 31))
+    run(stations, folder)
+    settled = ("status", "--state-dir", state_of(stations), "--settled")
+    assert ask(*settled).stdout == "3\n"
+    stations.run("DELETE FROM stations WHERE id <= 3")
+    assert ask(*settled).stdout == "3\n"
+    recreate(stations)
+    modes.insert(stations, *rows_at(*minutes))
+    told = ask(*settled)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "nothing may be purged" in told.stderr
+
+
 def test_purging_settled_rows_at_any_moment_changes_no_window(stations, folder):
     for minute in range(20):
         modes.insert(stations, *rows_at(minute, minute + 1 if minute % 7 else max(0, minute - 1)))
