@@ -80,7 +80,7 @@ EVENTS: Mapping[Event, str] = {
     Event.TAKEN_OVER: "The last_upload of an older tool is used: only rows after that time are read.",
     Event.TOO_LATE: "Rows of a written window came after its other rows were deleted; they are rejected: mode, rows.",
     Event.PURGED_EARLY: "Windows lack rows that the sensor deleted before they closed: mode, windows, rows.",
-    Event.LOST: "Rows were read, but their source is gone and their windows are not written: mode, rows, generation.",
+    Event.LOST: "Rows that were read went with their source before they came to the table: mode, rows, generation.",
     Event.GONE: "Ids between two batches are left out: their rows were deleted first: mode, rows, first_id, last_id.",
     Event.AHEAD: "Rows wait because their times are ahead of the clock: mode, rows, first, last.",
     Event.MODE_CHANGED: "The settings file names other modes: old, new, detail, routing.",

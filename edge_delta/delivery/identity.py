@@ -239,7 +239,7 @@ class Identity:
         """
         counts = [0]
         for route in self._judges():
-            if route.traits.key is None or not route.sink.exists():
+            if route is self._route or route.traits.key is None or not route.sink.exists():
                 continue
             own = route.device.node_id
             behind = (*mine(own, cursor.generation), *between(route.traits.key, cursor.rowid, _LAST))

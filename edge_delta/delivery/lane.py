@@ -146,8 +146,7 @@ class Lane:
         before = self.cursor()
         fresh, unsure = self._identity.succeeded(before)
         known = fresh.marks.get(Mark.BEGINS)
-        if self.route.traits.windowed or self._loaded is not None:
-            fresh = self._left(before, fresh)
+        fresh = self._left(before, fresh)
         told: dict[str, object] = {"generation": fresh.generation, "known_until": known}
         told |= {"unsure_until": unsure} if unsure is not None else {}
         self.route.device.log.warning(Event.SOURCE_RESET, mode=self.name, reason=reset.fact, **told)
@@ -161,12 +160,12 @@ class Lane:
             fresh: where it begins in the one that came after.
 
         Returns:
-            The fresh cursor, with what is known of rows that were read and are in no table.
+            The fresh cursor, with what is known of rows that this lane or another one read and its table does not have.
         """
-        step, pending = self._writing.source_gone(before)
-        self._committed_aside(step)
-        if not self.route.traits.windowed:
-            return fresh
+        step, pending = None, 0
+        if self.route.traits.windowed or self._loaded is not None:
+            step, pending = self._writing.source_gone(before)
+            self._committed_aside(step)
         known = fresh.marks.get(Mark.BEGINS)
         written = (before if step is None else step.cursor).marks.get(Mark.WRITTEN)
         if known is not None and written is not None:

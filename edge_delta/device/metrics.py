@@ -68,7 +68,7 @@ METRICS: Mapping[str, Declared] = {
     "edge_delta_commit_seconds": Declared("histogram", "How long a commit took, upload included", ("mode",)),
     "edge_delta_last_commit_timestamp_seconds": Declared("gauge", "When the last batch was finished", ("mode",)),
     "edge_delta_rows_lost": Declared(
-        "gauge", "Rows that were read, are in no window, and can no longer be read", ("mode",)
+        "gauge", "Rows that were read, by this mode or another, and went before they came to its table", ("mode",)
     ),
     "edge_delta_rows_gone_total": Declared(
         "counter", "Rows that were deleted from the source before they were delivered", ("mode",)

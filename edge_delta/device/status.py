@@ -173,7 +173,9 @@ def _mode(one: Mapping[str, Any]) -> list[str]:
         found = Inventory(**one["files"])
         lines.append(f"{found}; {_ago(found.at)}")
     if one["rows_lost"]:
-        lines.append(f"LOST: {count(one['rows_lost'], 'row')} in no window, because the source went before it closed")
+        lines.append(
+            f"LOST: {count(one['rows_lost'], 'row')} that went with their source before they came to this table"
+        )
     if one["rows_gone"]:
         lines.append(f"GONE: {count(one['rows_gone'], 'row')} deleted before delivery; {GONE_CURE}")
     if one["rows_late"]:

@@ -321,6 +321,26 @@ def test_windows_that_are_written_stay_known_when_another_mode_delivered_meanwhi
     assert windows(folder) == [(0, "a", 3, 3.0)]
 
 
+@pytest.mark.parametrize("behind", ["raw", "aggregated", "emergency"])
+def test_rows_that_went_before_one_mode_read_them_are_told_as_lost(behind, stations, folder):
+    settings = {"aggregate": {"aggregations": SUM}, "emergency": {"severity_thresholds": {"pressure": 5}}}
+    both = ["schematized", behind]
+    modes.insert(stations, *rows_at(0, 1, 30, 60, pressure=9.0))
+    modes.deliver(stations.path, folder, both, flush=True, **settings)
+    modes.insert(stations, *rows_at(61, 62, 63, pressure=9.0))
+    loaded = config.load({"config": str(state_of(stations).parent / "settings.toml")}, environment={})
+    lanes(loaded)[0].step(limit=100)  # and then it is killed
+    recreate(stations)
+    modes.insert(stations, *rows_at(*range(70, 72), pressure=9.0))
+    done = modes.deliver(stations.path, folder, both, flush=True, **settings)
+    assert [(lost["mode"], lost["rows"]) for lost in done.named("rows lost")] == [(behind, 3)]
+    assert not modes.deliver(stations.path, folder, both, flush=True, **settings).named("rows lost")
+    assert status(state_of(stations))["modes"][behind]["rows_lost"] == 3
+    reports = {report.mode: report for report in commands.verify(loaded, telemetry.configure())}
+    assert reports["schematized"].equal
+    assert not reports[behind].equal
+
+
 def test_rows_of_another_source_never_go_into_windows_of_the_one_before(stations, folder):
     modes.insert(stations, *rows_at(0, 1, 2))
     run(stations, folder, flush=True)

@@ -128,6 +128,13 @@ def begins(cursor: Cursor) -> int:
     return cursor.marks.get(Mark.BEGINS, BEFORE_FIRST)
 
 
+def account_for_lost(cursor: Cursor, report: Verification) -> None:
+    """Say how many rows other modes have that went with their source before this one had them."""
+    lost = cursor.marks.get(Mark.LOST, 0)
+    if lost:
+        report.lost(lost, f"{lost} rows that were read went with their source before they came to this table")
+
+
 def same_source(parts: Compared, cursor: Cursor, report: Verification) -> bool:
     """Whether the source still is the one that the cursor belongs to; says so if not."""
     try:

@@ -17,6 +17,7 @@ from edge_delta.recovery.verify import states, used_ids
 from edge_delta.recovery.verify.base import (
     GONE,
     Compared,
+    account_for_lost,
     begins,
     bisected,
     checksum,
@@ -81,6 +82,7 @@ class RowsCheck:
         for generation in self.parts.generations():
             if generation != cursor.generation:
                 self._without_source(generation, _LAST, "an earlier generation")
+        account_for_lost(cursor, self.report)
         if same_source(self.parts, cursor, self.report):
             self._with_source(cursor)
         else:

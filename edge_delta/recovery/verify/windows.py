@@ -15,7 +15,15 @@ from edge_delta.delivery.open_windows import OpenWindows, in_windows
 from edge_delta.delivery.quantiles import QuantilesOf
 from edge_delta.modes.aggregated import COUNT as ROWS_OF
 from edge_delta.modes.aggregated import FIRST_ID, LAST_ID, SPAN, WINDOW, Aggregated
-from edge_delta.recovery.verify.base import ROWS, Compared, begins, checksum, same_source, tells_a_place
+from edge_delta.recovery.verify.base import (
+    ROWS,
+    Compared,
+    account_for_lost,
+    begins,
+    checksum,
+    same_source,
+    tells_a_place,
+)
 from edge_delta.recovery.verify.report import Checked, Verification
 
 if TYPE_CHECKING:
@@ -72,9 +80,8 @@ class WindowsCheck:
 
     def _account(self, cursor: Cursor) -> None:
         """What the table says of rows that are in none of its windows."""
-        lost, pending = cursor.marks.get(Mark.LOST, 0), cursor.marks.get(Mark.PENDING, 0)
-        if lost:
-            self.report.lost(lost, f"{lost} rows were read, but their source went before their windows were written")
+        account_for_lost(cursor, self.report)
+        pending = cursor.marks.get(Mark.PENDING, 0)
         if pending:
             self.report.notes.append(f"{pending} rows are in open windows, which are written later")
 

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 _OF_LIVES = (Mark.BEGINS, Mark.AGAIN, Mark.LIFE, Mark.ENDS, Mark.STARTS)
-COMMON_MARKS = (Mark.SINCE, Mark.SINCE_ROWID, Mark.REPLAYED, Mark.COUNTED, Mark.SWEPT, Mark.REUSED, *_OF_LIVES)
+COMMON_MARKS = (
+    Mark.SINCE,
+    Mark.SINCE_ROWID,
+    Mark.REPLAYED,
+    Mark.COUNTED,
+    Mark.SWEPT,
+    Mark.REUSED,
+    Mark.LOST,
+    *_OF_LIVES,
+)
 """The marks that any mode's table may have."""
 _BITS = 22
 """The bits that say which marks there are; above them are the 41 of the tally."""
