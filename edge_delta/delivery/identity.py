@@ -58,6 +58,11 @@ class Lanes:
         newest = max((lane.cursor() for lane in self._lanes), key=lambda cursor: cursor.generation)
         return life(newest)
 
+    def kept_until(self) -> int:
+        """The last id, as the generation before had it, of a row that the newest one has still."""
+        newest = max((lane.cursor() for lane in self._lanes), key=lambda cursor: cursor.generation)
+        return newest.marks.get(Mark.ENDS, newest.marks.get(Mark.BEGINS, BEFORE_FIRST))
+
     def replayable(self) -> list[Route]:
         """The routes to tables that can say whether a row was delivered."""
         return [lane.route for lane in self._lanes if lane.route.traits.replayable]
@@ -229,6 +234,10 @@ class Identity:
                     f"one took the place of: two databases are delivered as node {self._route.device.node_id}",
                     "Give each database a NODE_ID of its own; if an old backup is meant, say so with edge-delta reset",
                 )
+
+    def kept_until(self) -> int:
+        """See `Lanes.kept_until`."""
+        return self._lanes.kept_until()
 
     def delivered_beyond(self, cursor: Cursor, generation: int) -> int:
         """Rows that other tables of the source have, and this lane can no longer read.

@@ -59,6 +59,7 @@ class Lane:
         self._start = Cursor()
         self._ahead: Cursor | None = None
         self._read: Cursor | None = None
+        self.was_chosen = False  # so that rows which others read before a mode is chosen are none that it missed
         self._aside: list[Step] = []
         self._passed_by = 0
         self.passed = WentBy()
@@ -120,9 +121,10 @@ class Lane:
             self._say_what_is_passed_by()
             return
         found = self._identity.agreed(found)
-        begun = cursor.rowid == BEFORE_FIRST and self.sink.committed() is not None
+        begun = cursor.rowid == BEFORE_FIRST and (self.was_chosen or self.sink.committed() is not None)
+        self.was_chosen = True
         if begun and found.generation > cursor.generation:  # no row tells that the source is another one by now
-            found = self._left(cursor, found) if self.route.traits.windowed else found
+            found = self._left(replace(cursor, rowid=self._identity.kept_until()), found)
         if found is not cursor:
             self._ahead = found
         self._say_what_is_passed_by()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -339,6 +340,22 @@ def test_rows_that_went_before_one_mode_read_them_are_told_as_lost(behind, stati
     reports = {report.mode: report for report in commands.verify(loaded, telemetry.configure())}
     assert reports["schematized"].equal
     assert not reports[behind].equal
+
+
+@pytest.mark.parametrize("chosen", [True, False], ids=["killed before its first commit", "chosen later"])
+def test_rows_of_a_life_that_a_mode_had_no_part_in_are_told_as_lost_if_it_was_there(chosen, stations, folder):
+    settings = {"aggregate": {"aggregations": SUM}}
+    both = ["schematized", "aggregated"]
+    modes.insert(stations, *rows_at(0, 1, 30))
+    if chosen:
+        modes.deliver(stations.path, folder, both, **settings)
+        shutil.rmtree(folder.uri("_3_aggregated"))
+    else:
+        modes.deliver(stations.path, folder, "schematized")
+    recreate(stations)
+    modes.insert(stations, *rows_at(70))
+    done = modes.deliver(stations.path, folder, both, flush=True, **settings)
+    assert [(lost["mode"], lost["rows"]) for lost in done.named("rows lost")] == [("aggregated", 3)] * chosen
 
 
 def test_rows_of_another_source_never_go_into_windows_of_the_one_before(stations, folder):
