@@ -36,7 +36,7 @@ class Identity:
             TableReplaced: if not.
         """
         table_id = str(table.metadata().id)
-        if self._known not in (None, table_id):
+        if self._known not in (None, table_id) and not _made_twice(table, self._known, table_id):
             raise TableReplaced(
                 f"table {self._uri} was replaced by another one while rows were delivered to it",
                 "Put the old table back; or start again to deliver to this one from where its own log says, and "
@@ -57,6 +57,15 @@ class Identity:
     def committed(self, version: int) -> None:
         """After a commit of ours; delta-rs refuses one where somebody took rows back since the handle's snapshot."""
         self._seen = version
+
+
+def _made_twice(table: DeltaTable, *ids: str | None) -> bool:
+    """Whether two devices made the table at once.
+
+    delta-rs commits the second one's CREATE TABLE as version 1, with an id of its own; it takes no row away.
+    """
+    made = [str(one.get("operationParameters")) for one in table.history() if one.get("operation") == "CREATE TABLE"]
+    return all(any(str(table_id) in parameters for parameters in made) for table_id in ids)
 
 
 def restored(table: DeltaTable, since: int, most: int = _MOST_LOOKED_AT) -> int | None:

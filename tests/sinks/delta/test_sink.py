@@ -7,6 +7,7 @@ import json
 import re
 import threading
 import time
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -161,6 +162,19 @@ def test_rivals_with_the_same_id_that_make_the_table_at_once_write_each_batch_on
     run_all(race, rivals)
     assert sorted(outcomes) == ["refused"] * 3 + ["written"]
     assert ids(place) == [1, 2]
+
+
+def test_a_table_that_two_devices_made_at_once_is_one_table(folder):
+    """As delta-rs leaves it: the second CREATE TABLE is a commit of its own, behind the first."""
+    one = make(folder)
+    one.append(frame(1), at(1))
+    log = Path(folder.uri(SUFFIX)) / "_delta_log"
+    made = (log / f"{0:020}.json").read_text(encoding="utf-8")
+    [first] = {json.loads(line)["metaData"]["id"] for line in made.splitlines() if "metaData" in line}
+    (log / f"{2:020}.json").write_text(made.replace(first, str(uuid.uuid4())), encoding="utf-8")
+    one.forget()
+    one.append(frame(2), at(2))
+    assert ids(folder) == [1, 2]
 
 
 def test_different_devices_that_make_the_table_at_once_all_get_through(place):
