@@ -58,6 +58,11 @@ class Lanes:
         newest = max((lane.cursor() for lane in self._lanes), key=lambda cursor: cursor.generation)
         return life(newest)
 
+    def furthest(self, generation: int) -> Cursor | None:
+        """The cursor in a generation that has read most; None if none has read anything."""
+        there = [c for lane in self._lanes if (c := lane.cursor()).generation == generation and c.rowid != BEFORE_FIRST]
+        return max(there, key=lambda cursor: cursor.rowid, default=None)
+
     def kept_until(self) -> int:
         """The last id, as the generation before had it, of a row that the newest one has still."""
         newest = max((lane.cursor() for lane in self._lanes), key=lambda cursor: cursor.generation)
@@ -90,6 +95,8 @@ class Identity:
         Raises:
             SourceReset: if the source is another one.
         """
+        if cursor.rowid == BEFORE_FIRST:
+            self._see_that_it_is_of_the_others(cursor.generation)
         try:
             updated = self._route.source.verify(cursor)
         except SourceReset as reset:
@@ -136,6 +143,19 @@ class Identity:
         if told is None:
             self._route.device.log.warning(Event.SOURCE_UNSURE, mode=self._route.name, reason=reset.fact)
         return self._refreshed(cursor, updated=updated)
+
+    def _see_that_it_is_of_the_others(self, generation: int) -> None:
+        """No row of this lane's tells the source; those of the lane that is furthest in the same generation do."""
+        ahead = self._lanes.furthest(generation)
+        if ahead is None:
+            return
+        try:
+            self._route.source.verify(ahead)
+        except SourceReset as reset:
+            told = self._told_by_tables(ahead) if reset.unsure else (False, False)
+            if reset.unsure and (ahead.marks.get(Mark.REUSED) or (reset.likely_same if told is None else told[0])):
+                return
+            raise SourceReset(reset.fact) from None
 
     def _told_by_tables(self, cursor: Cursor) -> tuple[bool, bool] | None:
         for route in self._judges():

@@ -12,7 +12,7 @@ import pytest
 
 from edge_delta.core import events as telemetry
 from edge_delta.core.errors import SourceUnavailable
-from edge_delta.core.model import Cursor, Mark
+from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.delivery.late_windows import SweptWindows
 from edge_delta.delivery.open_windows import Emission
 from edge_delta.delivery.windows import Windows
@@ -467,3 +467,17 @@ def test_going_back_keeps_what_is_written_and_lost_and_opens_the_first_window_th
     assert own.rewound(Cursor(rowid=1), stands).marks == {Mark.WRITTEN: written, Mark.LOST: 7, Mark.OPEN: 2}
     assert own.rewound(Cursor(rowid=4), stands).marks == {Mark.WRITTEN: written, Mark.LOST: 7, Mark.OPEN: 3}
     assert own.rewound(Cursor(rowid=1), Cursor(rowid=4)).marks == {Mark.OPEN: 2}
+
+
+def test_a_mode_that_read_nothing_yet_reads_no_rows_of_another_life_into_the_generation_of_the_others(stations, folder):
+    settings = {"aggregate": {"aggregations": SUM}}
+    modes.insert(stations, *rows_at(0, 1, 30, 60))
+    modes.deliver(stations.path, folder, ["schematized", "aggregated"], **settings)
+    shutil.rmtree(folder.uri("_3_aggregated"))
+    loaded = config.load({"config": str(state_of(stations).parent / "settings.toml")}, environment={})
+    readings, lane = lanes(loaded)
+    stations.run("DELETE FROM stations")
+    readings.check_source()  # all rows were purged, as far as it can tell
+    modes.insert(stations, *rows_at(70, 71))
+    lane.check_source()
+    assert (lane.cursor().generation, lane.cursor().rowid) == (1, BEFORE_FIRST)
