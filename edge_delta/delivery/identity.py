@@ -95,8 +95,7 @@ class Identity:
         Raises:
             SourceReset: if the source is another one.
         """
-        if cursor.rowid == BEFORE_FIRST:
-            self._see_that_it_is_of_the_others(cursor.generation)
+        self.agrees_with_others(cursor)
         try:
             updated = self._route.source.verify(cursor)
         except SourceReset as reset:
@@ -144,9 +143,13 @@ class Identity:
             self._route.device.log.warning(Event.SOURCE_UNSURE, mode=self._route.name, reason=reset.fact)
         return self._refreshed(cursor, updated=updated)
 
-    def _see_that_it_is_of_the_others(self, generation: int) -> None:
-        """No row of this lane's tells the source; those of the lane that is furthest in the same generation do."""
-        ahead = self._lanes.furthest(generation)
+    def agrees_with_others(self, cursor: Cursor) -> None:
+        """Where no row of this lane's tells the source, see that it is that of the furthest one in the same generation.
+
+        Raises:
+            SourceReset: if it is another one.
+        """
+        ahead = self._lanes.furthest(cursor.generation) if cursor.rowid == BEFORE_FIRST else None
         if ahead is None:
             return
         try:

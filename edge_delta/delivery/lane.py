@@ -125,8 +125,7 @@ class Lane:
         self.was_chosen = True
         if begun and found.generation > cursor.generation:  # no row tells that the source is another one by now
             found = self._left(replace(cursor, rowid=self._identity.kept_until()), found)
-        if found is not cursor:
-            self._ahead = found
+        self._ahead = found if found is not cursor else self._ahead
         self._say_what_is_passed_by()
 
     def _say_what_is_passed_by(self) -> None:
@@ -147,9 +146,8 @@ class Lane:
             ) from None
         before = self.cursor()
         fresh, unsure = self._identity.succeeded(before)
-        known = fresh.marks.get(Mark.BEGINS)
         fresh = self._left(before, fresh)
-        told: dict[str, object] = {"generation": fresh.generation, "known_until": known}
+        told: dict[str, object] = {"generation": fresh.generation, "known_until": fresh.marks.get(Mark.BEGINS)}
         told |= {"unsure_until": unsure} if unsure is not None else {}
         self.route.device.log.warning(Event.SOURCE_RESET, mode=self.name, reason=reset.fact, **told)
         self._ahead = fresh
@@ -259,10 +257,12 @@ class Lane:
 
     def _next_batch(self, limit: int, upto: int | None, *, held: bool) -> tuple[Batch, Prepared | None] | None:
         try:
-            return self._reader.read_after(self.cursor(), self._work(), limit=limit, upto=upto)
+            found = self._reader.read_after(self.cursor(), self._work(), limit=limit, upto=upto)
+            self._identity.agrees_with_others(self.cursor())  # after it was read: a source that went does not come back
         except SourceReset:
             self.check_source()
-            return None if held else self._reader.read_after(self.cursor(), self._work(), limit=limit)
+            found = None if held else self._reader.read_after(self.cursor(), self._work(), limit=limit)
+        return found
 
     def _work(self) -> Callable[[Batch], Prepared | None]:
         """What is to be done with a batch that is read ahead; imports nothing before it is called."""

@@ -131,9 +131,8 @@ def build(
         EdgeDeltaError: if something that is needed is not there.
     """
     lanes = lanes_of(settings, session)
-    chosen = state.mirror().get("modes", ())
     for lane in lanes:
-        lane.was_chosen = lane.name in chosen
+        lane.was_chosen = lane.name in state.mirror().get("modes", ())
         left = older_state(lane, state.mirror(), state.path / MIRROR, settings.sqlite)
         take_over(lane, *left, session.log)
         said = {"new_node": bool(flags.get("new_node")), "once": settings.once}
