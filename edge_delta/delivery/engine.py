@@ -167,10 +167,8 @@ class Engine:
             self._over()
             return
         self._behind = True
-        held, self._settling.off = (
-            self._settling.off,
-            self._settling.off or moved,
-        )  # a file that goes is read to its end
+        held = self._settling.off
+        self._settling.off = held or moved  # a file that goes is read to its end
         self._drain_all(self._lanes, stop)
         self._settling.off = held
         if moved and not stop.is_set():

@@ -75,16 +75,21 @@ class Rows:
         processed = self._processed(batch, prepared, context)
         if processed.kept.height:
             processed = fitting.without_refused(processed, route.sink.refused(processed.kept))
-        rejected = [*batch.rejected, *processed.rejected]
         late = batch.cursor.marks.get(Mark.SWEPT) != before.marks.get(Mark.SWEPT)
-        refused = route.refuse(rejected, batch.cursor, swept=late)
         again = route.traits.selective and (late or self._were_there(batch))
         kept = self._untold(processed.kept, batch.cursor) if again else processed.kept
         if late and route.versioned and kept.height:  # an id that was used again is a new state of what it names
             kept = versions.numbered(kept, versions.last_of(route, kept[str(route.traits.key)].to_list()), route)
-        commit = route.sink.append(kept, batch.cursor) if kept.height else None
+        step = self._written(batch, processed, kept, swept=late)
         if context.memory is not None:
             self._memory = mode.remembered(context.memory, processed.frame, processed.kept, batch.layout)
+        return step
+
+    def _written(self, batch: Batch, processed: Processed, kept: pl.DataFrame, *, swept: bool) -> Step:
+        """Commit what is rejected, then what is kept."""
+        route, rejected = self._route, [*batch.rejected, *processed.rejected]
+        refused = route.refuse(rejected, batch.cursor, swept=swept)
+        commit = route.sink.append(kept, batch.cursor) if kept.height else None
         return Step(
             mode=route.name,
             table=route.sink.uri,
@@ -113,22 +118,8 @@ class Rows:
         if kept.height:
             processed = fitting.without_refused(replace(processed, kept=kept), route.sink.refused(kept))
             kept = processed.kept
-        rejected = [*batch.rejected, *processed.rejected]
-        refused = route.refuse(rejected, batch.cursor, swept=True)
-        commit = route.sink.append(kept, batch.cursor) if kept.height else None
-        return Step(
-            mode=route.name,
-            table=route.sink.uri,
-            read=batch.rows,
-            rejected=len(rejected),
-            refused=refused,
-            commit=commit,
-            first_rowid=before.rowid,
-            cursor=batch.cursor,
-            last_time=processed.last_time,
-            first_time=processed.first_time,
-            updated=kept.height,
-        )
+        step = self._written(batch, processed, kept, swept=True)
+        return replace(step, first_rowid=before.rowid, updated=kept.height)
 
     def _were_there(self, batch: Batch) -> bool:
         """Whether rows of the batch may be those of the generation before, as in a table that uses ids again."""

@@ -130,10 +130,10 @@ def build(
     Raises:
         EdgeDeltaError: if something that is needed is not there.
     """
-    lanes = lanes_of(settings, session)
+    lanes, mirror = lanes_of(settings, session), state.mirror()
     for lane in lanes:
-        lane.was_chosen = lane.name in state.mirror().get("modes", ())
-        left = older_state(lane, state.mirror(), state.path / MIRROR, settings.sqlite)
+        lane.was_chosen = lane.name in mirror.get("modes", ())
+        left = older_state(lane, mirror, state.path / MIRROR, settings.sqlite)
         take_over(lane, *left, session.log)
         said = {"new_node": bool(flags.get("new_node")), "once": settings.once}
         refuse_another_table(lane, left[0], state.path / MIRROR, **said)
