@@ -92,7 +92,7 @@ _TEXTS = (
         "WKT",
         r"\b(SRID=\d+;)?\s*(MULTI)?(POINT|LINESTRING|POLYGON)\s*Z?M?\s*\(",
         6,
-        ("(", "o", "n"),
+        ("(", "n"),
         re.IGNORECASE,
     ),
     _Form(
@@ -234,9 +234,14 @@ def _form(texts: Sequence[str]) -> str | None:
     plain = [text for text in texts if text.lstrip()[:1] not in ("{", "[")] if inner else texts
     if (form := next(filter(None, map(_in_json, inner)), None)) is not None:
         return form
-    joined = "".join(plain)
-    characters = frozenset(joined.lower()) if joined.isascii() else frozenset()
+    characters = _made_of(plain)
     return next((form.name for form in _TEXTS if form.among(plain, characters)), None)
+
+
+def _made_of(texts: Iterable[str]) -> frozenset[str]:
+    """The characters of texts, in small letters; none where they are not all ASCII."""
+    joined = "".join(texts)
+    return frozenset(joined.lower()) if joined.isascii() else frozenset()
 
 
 def _in_json(text: str) -> str | None:
@@ -269,7 +274,7 @@ def _is_pair(found: object) -> bool:
     return any(all((n := _number(v)) is not None and abs(n) <= 180 for v in pair[:2]) for pair in lists)  # noqa: PLR2004
 
 
-def numbers_like_coordinates(columns: Mapping[str, Sequence[Cell]]) -> list[str]:
+def numbers_like_coordinates(columns: Mapping[str, Sequence[Cell]], *, halves: bool = False) -> list[str]:
     """The columns whose numbers look like coordinates; none where there is only one of them.
 
     Receivers write degrees with four to eight decimals, or as integers in ten-thousandths to ten-millionths of a degree
@@ -277,9 +282,11 @@ def numbers_like_coordinates(columns: Mapping[str, Sequence[Cell]]) -> list[str]
 
     Args:
         columns: a sample of each column, by name.
+        halves: whether one alone counts that hardly changes: the other may be a column that is kept back.
     """
     found = [name for name, cells in columns.items() if _like_degrees(cells)]
-    found = found if len(found) > 1 else []
+    if len(found) == 1 and not (halves and _is_steady(columns[found[0]])):
+        found = []
     whole = [name for name, cells in columns.items() if _like_scaled(cells)]
     return found + (whole if len(whole) > 1 else [])
 
@@ -294,10 +301,13 @@ def _like_degrees(cells: Sequence[Cell]) -> bool:
     decimals = sorted(len(format(v, ".15g").partition(".")[2]) for v in numbers)
     if decimals[len(decimals) // 2] < _LEAST:
         return False
-    if decimals[-1] <= _MOST:
-        return True
+    return decimals[-1] <= _MOST or (min(numbers) != max(numbers) and _is_steady(cells))
+
+
+def _is_steady(cells: Sequence[Cell]) -> bool:
+    numbers = [v for cell in cells if (v := _number(cell)) is not None and v]
     low, high = min(numbers), max(numbers)
-    return abs(low) > 1 and high != low and (high - low) < _STEADY * abs(low)
+    return abs(low) > 1 and (high - low) < _STEADY * abs(low)
 
 
 def _like_scaled(cells: Sequence[Cell]) -> bool:

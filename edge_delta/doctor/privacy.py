@@ -10,7 +10,7 @@ from edge_delta.modes.privacy import audit
 from edge_delta.modes.privacy.policy import cost_of, draw_of, policy_of
 from edge_delta.settings.declaration import changed
 from edge_delta.sinks.delta.draws import published_in
-from edge_delta.topology.lanes import SAMPLED
+from edge_delta.topology.auditing import SAMPLED
 from edge_delta.topology.tables import DeviceTables
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from edge_delta.core.events import Log
 from edge_delta.core.model import Commit, Cursor
 from edge_delta.device.state import kept_node_id
 from edge_delta.modes.privacy import audit
-from edge_delta.topology.lanes import SAMPLED, Session, lanes_of, open_source
+from edge_delta.topology.auditing import SAMPLED
+from edge_delta.topology.lanes import Session, lanes_of, open_source
 from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:

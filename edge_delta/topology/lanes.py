@@ -20,6 +20,7 @@ from edge_delta.settings.declaration import changed
 from edge_delta.source import Database, SQLiteSource, time_order
 from edge_delta.source.read_options import Options
 from edge_delta.source.witness import Witnessing
+from edge_delta.topology.auditing import CURE, Audit
 from edge_delta.topology.tables import DeviceTables, now
 
 if TYPE_CHECKING:
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from edge_delta.delivery.writing import Writing
     from edge_delta.settings.sections import Settings
     from edge_delta.sinks.delta.sink import DeltaSink
-
-
-SAMPLED = 100
-"""Rows at either end of a table that are searched for places before a start."""
 
 
 class Session:
@@ -72,9 +69,16 @@ class Session:
         self.reader: ReadAhead[Prepared] = ReadAhead(source)
         self.lanes = Lanes()
         self.left_to_say: Callable[[], None] | None = None
+        self.audit: Audit | None = None
 
     def before_places(self) -> None:
-        """Before displaced places are committed: say what is left to be said of them, once."""
+        """Before displaced places are committed: see that they are all, and say once what is left to be said of them.
+
+        Raises:
+            ConfigurationError: if rows that came since the start may tell a place.
+        """
+        if self.audit is not None:
+            self.audit.before_commit()
         left, self.left_to_say = self.left_to_say, None
         if left is not None:
             left()
@@ -112,6 +116,7 @@ def lanes_of(settings: Settings, session: Session) -> list[Lane]:
         ConfigurationError: if a mode's settings cannot work with this source.
     """
     lanes = tried(settings, session)
+    session.audit = Audit(settings, session.source)
     session.source.tell_by(witnessing(settings), reading(settings))
     session.reader.renew()
     session.lanes.are(lanes)
@@ -125,13 +130,10 @@ def tried(settings: Settings, session: Session) -> list[Lane]:
         ConfigurationError: if a mode's settings cannot work with this source.
     """
     problems = [p for mode in settings.processing_mode for p in _problems(settings, mode, session.source)]
-    if settings.gps_fuzzing.enabled:
-        from edge_delta.modes.privacy import audit  # noqa: PLC0415 - many patterns, and only where places are displaced
-
-        problems += audit.problems(settings, session.source.layout, session.source.sample(SAMPLED))
+    problems += Audit(settings, session.source).problems()
     problems += _of_updates(settings, session.source)
     if problems:
-        raise ConfigurationError("; ".join(problems), "Correct the settings")
+        raise ConfigurationError("; ".join(problems), CURE)
     return [_lane(settings, mode, session) for mode in settings.processing_mode]
 
 

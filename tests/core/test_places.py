@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from edge_delta.core import place_values
 from edge_delta.core.place_values import numbers_like_coordinates, told_by_values
 from edge_delta.core.places import tells_by_name
 
@@ -123,6 +127,15 @@ def test_forms_of_a_strangers_list_are_known():
     assert [form for form, value in STRANGE_VALUES.items() if told_by_values([None, value]) is None] == []
 
 
+@pytest.mark.parametrize("form", place_values._TEXTS, ids=lambda form: form.name)
+@given(data=st.data())
+@settings(max_examples=15, derandomize=True, deadline=None, database=None)
+def test_no_text_of_a_form_lacks_what_the_form_is_said_to_need(form, data):
+    pattern = re.compile(form.pattern, form.flags)
+    text = data.draw(st.from_regex(pattern, alphabet=st.characters(codec="ascii")))
+    assert form.among([text], place_values._made_of([text]))
+
+
 @pytest.mark.parametrize("cell", ["1.2.3.4-beta", "2.0.0", "10:20:30", "21.5 C", "firmware 1.10.2", "A1B2C3", "192"])
 def test_versions_times_and_measurements_are_no_places(cell):
     assert told_by_values([cell]) is None
@@ -180,3 +193,10 @@ def test_pairs_of_numbers_are_known_by_their_digits():
         numbers_like_coordinates({"a": [1_700_000_000 + i for i in range(9)], "b": [100_000 + i for i in range(9)]})
         == []
     )
+
+
+def test_half_a_pair_is_known_where_the_other_half_may_be_kept_back():
+    half = {"a": [52.51862, 52.51863], "t": [21.5, 22.25], "v": [3.1416, 4.6692]}
+    assert numbers_like_coordinates({n: half[n] for n in ("a", "t")}) == []
+    assert numbers_like_coordinates({n: half[n] for n in ("a", "t")}, halves=True) == ["a"]
+    assert numbers_like_coordinates({n: half[n] for n in ("v", "t")}, halves=True) == []

@@ -47,11 +47,9 @@ def fates(settings: Settings, layout: Layout, sample: Mapping[str, Sequence[Cell
     pair = {c.name for c in pair_of(layout, settings.schematize.rename) or ()}
     out = left_out(settings, layout)
     needed = {c.name for c in (layout.timestamp, layout.id_column) if c is not None}
-    pairs = {
-        *numbers_like_coordinates(
-            {c.name: sample.get(c.name, ()) for c in layout.columns if c.name not in pair | needed | out}
-        )
-    }
+    open_ = [c.name for c in layout.columns if c.name not in pair | needed | out | said.hidden(layout)]
+    # A half of a pair may be withheld. Which, its cells must not tell: what is published depends on none of them.
+    pairs = {*numbers_like_coordinates({name: sample.get(name, ()) for name in open_}, halves=bool(said.withhold))}
     found = []
     for column in layout.columns:
         name, lower = column.name, column.name.lower()

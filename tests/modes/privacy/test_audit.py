@@ -160,3 +160,18 @@ def test_no_published_byte_of_sanitized_depends_on_a_column_that_is_not_allowed(
         published.append((rows, place.exists("_rejected"), [e["event"] for e in done.events]))
     assert published[0] == published[1]
     assert len(published[0][0]) == 1
+
+
+def test_rows_that_come_after_the_start_are_looked_at_before_they_leave(sensor, folder, command, tmp_path):
+    sensor.run("CREATE TABLE t (id INTEGER PRIMARY KEY, timestamp TEXT, latitude REAL, longitude REAL, note TEXT)")
+    file = tmp_path / "settings.toml"
+    file.write_text(modes.toml({"processing_mode": "schematized", "gps_fuzzing": PLAIN}), encoding="utf-8")
+    edge = command(sensor.path, folder, config=file, node_id="n1", interval=0.1)
+    running = edge.start(env={"GPS_FUZZING_SECRET": modes.SECRET})
+    running.wait_for("cycle finished")
+    sensor.run("INSERT INTO t VALUES (1, ?, ?, ?, ?)", DAY, *TRUE, f"POINT({TRUE[1]} {TRUE[0]})")
+    done = running.finished()
+    assert done.code == 2
+    assert "note (its cells look like a pair of coordinates)" in done.error
+    assert not folder.exists("_1_schematized") or folder.read("_1_schematized").height == 0
+    assert_no_exact_place(folder, done.stderr, [TRUE])
