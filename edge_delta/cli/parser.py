@@ -19,7 +19,7 @@ EXIT_CODES = (
     "exit codes: 0 done, 1 failed or rows left undelivered, 2 wrong settings or usage, 3 a person has to decide"
 )
 COMMANDS = (
-    *("run", "maintain", "replay", "verify", "reset", "query", "check", "status", "health", "sql", "demo"),
+    *("run", "maintain", "replay", "verify", "reset", "purge", "query", "check", "status", "health", "sql", "demo"),
     "completion",
 )
 """Each is a module of its name in `edge_delta.cli.commands`."""

@@ -22,7 +22,8 @@
         │   └── DiskFailed                 the disk did not store what it was given
         ├── TableReplaced                  the table is not the one that rows were delivered to
         ├── NodeUnknown                    the table exists, but not which device this is
-        └── AlreadyRunning                 another process holds the state directory
+        ├── AlreadyRunning                 another process holds the state directory
+        └── PurgeRefused                   rows may be needed yet, so none is deleted
 
 Every message is one line: the fact, the place, the next step.
 """
@@ -190,3 +191,7 @@ class NodeUnknown(DecisionNeeded):
 
 class AlreadyRunning(DecisionNeeded):
     """Another process works with the same state directory."""
+
+
+class PurgeRefused(DecisionNeeded):
+    """Rows of the source may still be needed, so that none of them is deleted."""

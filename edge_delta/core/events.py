@@ -35,6 +35,8 @@ class Event(StrEnum):
     PURGED_EARLY = "rows purged before their window closed"
     LOST = "rows lost"
     GONE = "rows gone before they were delivered"
+    PURGED = "rows purged"
+    NOT_PURGED = "rows not purged"
     AHEAD = "times ahead of the clock"
     MODE_CHANGED = "processing mode changed"
     SETTINGS_CHANGED = "settings changed"
@@ -82,6 +84,8 @@ EVENTS: Mapping[Event, str] = {
     Event.PURGED_EARLY: "Windows lack rows that the sensor deleted before they closed: mode, windows, rows.",
     Event.LOST: "Rows that were read went with their source before they came to the table: mode, rows, generation.",
     Event.GONE: "Ids between two batches are left out: their rows were deleted first: mode, rows, first_id, last_id.",
+    Event.PURGED: "`purge` is done: table, rows, first_id, last_id, dry_run, longest_ms of the write lock, seconds.",
+    Event.NOT_PURGED: "`purge` left rows that no table has as they are: table, rows, first_id, last_id.",
     Event.AHEAD: "Rows wait because their times are ahead of the clock: mode, rows, first, last.",
     Event.MODE_CHANGED: "The settings file names other modes: old, new, detail, routing.",
     Event.SETTINGS_CHANGED: "A setting was changed while running: key, old, new (secrets masked).",

@@ -39,3 +39,12 @@ class MaintenanceSettings(Section, frozen=True, kw_only=True):
             fixed=True,
         ),
     ] = None
+
+
+class PurgeSettings(Section, frozen=True, kw_only=True):
+    """What `edge-delta purge` deletes of the source's delivered rows. No other command deletes any."""
+
+    keep_days: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        about("days that delivered rows stay in the database; default: --keep has to say it", example="7"),
+    ] = None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from edge_delta.settings.declaration import Secret, Section, about
-from edge_delta.settings.maintenance import MaintenanceSettings
+from edge_delta.settings.maintenance import MaintenanceSettings, PurgeSettings
 from edge_delta.settings.modes import (
     AggregateSettings,
     EmergencySettings,
@@ -261,6 +261,7 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
         about("key that rows are told again by; default: kept", env="EDGE_DELTA_WITNESS_KEY", fixed=True),
     ] = None
     maintenance: MaintenanceSettings = MaintenanceSettings()
+    purge: PurgeSettings = PurgeSettings()
     storage: Annotated[StorageSettings, about("the object store", fixed=True)] = StorageSettings()
     databricks: DatabricksSettings = DatabricksSettings()
 

@@ -52,20 +52,26 @@ class TooLong(SourceUnavailable):
     """A statement would load a longer text or blob than `Database.limit` allows."""
 
 
+class Locked(SourceUnavailable):
+    """Another process writes just now."""
+
+
 class Database:
     """A SQLite database that another process writes.
 
     Args:
         path: the database file.
-        busy_timeout_ms: how long to wait for a lock before `SourceUnavailable`.
+        busy_timeout_ms: how long to wait for a lock before `Locked`.
+        writes: whether it is opened for writing, which only `edge-delta purge` does.
 
     Raises:
         ConfigurationError: if there is no such file, it is no database, or it is mounted in a way that hides its log.
         SourceUnavailable: if it cannot be opened now.
     """
 
-    def __init__(self, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
+    def __init__(self, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS, writes: bool = False) -> None:
         self.path = path
+        self._writes = writes
         self._busy_timeout_ms = busy_timeout_ms
         self._connection: adbc_driver_manager.AdbcConnection | None = None
         self._database: adbc_driver_manager.AdbcDatabase | None = None
@@ -128,13 +134,14 @@ class Database:
         """
         stat = self._stat()
         self._wal = self._beside("-wal")
-        self._immutable = self._in_wal_mode(self._header()) and not self._wal.exists()
+        self._immutable = self._in_wal_mode(self._header()) and not self._wal.exists() and not self._writes
         if self._immutable and stat.st_nlink > 1:
             raise other_name(self.path, stat)
         # What is written within one tick of the file system's clock cannot be told by a time.
         at_rest = self._immutable and time.time() - stat.st_mtime > _AT_REST_SECONDS
         self._settled = self._signature() if at_rest else None
-        uri = f"file:{quote(str(self.path.resolve()))}?mode=ro" + ("&immutable=1" if self._immutable else "")
+        mode = "rw" if self._writes else "ro&immutable=1" if self._immutable else "ro"
+        uri = f"file:{quote(str(self.path.resolve()))}?mode={mode}"
         with self._errors():
             database = adbc_driver_manager.AdbcDatabase(driver=_driver(), uri=uri)
             connection = adbc_driver_manager.AdbcConnection(database)
@@ -258,6 +265,14 @@ class Database:
         found = self.rows(sql)
         return found[0][0] if found else None
 
+    def execute(self, sql: str) -> None:
+        """Run a statement that has no result, in a transaction of its own unless one is open."""
+        connection = self._connection or self._open()
+        self.traced(sql)
+        with self._errors(), adbc_driver_manager.AdbcStatement(connection) as statement:
+            statement.set_sql_query(sql)
+            statement.execute_update()
+
     @property
     def encoding(self) -> str:
         """How its texts are stored: ``UTF-8``, ``UTF-16le`` or ``UTF-16be``."""
@@ -310,7 +325,7 @@ class Database:
             if "too big" in message:
                 raise TooLong(f"{self.path} has a text or blob that is longer than allowed") from error
             if "locked" in message or "busy" in message:
-                raise SourceUnavailable(
+                raise Locked(
                     f"{self.path} is locked by another process for more than {self._busy_timeout_ms / 1000:g} s"
                 ) from error
             if "malformed" in message:
