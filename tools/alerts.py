@@ -115,7 +115,7 @@ def waited(directory: Path, groups: int, count: int) -> str:
         hot = [(f"s{i}", iso(now + i / groups), 40.0) for i in range(groups)]
         sensor.many("INSERT INTO stations (sensor_id, timestamp, temperature) VALUES (?, ?, ?)", hot)
         edge, place = device(directory, sensor, cooldown=3600, min_pause=0.5)
-        running = edge.start(interval=300)
+        running = edge.start(fresh=True, interval=300)
         running.wait_for("cycle finished", timeout=120)
         assert place.read(TABLE).height == groups
         table = place.table(TABLE)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,7 @@ import polars as pl
 import pytest
 
 from edge_delta.ask.query import QueryFailed, parsed
-from tests.support.command import Finished, clean_environment
+from tests.support.command import Finished, clean_environment, finished
 
 if TYPE_CHECKING:
     from tests.support.tables import Place
@@ -28,16 +26,8 @@ def ask(place: Place, *words: str) -> Finished:
 
 
 def run(place: Place, *words: str) -> Finished:
-    done = subprocess.run(
-        [sys.executable, "-m", "edge_delta", *words, "--table-path", place.base, "--node-id", "device-1"],
-        env=clean_environment() | dict(place.environment),
-        cwd=os.path.sep,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return Finished(done.returncode, done.stdout, done.stderr)
+    everything = [*words, "--table-path", place.base, "--node-id", "device-1"]
+    return finished(everything, cwd=Path(os.path.sep), env=clean_environment() | dict(place.environment), timeout=60)
 
 
 def objects(place: Place, sql: str) -> list[dict[str, Any]]:

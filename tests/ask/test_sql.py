@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,27 +11,17 @@ import pytest
 from edge_delta.ask import statements
 from edge_delta.ask.statements import Target, filled, head, rolled_up, script, split
 from edge_delta.modes import REJECTED_SUFFIX, SUFFIXES
-from tests.support.command import Finished, clean_environment
+from tests.support.command import Finished, clean_environment, finished
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.tables import Place
 
 TARGET = Target("main", "sensor_data", "s3://bucket/x/readings", {})
 
 
 def printed(place: Place, *words: str) -> Finished:
-    done = subprocess.run(
-        [sys.executable, "-m", "edge_delta", "sql", *words, "--table-path", place.base, "--node-id", "device-1"],
-        env=clean_environment() | dict(place.environment),
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return Finished(done.returncode, done.stdout, done.stderr)
+    everything = ["sql", *words, "--table-path", place.base, "--node-id", "device-1"]
+    return finished(everything, cwd=Path("/"), env=clean_environment() | dict(place.environment), timeout=60)
 
 
 def code(text: str) -> str:

@@ -303,7 +303,7 @@ def peak(sensor, place, command, *, rows, run, size=5000):
     """The process's high-water mark over a whole backlog."""
     there = sensor.run("SELECT count(*) FROM readings")[0][0]
     sensor.add(rows - there, start=there)
-    running = command(sensor.path, place, node_id=f"n{run}", max_batch_size=size).start()
+    running = command(sensor.path, place, node_id=f"n{run}", max_batch_size=size).start(fresh=True)
     running.wait_until(lambda: any(e["last_id"] == rows for e in done(running)), what="the backlog", timeout=180)
     megabytes = running.peak_megabytes()
     assert running.terminate() == 0

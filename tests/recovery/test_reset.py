@@ -10,25 +10,18 @@ import sys
 import polars as pl
 import pytest
 
-from tests.support.ask import verified
+from tests.support.ask import ask, verified
 from tests.support.command import clean_environment, eventually
 from tests.support.tables import assert_both_readers_agree
 
 
-def reset(sqlite, place, tmp_path, *words, stdin=subprocess.DEVNULL, mode="schematized"):
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "edge_delta", "reset", "--sqlite", sqlite, "--table-path", place.base),
-            *("--state-dir", tmp_path / "state", "--node-id", "n1", "--processing-mode", mode, *words),
-        ],
-        env=clean_environment() | dict(place.environment),
-        cwd=tmp_path,
-        stdin=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def words_of(sqlite, place, tmp_path, *words, mode="schematized"):
+    said = ("reset", "--sqlite", sqlite, "--table-path", place.base, "--state-dir", tmp_path / "state")
+    return [*said, "--node-id", "n1", "--processing-mode", mode, *words]
+
+
+def reset(sqlite, place, tmp_path, *words, mode="schematized"):
+    return ask(*words_of(sqlite, place, tmp_path, *words, mode=mode), cwd=tmp_path, env=place.environment)
 
 
 @pytest.fixture
@@ -91,11 +84,12 @@ def test_on_a_terminal_it_asks(answer, code, sensor, folder, tmp_path):
     ours, theirs = pty.openpty()
     os.write(ours, f"{answer}\n".encode())
     version = folder.table().version()
-    done = reset(sensor.path, folder, tmp_path, "--to-beginning", stdin=theirs)
+    words = [sys.executable, "-m", "edge_delta", *map(str, words_of(sensor.path, folder, tmp_path, "--to-beginning"))]
+    done = subprocess.run(words, cwd=tmp_path, env=clean_environment(), stdin=theirs, capture_output=True, check=False)
     os.close(ours)
     os.close(theirs)
     assert done.returncode == code, done.stderr
-    assert "again? [y/N]" in done.stdout
+    assert b"again? [y/N]" in done.stdout
     assert folder.table().version() == version + (code == 0)
 
 

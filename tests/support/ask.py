@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.support.command import clean_environment
+from tests.support.command import clean_environment, finished
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from tests.support.tables import Place
 
@@ -20,15 +19,9 @@ def ask(
     *words: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "edge_delta", *map(str, words)],
-        cwd=cwd,
-        env=clean_environment() | dict(env or {}),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    environment = clean_environment() | dict(env or {})
+    done = finished(list(map(str, words)), cwd=cwd or Path.cwd(), env=environment, timeout=timeout)
+    return subprocess.CompletedProcess(list(map(str, words)), done.code, done.stdout, done.stderr)
 
 
 def status(state_dir: Path) -> dict[str, Any]:

@@ -13,8 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support import preloaded
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from tests.support.preloaded import Forked
 
 _OURS = ("AWS_", "AZURE_", "EDGE_DELTA_", "SQLITE_", "NODE_ID", "STATE_DIR", "ONCE", "UPLOAD_", "SSL_CERT_")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -67,11 +71,42 @@ def parse_events(text: str) -> list[dict[str, Any]]:
     return events
 
 
+def started(
+    words: Iterable[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdout: int | None = None,
+    stderr: int,
+    fresh: bool = False,
+) -> subprocess.Popen[bytes] | Forked:
+    """Start the command with these descriptors, without a line of input."""
+    with Path(os.devnull).open("rb") as nothing, Path(os.devnull).open("wb") as nowhere:
+        out = nowhere.fileno() if stdout is None else stdout
+        if not fresh and preloaded.can(env):
+            return preloaded.start(words, cwd=cwd, env=env, stdout=out, stderr=stderr)
+        command = [sys.executable, "-m", "edge_delta", *words]
+        return subprocess.Popen(command, cwd=cwd, env=env, stdin=nothing, stdout=out, stderr=stderr)
+
+
+def finished(words: Iterable[str], *, cwd: Path, env: Mapping[str, str], timeout: float) -> Finished:
+    """Run the command to its end."""
+    with os.fdopen(os.memfd_create("stdout"), "w+b") as out, os.fdopen(os.memfd_create("stderr"), "w+b") as err:
+        process = started(words, cwd=cwd, env=env, stdout=out.fileno(), stderr=err.fileno())
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        out.seek(0)
+        err.seek(0)
+        return Finished(code, out.read().decode(), err.read().decode())
+
+
 @dataclass
 class Running:
     """A process of `edge-delta run`."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log: Path
 
     def text(self) -> str:
@@ -162,28 +197,23 @@ class EdgeDelta:
         self, command: str, *, timeout: float = 90, env: Mapping[str, str] | None = None, **changed: Any
     ) -> Finished:
         """Run a command to its end."""
-        done = subprocess.run(
-            [sys.executable, "-m", "edge_delta", *self.arguments(changed, command)],
+        return finished(
+            self.arguments(changed, command),
             cwd=self.directory,
             env=clean_environment() | dict(self.environment) | dict(env or {}),
-            capture_output=True,
-            text=True,
             timeout=timeout,
-            check=False,
         )
-        return Finished(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *, env: Mapping[str, str] | None = None, **changed: Any) -> Running:
-        """Start it, in continuous mode unless told otherwise."""
+    def start(self, *, env: Mapping[str, str] | None = None, fresh: bool = False, **changed: Any) -> Running:
+        """Start it, in continuous mode unless told otherwise; ``fresh`` where a start itself is looked at."""
         log = self.directory / f"edge-delta-{len(self.running)}-{time.monotonic_ns()}.log"
         with log.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "edge_delta", *self.arguments(changed)],
+            process = started(
+                self.arguments(changed),
                 cwd=self.directory,
                 env=clean_environment() | dict(self.environment) | dict(env or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=file,
+                stderr=file.fileno(),
+                fresh=fresh,
             )
         running = Running(process, log)
         self.running.append(running)
