@@ -111,7 +111,7 @@ class EarlierWindows:
 
     def taken_in(
         self, starts: Mapping[int, int | None], before: Cursor, context: Context
-    ) -> tuple[OpenWindows, set[int]]:
+    ) -> tuple[OpenWindows, dict[int, int]]:
         """The windows that earlier versions are to be replaced by, of all rows up to a cursor.
 
         Args:
@@ -120,18 +120,19 @@ class EarlierWindows:
             context: what the mode may know.
 
         Returns:
-            The windows, and all that have an earlier version.
+            The windows; and of all that have an earlier version, how many rows of it are to be replaced. Those of a
+            reset may all be still to come.
         """
         versions = self.versions(starts, before)
         if not versions:
-            return OpenWindows(), set()
+            return OpenWindows(), {}
         extents = []
         for start, several in versions.items():
             first, since = min(v.there.first for v in several), starts[start]
             last = max(v.there.last for v in several) if since is None else before.rowid
             extents.append((first if since is None else min(first, since), last))
         parts = self._in_parts(extents, versions, before, context)
-        taken = OpenWindows()
+        taken, replaces = OpenWindows(), dict[int, int]()
         for start, several in versions.items():
             floor = _floor(
                 several, {floor: part.windows[start].rows for floor, part in parts.items() if start in part.windows}
@@ -139,9 +140,8 @@ class EarlierWindows:
             for upto, part in parts.items():
                 if floor is None or upto > floor:
                     taken = taken.joined(part.only([start]), self._rows.mode)
-            written = sum(v.there.rows for v in several if floor is None or v.life.floor > floor)
-            taken = taken.with_written({start: written})
-        return taken, set(versions)
+            replaces[start] = sum(v.there.rows for v in several if floor is None or v.life.floor > floor)
+        return taken.with_written(replaces), replaces
 
     def _in_parts(
         self,

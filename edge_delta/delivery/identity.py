@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edge_delta.delivery.route import Route
 
 _LAST = 2**63 - 1
-_LOOKED_BACK = 8
+LOOKED_BACK = 8
 """Earlier generations whose witnesses are looked for again."""
 
 
@@ -249,13 +249,14 @@ class Identity:
         return stands if nothing and stands is not None and stands.generation < cursor.generation else cursor
 
     def _refuse_an_earlier_one(self, cursor: Cursor) -> None:
-        for generation in range(cursor.generation - 1, max(-1, cursor.generation - 1 - _LOOKED_BACK), -1):
+        for generation in range(cursor.generation - 1, max(-1, cursor.generation - 1 - LOOKED_BACK), -1):
             before = self._route.sink.witnessed(generation)
             if before is not None and self._route.source.known(before) == (before.rowid, before.rowid):
                 raise TwoSources(
                     f"table {self._route.source.table!r} is the source of generation {generation} again, which another "
                     f"one took the place of: two databases are delivered as node {self._route.device.node_id}",
-                    "Give each database a NODE_ID of its own; if an old backup is meant, say so with edge-delta reset",
+                    "Give each database a NODE_ID of its own; if an old backup is meant, say so with "
+                    "edge-delta reset --to-beginning",
                 )
 
     def kept_until(self) -> int:

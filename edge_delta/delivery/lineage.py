@@ -103,7 +103,8 @@ class Lineage:
             raise TwoSources(
                 f"table {self.route.source.table!r} goes on with rows of a source that another one took the place of: "
                 f"two databases are delivered as node {self.route.device.node_id}",
-                "Give each database a NODE_ID of its own; if an old backup is meant, say so with edge-delta reset",
+                "Give each database a NODE_ID of its own; if an old backup is meant, say so with "
+                "edge-delta reset --to-beginning",
             )
         return last
 

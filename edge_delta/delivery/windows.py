@@ -121,17 +121,17 @@ class Windows:
         touched = set(rows[WINDOW].unique().cast(pl.Int64))
         again, purged = self._from_table(touched - known.windows.keys(), before, context)
         elsewhere = touched - known.windows.keys() - again.windows.keys() - set(purged)
-        known = known.joined(self._earlier.taken_in(dict.fromkeys(elsewhere), before, context)[0], mode)
-        late = rows.filter(in_windows(purged))
-        rejected = [*batch.rejected, *broken, *self._too_late(batch, late)]
+        taken, replaces = self._earlier.taken_in(dict.fromkeys(elsewhere), before, context)
+        known = known.joined(taken, mode)
+        rejected = [*batch.rejected, *broken, *self._too_late(batch, rows.filter(in_windows(purged)))]
         refused = self._route.refuse(rejected, batch.cursor)
         rows = rows.filter(~in_windows(purged)) if purged else rows
-        windows = known.joined(again, mode).joined(OpenWindows.of(rows, mode), mode)
+        windows = known.joined(again, mode).joined(OpenWindows.of(rows, mode), mode).with_written(replaces)
         turn = self._turn(before, batch.cursor, windows, rows)
         # What another life of this table wrote is corrected at once, and open no longer.
         due = windows.closed_by(turn.cursor.marks.get(Mark.WATERMARK), mode.lateness) | set(again.windows)
         shown = {start for start in touched if start in windows.windows and windows.windows[start].written}
-        now = due | (shown if not self._emission.early else set())
+        now = due | (shown if not self._emission.early else shown & replaces.keys())
         return self._written(turn, now, due, (batch, len(rejected), refused))
 
     def cycle_over(self, cursor: Cursor) -> Step | None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from edge_delta.core.errors import ConfigurationError, SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
-from edge_delta.delivery.identity import Identity, Lanes
+from edge_delta.delivery.identity import LOOKED_BACK, Identity, Lanes
 from edge_delta.delivery.lives import earlier, life, lives_on
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def rewind(
         agreed: is told what would be delivered again, and says whether to do it.
         superseded: the sink in which it is recorded, by mode.
     """
-    plans = {way: plan for lane in lanes if (plan := (way := Rewind(lane, destination)).plan()) is not None}
+    ways = [Rewind(lane, destination, tuple(lanes)) for lane in lanes]
+    plans = {way: plan for way in ways if (plan := way.plan()) is not None}
     if not agreed(list(plans.values())):
         return False
     for way in plans:
@@ -84,10 +85,12 @@ class Rewind(Struct, frozen=True):
     Args:
         lane: the mode's way.
         destination: where to.
+        lanes: all that go back.
     """
 
     lane: Lane
     destination: Destination
+    lanes: tuple[Lane, ...]
 
     def plan(self) -> Again | None:
         """What would be delivered again; None if nothing was delivered yet.
@@ -99,15 +102,21 @@ class Rewind(Struct, frozen=True):
         stands = self.lane.sink.committed()
         if stands is None:
             return None
-        if self.destination != Destination():  # from the beginning on, it need not be the source of before
-            Identity(self.lane.route, Lanes()).confirmed(stands)
+        same = self._same_source(stands)
+        if self.destination != Destination() and not same:  # from the beginning on, it need not be that of before
+            raise SourceReset(
+                f"{self.lane.sink.uri} was last delivered from another source than {self.lane.route.source.table!r} is "
+                "now, whose ids say nothing about this one's",
+                "To deliver all rows of this one, pass --to-beginning; to go on with the other, put it back first",
+            )
         behind = self._behind(stands)
         if behind >= stands.rowid:
             raise ConfigurationError(
                 f"{self.lane.sink.uri} holds rows up to id {stands.rowid}, and reset only goes back",
                 "Name an earlier id or time",
             )
-        first, last, rows = self.lane.route.source.between(behind, stands.rowid)
+        upto = stands.rowid if same else self.lane.route.source.waiting(Cursor()).last_rowid
+        first, last, rows = self.lane.route.source.between(behind, stands.rowid if upto is None else upto)
         return Again(self.lane.name, self.lane.sink.uri, self._generation(stands), rows, first, last)
 
     def act(self, superseded: Sink) -> None:
@@ -119,8 +128,9 @@ class Rewind(Struct, frozen=True):
         stands = self.lane.sink.committed()
         if stands is not None:
             behind = self._behind(stands)
-            if self._same_source(stands):
-                self._record(superseded, stands, behind)
+            of_before = stands if self._same_source(stands) else self._taken_over(stands)
+            if of_before is not None:
+                self._record(superseded, stands, of_before, behind)
             self.lane.go_back(self._cursor(stands, behind), stands)
 
     def _same_source(self, stands: Cursor) -> bool:
@@ -131,15 +141,42 @@ class Rewind(Struct, frozen=True):
             return False
         return True
 
-    def _record(self, superseded: Sink, stands: Cursor, behind: int) -> None:
-        """Say which rows of which generation the new one takes the place of; again if this was cut short."""
+    def _taken_over(self, stands: Cursor) -> Cursor | None:
+        """The source's end in an earlier generation, if another one took its place since, and it is there again."""
+        for generation in range(stands.generation - 1, max(-1, stands.generation - 1 - LOOKED_BACK), -1):
+            before = self.lane.sink.witnessed(generation)
+            found = None if before is None else self.lane.route.source.known(before)
+            if before is not None and found is not None and found[0] == found[1]:
+                return replace(before, rowid=min(before.rowid, self._known_until(generation) or found[1]))
+        return None
+
+    def _known_until(self, generation: int) -> int | None:
+        """The last id of the rows that came in a generation and are there; None if no table can say."""
+        from edge_delta.delivery.lineage import Lineage  # noqa: PLC0415 - Polars, where something is delivered again
+
+        for lane in self.lanes:
+            stood = lane.sink.witnessed(generation) if lane.route.traits.replayable else None
+            known = None if stood is None else Lineage(lane.route, stood).known_until()
+            if known is not None and known.now == known.then:
+                return known.now
+        return None
+
+    def _record(self, superseded: Sink, stands: Cursor, of_before: Cursor, behind: int) -> None:
+        """Say which rows of which generation the new one takes the place of; again if this was cut short.
+
+        Args:
+            superseded: where.
+            stands: where the table stands.
+            of_before: where it stands, or stood, in the source that there is now.
+            behind: the id behind which its rows come again.
+        """
         from edge_delta.sinks import superseded as table  # noqa: PLC0415 - Polars, where something is delivered again
 
         route = self.lane.route
         first = route.source.waiting(Cursor(rowid=behind)).first_rowid
         after = behind if first is None else first - 1  # rows that were purged do not come again
-        rows = [(stands.generation, after, stands.rowid, False)]
-        for one in earlier(route.sink, stands):
+        rows = [(of_before.generation, after, of_before.rowid, False)]
+        for one in earlier(route.sink, of_before):
             start = after
             if one.first is not None:  # with other ids: between two rows lay no fewer ids than there are now
                 start = one.first - 1 if behind == BEFORE_FIRST else max(one.first - 1, one.upto - (one.floor - after))
@@ -158,8 +195,8 @@ class Rewind(Struct, frozen=True):
         kept = {name: n for name, n in stands.marks.items() if name in (Mark.SINCE, Mark.SINCE_ROWID)}
         kept[Mark.AGAIN] = self._generation(stands) - 1
         cursor = replace(Cursor(self._generation(stands)), marks=kept)
-        if self._same_source(stands):
-            kept |= lives_on(cursor, life(stands))
+        # Said of another source too, or it would be taken for one that goes on from the generation before.
+        kept |= lives_on(cursor, life(stands)) if self._same_source(stands) else {Mark.LIFE: cursor.generation}
         if behind == BEFORE_FIRST:
             return cursor
         kept[Mark.BEGINS] = behind

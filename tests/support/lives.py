@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from edge_delta.settings.sections import Settings
     from tests.support.sqlite import Sensor
     from tests.support.tables import Place
 
@@ -119,9 +120,17 @@ class World:
         """Deliver again, from the beginning or from a share of the rows on."""
         [[first, last]] = self.sensor.run("SELECT min(rowid), max(rowid) FROM stations")
         to = Destination() if share is None else Destination(id=int(first + share * (last - first)))
+        assert commands.reset(self._settings(), telemetry.configure(), to, agreed=lambda _plans: True)
+
+    def verified(self) -> list[tuple[str, dict[str, int]]]:
+        """The modes whose tables `verify` finds different, and in what."""
+        reports = commands.verify(self._settings(), telemetry.configure())
+        return [(report.mode, dict(report.counts)) for report in reports if not report.equal]
+
+    def _settings(self) -> Settings:
+        """Those of the last run."""
         file = str(self.sensor.path.with_name("settings.toml"))
-        loaded = config.load({"config": file}, environment={"GPS_FUZZING_SECRET": modes.SECRET})
-        assert commands.reset(loaded, telemetry.configure(), to, agreed=lambda _plans: True)
+        return config.load({"config": file}, environment={"GPS_FUZZING_SECRET": modes.SECRET})
 
     def _away(self) -> None:
         path = self.sensor.path

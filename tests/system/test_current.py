@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from edge_delta.ask import statements
+from edge_delta.core.errors import SourceReset, TwoSources
 from edge_delta.sinks.superseded import SCHEMA
 from tests.ask.test_current import documented, in_duckdb
 from tests.support.lives import CASES, MADE_FIRST, QUESTIONS, SETTINGS, TABLES, World, steps
@@ -91,6 +92,60 @@ def test_readings_that_were_purged_before_a_reset_stay_current_with_their_window
     world.add(40)
     world.deliver()
     assert_equal(by_the_files(folder, TABLES), world.wanted())
+
+
+@pytest.mark.parametrize("emit", ["closed", "early"])
+def test_a_reset_into_what_was_written_while_it_was_open_loses_no_row_of_a_window(emit, sensor, folder):
+    world = World(sensor, folder, seed=5, chosen=["schematized", "aggregated"])
+    aggregate = {**SETTINGS["aggregate"], "emit": emit}
+    world.add(130)
+    world.deliver(aggregate=aggregate)
+    world.reset(0.9)  # the last window lies behind it with all of its rows
+    for flush in (False, True):
+        world.deliver(flush=flush, aggregate=aggregate)
+        wanted = world.wanted()
+        assert_equal(by_the_files(folder, wanted), wanted)
+    assert world.verified() == []
+
+
+def test_a_source_that_is_back_after_another_one_is_current_once_when_a_reset_says_that_it_is_meant(sensor, folder):
+    world = World(sensor, folder, seed=6)
+    world.add(130)
+    world.deliver()
+    world.backup()
+    world.recreate()
+    world.add(90)
+    world.deliver()
+    world.restore()
+    world.add(40)
+    with pytest.raises(TwoSources, match="reset --to-beginning"):
+        world.deliver()
+    with pytest.raises(SourceReset, match="pass --to-beginning"):
+        world.reset(0.5)
+    world.reset()
+    world.deliver()
+    world.add(60)
+    world.deliver()
+    assert_equal(by_the_files(folder, TABLES), world.wanted())
+    assert world.verified() == []
+
+
+@pytest.mark.parametrize("between", [0, 5])
+def test_a_window_whose_first_rows_were_purged_keeps_them_when_more_than_those_come_after_a_reset(
+    between, sensor, folder
+):
+    world = World(sensor, folder, seed=7, chosen=["schematized", "aggregated"])
+    world.add(110)
+    world.deliver()
+    sensor.run("DELETE FROM stations WHERE id <= 95")
+    world.reset()
+    if between:
+        world.add(between)
+        world.deliver()
+    world.add(60)
+    world.deliver()
+    wanted = world.wanted()
+    assert_equal(by_the_files(folder, wanted), wanted)
 
 
 def test_windows_of_another_length_count_each_reading_once_after_a_reset(sensor, folder):
