@@ -15,7 +15,7 @@ import polars as pl
 from edge_delta.core.model import Cursor, Mark
 from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import Question, among, mine, named, within
-from edge_delta.delivery.lives import Earlier, earlier
+from edge_delta.delivery.lives import NO_END, Earlier, earlier
 from edge_delta.delivery.open_windows import OpenWindows, in_windows
 from edge_delta.delivery.window_rows import InTable, stretches
 from edge_delta.modes.aggregated import SPAN, WINDOW
@@ -41,6 +41,12 @@ class Version(NamedTuple):
     def whole(self) -> bool:
         """Whether all of its rows may still be in the source."""
         return self.there.last <= self.life.upto
+
+    @property
+    def floor(self) -> int:
+        """The last id, as they are now, of a row that may be in it."""
+        same_ids = self.life.again and self.life.first is None
+        return min(self.life.floor, self.there.last) if same_ids else self.life.floor
 
 
 class Replaced(NamedTuple):
@@ -71,10 +77,11 @@ class EarlierWindows:
         self._route = route
         self._rows = rows
         self._lives: tuple[int, list[Earlier]] | None = None
+        self._stays: dict[int, int] = {}
 
     def forget(self) -> None:
         """The log decides again."""
-        self._lives = None
+        self._lives, self._stays = None, {}
 
     def _of(self, cursor: Cursor) -> list[Earlier]:
         if self._lives is None or self._lives[0] != cursor.generation:
@@ -131,16 +138,20 @@ class EarlierWindows:
             first, since = min(v.there.first for v in several), starts[start]
             last = max(v.there.last for v in several) if since is None else before.rowid
             extents.append((first if since is None else min(first, since), last))
-        parts = self._in_parts(extents, versions, before, context)
+        parts, purged = self._in_parts(extents, versions, before, context), self._first()
         taken, replaces = OpenWindows(), dict[int, int]()
         for start, several in versions.items():
             floor = _floor(
-                several, {floor: part.windows[start].rows for floor, part in parts.items() if start in part.windows}
+                several,
+                {floor: part.windows[start].rows for floor, part in parts.items() if start in part.windows},
+                purged,
             )
+            if floor is not None:
+                self._stays[start] = floor
             for upto, part in parts.items():
                 if floor is None or upto > floor:
                     taken = taken.joined(part.only([start]), self._rows.mode)
-            replaces[start] = sum(v.there.rows for v in several if floor is None or v.life.floor > floor)
+            replaces[start] = sum(v.there.rows for v in several if floor is None or v.floor > floor)
         return taken.with_written(replaces), replaces
 
     def _in_parts(
@@ -151,7 +162,7 @@ class EarlierWindows:
         context: Context,
     ) -> dict[int, OpenWindows]:
         """The windows' rows by the generation in which they came: up to which id those lie."""
-        floors = sorted({v.life.floor for several in versions.values() for v in several} | {before.rowid})
+        floors = sorted({v.floor for several in versions.values() for v in several} | {before.rowid})
         parts = {floor: OpenWindows() for floor in floors}
         for rows in self._rows.read_again(stretches(extents, upto=before.rowid), before, context):
             mine_, low = rows.filter(in_windows(versions)), None
@@ -161,6 +172,14 @@ class EarlierWindows:
                 parts[floor] = parts[floor].joined(some, self._rows.mode)
                 low = floor
         return parts
+
+    def fresh(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows without those that come again and are in a version that stays, because others of it were purged."""
+        if not self._stays:
+            return rows
+        start = pl.col(WINDOW).cast(pl.Int64)
+        floor = start.replace_strict(list(self._stays), list(self._stays.values()), default=None, return_dtype=pl.Int64)
+        return rows.filter((pl.col(ROWID) > floor).fill_null(value=True))
 
     # -- one writing
 
@@ -178,14 +197,14 @@ class EarlierWindows:
             return Replaced(chosen, context.generation)
         gone, since = {(start, context.generation) for start in versions}, context.generation
         for start, several in versions.items():
-            window, stays = chosen.windows[start], max((v.life.floor for v in several if not v.whole), default=None)
+            window, stays = chosen.windows[start], max((v.floor for v in several if not v.whole), default=None)
             if stays is not None and window.first <= stays:  # rows that came again, and are in a version that stays
                 fresh = self._behind(start, stays, before, rows, context)
                 chosen = chosen.without([start]).joined(fresh, self._rows.mode)
                 if start not in chosen.windows:
                     continue
                 window = chosen.windows[start]
-            old = [v for v in several if v.life.floor >= window.first]
+            old = [v for v in several if v.floor >= window.first]
             gone_for_good = not all(v.life.again for v in old) or self._purged(old)
             if window.rows < sum(v.there.rows for v in old) and gone_for_good:
                 # Some of its rows will never come again: it stays, and what is new comes beside it.
@@ -198,10 +217,13 @@ class EarlierWindows:
 
     def _purged(self, versions: list[Version]) -> bool:
         """Whether the source no longer has the first rows of windows."""
-        first = self._route.source.waiting(Cursor()).first_rowid
-        if first is None:
-            return True
+        first = self._first()
         return any(there.first < (first if life.first is None else life.first) for life, there in versions)
+
+    def _first(self) -> int:
+        """The id of the source's first row."""
+        first = self._route.source.waiting(Cursor()).first_rowid
+        return NO_END if first is None else first
 
     def _behind(
         self, start: int, after: int, before: Cursor, rows: pl.DataFrame | None, context: Context
@@ -226,18 +248,20 @@ class EarlierWindows:
         return stays if stays.height else None
 
 
-def _floor(versions: list[Version], rows: Mapping[int, int]) -> int | None:
+def _floor(versions: list[Version], rows: Mapping[int, int], first: int) -> int | None:
     """The last id of the rows that only a version has that stays; None if none does.
 
     Args:
         versions: of one window, the oldest first.
         rows: how many of its rows are there, by the last id of those that came in the same generation.
+        first: the source's first row; those before it were purged.
     """
     floor: int | None = None
-    for life, there in versions:
-        if life.again and there.last <= life.upto:
+    for version in versions:
+        life, there = version
+        if life.again and version.whole and (there.first >= first or life.first is not None):
             continue  # its rows are still to come
-        found = sum(n for upto, n in rows.items() if upto <= life.floor and (floor is None or upto > floor))
-        if there.last > life.upto or found < there.rows:
-            floor = life.floor if floor is None else max(floor, life.floor)
+        found = sum(n for upto, n in rows.items() if upto <= version.floor and (floor is None or upto > floor))
+        if not version.whole or found < there.rows:
+            floor = version.floor if floor is None else max(floor, version.floor)
     return floor

@@ -125,7 +125,7 @@ class Windows:
         known = known.joined(taken, mode)
         rejected = [*batch.rejected, *broken, *self._too_late(batch, rows.filter(in_windows(purged)))]
         refused = self._route.refuse(rejected, batch.cursor)
-        rows = rows.filter(~in_windows(purged)) if purged else rows
+        rows = self._earlier.fresh(rows.filter(~in_windows(purged)) if purged else rows)
         windows = known.joined(again, mode).joined(OpenWindows.of(rows, mode), mode).with_written(replaces)
         turn = self._turn(before, batch.cursor, windows, rows)
         # What another life of this table wrote is corrected at once, and open no longer.
