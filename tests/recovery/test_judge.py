@@ -79,6 +79,29 @@ def test_rows_that_a_generation_repeats_are_found_in_every_mode(mode, sensor, fo
     assert "generation (0 and 1)" in detail
 
 
+@pytest.mark.parametrize("mode", ["raw", "schematized", "aggregated"])
+def test_other_values_at_the_same_times_under_the_same_ids_are_no_repeats(mode, sensor, folder, tmp_path):
+    """A simulator that makes its database again, or what is written once more behind a backup."""
+    state, old = tmp_path / "state", sensor.path
+    modes.create(sensor)
+    modes.add(sensor, 300)
+    modes.deliver(sensor.path, folder, mode, flush=True, secret=None, state_dir=state)
+    sensor.open(old.with_name("new.db"))
+    modes.create(sensor)
+    values = ", ".join(name if name in ("id", "timestamp") else f"b.{name}" for name in modes.NAMES)
+    sensor.run(f"ATTACH '{old}' AS old")
+    sensor.run(
+        f"INSERT INTO stations SELECT {values.replace('id,', 'a.id,', 1).replace('timestamp', 'a.timestamp')} "
+        "FROM old.stations AS a JOIN old.stations AS b ON b.id = (a.id * 7 + 150) % 300 + 1"
+    )
+    modes.deliver(sensor.path, folder, mode, flush=True, secret=None, state_dir=state)
+    file = sensor.path.parent / "settings.toml"
+    found = verified(sensor.path, folder, tmp_path, node_id="n1", mode=mode, config=file)
+    assert found["equal"], found["tables"][0]["differences"]
+    written_once_more(folder, MODES[mode], table="stations", generation=2)
+    assert judged(sensor, folder, tmp_path, mode=mode, config=file)[0]["repeated"]
+
+
 @pytest.mark.usefixtures("edge")
 def test_rows_that_came_again_by_reset_are_meant_to(sensor, folder, edge, tmp_path):
     words = ["--sqlite", sensor.path, "--table-path", folder.base, "--state-dir", tmp_path / "state", "--node-id", "n1"]

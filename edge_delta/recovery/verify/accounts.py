@@ -14,10 +14,10 @@ import polars as pl
 from msgspec import Struct
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
-from edge_delta.core.questions import COUNT, Condition, Question, Total, among, mine, named, within
+from edge_delta.core.questions import COUNT, Condition, Question, among, mine, within
 from edge_delta.delivery.delivered import Delivered
-from edge_delta.modes import aggregated
-from edge_delta.recovery.verify.base import GONE, Compared, begins, bisected
+from edge_delta.recovery.verify.base import GONE, Compared, begins
+from edge_delta.recovery.verify.repeats import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,6 @@ _SAMPLE = 20
 _ALIKE = 0.5
 """The share of looked-at rows that two nodes must have in common to be taken for one source: some readings of two
 devices may well be equal, most are not."""
-_FIRST, _LAST = "_first_generation", "_last_generation"
 _OURS = frozenset({"node_id", "source_generation", "databricks_inserted_at"})
 
 
@@ -119,48 +118,15 @@ class Accounts(Struct, frozen=True):
         generations = [number for number in self.parts.generations() if number > after]
         if len(generations) < 2:  # noqa: PLR2004 - what came once cannot be there again
             return
-        keys, where = self._told_by(), (*mine(self.parts.node_id), Condition("source_generation", ">", after))
-        key = self.parts.traits.key or aggregated.FIRST_ID
-        [(low, high)] = self.parts.sink.ask(
-            Question(where, totals={"a": Total("min", key), "b": Total("max", key)})
-        ).rows()
-        if low is None:
-            return
-        of = {"first": Total("min", "source_generation"), "last": Total("max", "source_generation")}
-        rows, pairs = 0, set[tuple[int, int]]()
-        for first, last, _ in bisected(self.parts, where, key, low, high):
-            within_them = (*where, *within(key, first, last))
-            found = self.parts.sink.ask(
-                Question(
-                    within_them,
-                    named(*keys),
-                    totals={"n": COUNT, _FIRST: of["first"], _LAST: of["last"]},
-                    repeated=True,
-                )
-            )
-            found = found.filter(pl.col(_FIRST) != pl.col(_LAST)).drop_nulls(keys)
-            rows += int(found["n"].sum()) - found.height
-            pairs.update(found.select(_FIRST, _LAST).unique().rows())
+        rows, pairs = Repeats(self.parts, after).found()
         if rows:
-            named_pairs = ", ".join(f"{a} and {b}" for a, b in sorted(pairs)[:3])
+            named_pairs = ", ".join(f"{a} and {b}" for a, b in pairs[:3])
             self.report.found(
                 "repeated",
                 rows,
                 f"{rows} rows are there again in another generation ({named_pairs}): the source was taken for another "
                 "one, or two databases use this node id",
             )
-
-    def _told_by(self) -> list[str]:
-        """The columns that tell whether two generations have the same row."""
-        parts, there = self.parts, self.parts.sink.columns()
-        if isinstance(parts.mode, aggregated.Aggregated):
-            window = (aggregated.WINDOW, aggregated.FIRST_ID, aggregated.LAST_ID, aggregated.COUNT)
-            return [*dict.fromkeys([*window, *parts.mode.group_by])]
-        keys, stamp = [parts.traits.key, *parts.traits.key_parts], parts.source.timestamp
-        time = parts.traits.time or (stamp.alias if stamp is not None else None)
-        if time in there:
-            return [*keys, time]
-        return [*keys, *(c.alias for c in parts.source.columns if c.alias in there and c.alias not in keys)]
 
     def _under_another_name(self, cursor: Cursor) -> None:
         """The last rows, looked for among the other devices' rows of the table."""
