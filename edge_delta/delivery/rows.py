@@ -168,7 +168,8 @@ class Rows:
         """What the table remembers of this source, with what only the source can say."""
         lives = [before.generation, *(e.generation for e in earlier(self._route.sink, before) if not e.again)]
         mode, source = self._route.mode(), self._route.source
-        memory, first = mode.counted_from(memory.filter(pl.col("source_generation").is_in(lives)))
+        memory = mode.of_lives(memory, lives, after=before.marks.get(Mark.AGAIN, -1))
+        memory, first = mode.counted_from(memory)
         cursor = Cursor(before.generation, before.rowid if first is None else first)
         nothing = memory.clear()
         while (batch := source.read_after(cursor, limit=_AGAIN, upto=before.rowid)) is not None:

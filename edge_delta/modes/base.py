@@ -13,7 +13,7 @@ from edge_delta.core.plan import ROWID
 from edge_delta.core.time_columns import UTC as UTC  # noqa: PLC0414 - the frames' type, for all modes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from edge_delta.core.model import Rejection
     from edge_delta.core.plan import LastValues, Plan, TableQuery
@@ -71,6 +71,10 @@ class Plain:
     ) -> pl.DataFrame:
         """The memory as it is."""
         return memory
+
+    def of_lives(self, memory: pl.DataFrame, lives: Sequence[int], *, after: int) -> pl.DataFrame:  # noqa: ARG002 - see the port
+        """See `Mode.of_lives`: what came of this source."""
+        return memory.filter(pl.col("source_generation").is_in(list(lives)))
 
     def counted_from(self, memory: pl.DataFrame) -> tuple[pl.DataFrame, int | None]:
         """See `Mode.counted_from`."""

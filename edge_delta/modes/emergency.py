@@ -26,7 +26,7 @@ from edge_delta.modes.cooldown import OVER, SILENCED, Groups
 from edge_delta.modes.triggers import NOTHING, AlertLimits, Trigger, alerts_of, ends_of, of_threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edge_delta.core.model import Layout, Rejection
     from edge_delta.modes.schematized import Schematized
@@ -175,6 +175,17 @@ class Emergency(Struct, Plain, frozen=True):
         totals = {name: Total("max", name) for name in ("timestamp", "reading_id")}
         question = Question(mine(context.node_id), named(*_REMEMBERED), totals=totals)
         return TableQuery(question, {n: SCHEMA[n] for n in (*_REMEMBERED, *totals)})
+
+    def of_lives(self, memory: pl.DataFrame, lives: Sequence[int], *, after: int) -> pl.DataFrame:
+        """See `Mode.of_lives`: an alert of a source that is gone ends with its sensor's value, but silences none."""
+        own = pl.col("source_generation").is_in(list(lives))
+        others = memory.filter(~own & (pl.col("source_generation") > after))
+        if not others.height:
+            return memory.filter(own)
+        last = others.group_by(_GROUP).agg(pl.col("severity").sort_by("source_generation", "reading_id").last())
+        still_open = others.join(last.filter(pl.col("severity") != OVER), on=list(_GROUP), how="semi", nulls_equal=True)
+        timeless = still_open.with_columns(pl.lit(None, dtype=UTC).alias("timestamp"))
+        return pl.concat([memory.filter(own), timeless])
 
     def counted_from(self, memory: pl.DataFrame) -> tuple[pl.DataFrame, int | None]:
         """See `Mode.counted_from`: what was silenced is no row of the table, and is counted in the source again.

@@ -182,3 +182,20 @@ def test_a_group_of_alerts_that_was_open_goes_on_where_a_backup_was_restored(sen
     world.deliver(**cooled)
     alerts = folder.read("_4_emergency").sort("source_generation", "reading_id")
     assert alerts.select("value", "severity").rows() == [(40.0, "high"), (20.0, "over")]
+
+
+def test_a_group_of_alerts_that_was_open_when_its_source_went_ends_where_the_value_comes_back(sensor, folder):
+    world = World(sensor, folder, chosen=["schematized", "emergency"])
+    cooled = {"emergency": SETTINGS["emergency"] | {"cooldown": 3600}}
+    now = 1_767_225_600
+    world.insert([("a", now, 40.0, 1.0), ("b", now, 41.0, 2.0), ("c", now, 42.0, 3.0), ("c", now + 9, 20.0, 4.0)])
+    world.deliver(**cooled)
+    world.recreate()
+    world.insert([(name, now + 60, 43.0 if name == "b" else 20.0, 5.0) for name in "abc"])
+    world.insert([(name, now + 90, 20.0, 5.0) for name in "abc"])
+    world.deliver(**cooled)
+    alerts = folder.read("_4_emergency").sort("source_generation", "sensor_id", "reading_id")
+    told = alerts.select("source_generation", "sensor_id", "reading_id", "severity").rows()
+    assert told[:4] == [(0, "a", 1, "high"), (0, "b", 2, "high"), (0, "c", 3, "high"), (0, "c", 4, "over")]
+    assert told[4:] == [(1, "a", 1, "over"), (1, "b", 2, "high"), (1, "b", 5, "over")]
+    assert world.verified() == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from msgspec.structs import replace
 
-from edge_delta.core.model import BEFORE_FIRST, Cursor
+from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.plan import ROWID, LastValues
 from edge_delta.core.questions import COUNT, Question, Total, between, named, within
 from edge_delta.delivery import fitting
@@ -123,7 +123,10 @@ class RowsCheck:
                 names = ", ".join(request.columns)
                 self.report.notes.append(f"values of {names} that rows before these filled cannot be compared")
             return
-        self._memory, _ = self.parts.mode.counted_from(pl.DataFrame(schema=dict(request.schema)))
+        before = self.parts.sink.ask(request.question).select(pl.col(n).cast(t) for n, t in request.schema.items())
+        before = before.filter(pl.col("source_generation") < cursor.generation)
+        before = self.parts.mode.of_lives(before, (), after=cursor.marks.get(Mark.AGAIN, -1))
+        self._memory, _ = self.parts.mode.counted_from(before)
         if not complete or start != BEFORE_FIRST:
             self._only_known, self._memory = True, None
             self.parts = replace(self.parts, mode=self.parts.mode.forgetful())
