@@ -264,13 +264,7 @@ class Mode(Protocol):
         """The memory after a batch: of the same form, and not larger than one row a sensor (and rule)."""
 
     def of_lives(self, memory: pl.DataFrame, lives: Sequence[int], *, after: int) -> pl.DataFrame:
-        """What counts of the memory as the table has it, in a source that another one may have been before.
-
-        Args:
-            memory: of all generations.
-            lives: the generations that the source's rows came in.
-            after: the last generation that does not count, because a ``reset`` delivered its rows again.
-        """
+        """What counts of all generations' memory: ``lives`` are the source's own, those up to ``after`` come again."""
 
     def counted_from(self, memory: pl.DataFrame) -> tuple[pl.DataFrame, int | None]:
         """The memory as the table has it, made whole, and behind which id rows are remembered again, if some are."""

@@ -169,8 +169,9 @@ class Windows:
         known = self._known(cursor)
         turn = self._turn(cursor, cursor, known, None)
         due = known.closed_by(turn.cursor.marks.get(Mark.WATERMARK), self._rows.mode.lateness)
-        now = due | ({s for s, w in known.windows.items() if w.pending} if everything else set())
-        if not now and not self._lost:
+        new = {start for start, window in known.windows.items() if window.pending}
+        now = new if everything else due & new  # a commit that brings nothing new is refused
+        if not (now or due or self._lost):
             self._open = known
             return None
         return self._written(turn, now, due, None)
@@ -236,8 +237,7 @@ class Windows:
             nothing = Refused()
             return Step(route.name, route.sink.uri, 0, 0, nothing, commit, cursor.rowid, cursor, None)
         batch, rejected, refused = of_batch
-        last_time = turn.rows["timestamp"].max() if turn.rows is not None else None
-        first_time = turn.rows["timestamp"].min() if turn.rows is not None else None
+        times = turn.rows["timestamp"] if turn.rows is not None else None
         return Step(
             mode=route.name,
             table=route.sink.uri,
@@ -247,8 +247,8 @@ class Windows:
             commit=commit,
             first_rowid=batch.first_rowid,
             cursor=cursor,
-            last_time=last_time,  # type: ignore[arg-type]
-            first_time=first_time,  # type: ignore[arg-type]
+            last_time=None if times is None else times.max(),  # type: ignore[arg-type]
+            first_time=None if times is None else times.min(),  # type: ignore[arg-type]
         )
 
     def _computed(self, chosen: OpenWindows, turn: _Turn) -> pl.DataFrame | None:

@@ -54,6 +54,19 @@ def recreate(sensor):
     modes.create(sensor)
 
 
+def test_a_window_that_a_late_row_closes_is_not_written_again_if_it_has_no_new_rows(stations, folder):
+    modes.insert(stations, *[row | {"id": i} for i, row in zip((10, 11), rows_at(0, 1), strict=True)])
+    run(stations, folder, flush=True, allowed_lateness=0)
+    modes.insert(stations, *[row | {"id": 5} for row in rows_at(8)])
+    settings = {"aggregate": {"aggregations": SUM, "allowed_lateness": 0}}
+    version = folder.table("_3_aggregated").version()
+    delivered = modes.deliver(stations.path, folder, "aggregated", sweep=0, **settings)
+    assert "unavailable" not in [event["event"] for event in delivered.events]
+    assert windows(folder) == [(0, "a", 2, 2.0), (5, "a", 1, 1.0)]
+    assert folder.table("_3_aggregated").version() == version + 1
+    assert verified(stations).equal
+
+
 # -- a source that is gone
 
 
