@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _LOOK_EVERY = 2.0
 """Seconds between looks at the settings file."""
+_POSITION_EVERY = 3_600.0
+"""Seconds after which a mode that passed over all rows, as alerts do for weeks, commits how far it has come: rows up to
+there may be purged, and who starts after a kill need not read them again."""
 
 
 class Engine:
@@ -69,6 +72,7 @@ class Engine:
         self._outage = Outage(log, observer)
         self._doubted: set[tuple[str, str]] = set()
         self._behind = True
+        self._positions_at = time.monotonic()
 
     @property
     def behind(self) -> bool:
@@ -79,6 +83,7 @@ class Engine:
         """A cycle every interval, until told to stop. Urgent lanes do not wait for it."""
         while not stop.is_set():
             self._persist(self.cycle, stop, for_seconds=None)
+            self._persist(self._settle_now_and_then, stop, for_seconds=None)
             self._wait(stop)
         self._persist(lambda _stop: self._finish(quick=True), stop, for_seconds=0)
         self._persist(self._settle, stop, for_seconds=0)
@@ -310,6 +315,15 @@ class Engine:
             self._observer.updated(lane.name, cursor)
         for step in lane.aside():
             self._settled(lane, step, Waiting(None, None))
+
+    def _settle_now_and_then(self, _stop: Flag) -> None:
+        """Commit the cursors of modes that select rows, once an hour."""
+        if time.monotonic() - self._positions_at < _POSITION_EVERY:
+            return
+        for lane in self._lanes:
+            if lane.route.traits.selective:
+                lane.settle()
+        self._positions_at = time.monotonic()
 
     def _settle(self, _stop: Flag) -> None:
         """Commit cursors that are ahead of their tables."""

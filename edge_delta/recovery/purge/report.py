@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, to_builtins
 
+from edge_delta.core.model import BEFORE_FIRST
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -71,7 +73,7 @@ class Purged(Struct):
     def lines(self) -> list[str]:
         """In words."""
         ids = f", ids {self.first_id:,} to {self.last_id:,}" if self.rows else ""
-        found = [f"{self.table}: {self.rows:,} rows {'would be ' if self.dry else ''}deleted{ids}"]
+        found = [f"{self.table}: {self.rows:,} rows {'would be ' if self.dry else ''}deleted{ids}; {self._settled}"]
         if self.not_delivered and self.not_delivered_ids is not None:
             first, last = self.not_delivered_ids
             found.append(
@@ -87,6 +89,12 @@ class Purged(Struct):
         if self.rows and self.single_rows_gone:
             found.append("  windows and alerts alone are delivered: the single rows are in no table")
         return found if self.dry else [*found, *self._room()]
+
+    @property
+    def _settled(self) -> str:
+        if self.settled_id == BEFORE_FIRST:
+            return "none is settled: all are in open windows"
+        return f"rows up to id {self.settled_id:,} are settled"
 
     def _room(self) -> list[str]:
         if self.incremental:
