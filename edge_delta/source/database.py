@@ -8,7 +8,6 @@ and a kept connection is what sees another process's commits cheaply (``PRAGMA d
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,17 +18,16 @@ import adbc_driver_sqlite
 from arro3.core import Table as ArrowTable
 
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
-from edge_delta.source import columns
+from edge_delta.source import columns, headers
 from edge_delta.source.files import cannot_be_read, is_mount_point, other_name
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator, Mapping
 
     import polars as pl
 
 BUSY_TIMEOUT_MS = 5_000
-_WAL_VERSION_OFFSET = 18  # https://sqlite.org/fileformat.html, 1.3.1: 2 at this offset means WAL
-_HEADER_BYTES = 100
 _ANY_LENGTH = 2**31
 _AT_REST_SECONDS = 3
 _MAGIC = b"SQLite format 3\x00"
@@ -76,6 +74,7 @@ class Database:
         self._connection: adbc_driver_manager.AdbcConnection | None = None
         self._database: adbc_driver_manager.AdbcDatabase | None = None
         self.opened_as: tuple[int, int] = (0, 0)
+        self._held = False
         self._immutable = False
         self._wal = path
         self._settled: object = None
@@ -95,31 +94,16 @@ class Database:
             )
         if self.path.is_dir():
             raise ConfigurationError(f"{self.path} is a directory", "Name the SQLite file inside it with --sqlite")
-        header = self._header()
+        header = headers.read(self.path)
         if header and not header.startswith(_MAGIC):
             raise ConfigurationError(f"{self.path} is not a SQLite database", "Check --sqlite")
-        if self._in_wal_mode(header) and is_mount_point(self.path):
+        if headers.in_wal_mode(header) and is_mount_point(self.path):
             raise ConfigurationError(
                 f"{self.path} is mounted as a single file, but it is in WAL mode: rows still in its -wal file would "
                 "stay invisible",
                 f"Mount its directory instead, for example -v {self.path.parent}:/data:ro with --sqlite "
                 f"/data/{self.path.name}",
             )
-
-    def _header(self) -> bytes:
-        try:
-            with self.path.open("rb") as file:
-                return file.read(_HEADER_BYTES)
-        except PermissionError as error:
-            raise ConfigurationError(
-                f"{self.path} may not be read by user {os.getuid()}", "Give that user read permission on it"
-            ) from error
-        except OSError as error:
-            raise SourceUnavailable(f"{self.path} cannot be read: {error.strerror}") from error
-
-    @staticmethod
-    def _in_wal_mode(header: bytes) -> bool:
-        return len(header) > _WAL_VERSION_OFFSET and header[_WAL_VERSION_OFFSET] == 2  # noqa: PLR2004
 
     def _beside(self, suffix: str) -> Path:
         """A file beside the database: beside what a symbolic link leads to, as SQLite has it."""
@@ -132,9 +116,17 @@ class Database:
         A WAL database whose last writer closed it has no -wal file. Opening it read-only would create one, or fail in
         a read-only directory; ``immutable=1`` reads it rightly for as long as that stays so (checked by `snapshot`).
         """
+        with headers.OPENING:
+            connection = self._connect()
+        self.rows(f"PRAGMA busy_timeout={self._busy_timeout_ms}")
+        self._limit()
+        return connection
+
+    def _connect(self) -> adbc_driver_manager.AdbcConnection:
         stat = self._stat()
         self._wal = self._beside("-wal")
-        self._immutable = self._in_wal_mode(self._header()) and not self._wal.exists() and not self._writes
+        header = headers.read(self.path)
+        self._immutable = headers.in_wal_mode(header) and not self._wal.exists() and not self._writes
         if self._immutable and stat.st_nlink > 1:
             raise other_name(self.path, stat)
         # What is written within one tick of the file system's clock cannot be told by a time.
@@ -148,8 +140,9 @@ class Database:
             columns.load(connection)
         self.opened_as = (stat.st_dev, stat.st_ino)
         self._database, self._connection = database, connection
-        self.rows(f"PRAGMA busy_timeout={self._busy_timeout_ms}")
-        self._limit()
+        if not self._immutable:
+            headers.hold(self.opened_as, header)
+            self._held = True
         return connection
 
     def limit(self, longest: int) -> None:
@@ -191,6 +184,9 @@ class Database:
             if handle is not None:
                 with contextlib.suppress(adbc_driver_manager.Error):
                     handle.close()
+        if self._held:
+            self._held = False
+            headers.release(self.opened_as)
 
     # -- noticing change
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -208,7 +209,8 @@ class Database:
 
     def _copied(self, to: Path) -> None:
         self.checkpoint(0)
-        shutil.copyfile(self.path, to)
+        # By a process of its own: to close a file drops the locks that the engine, in this process, has on it.
+        subprocess.run(["cp", str(self.path), str(to)], check=True)
 
     def back_up(self, much: int) -> None:
         self.backup.unlink(missing_ok=True)

@@ -157,6 +157,22 @@ def test_a_writer_that_closes_and_comes_back_is_followed(sensor, folder, command
     assert ids(folder) == list(range(1, 161))
 
 
+def test_a_connection_follows_a_writer_that_comes_back_also_if_another_one_was_opened_beside_it(sensor):
+    """Such as the one that reads ahead: whoever closes a file drops the locks of its whole process on it."""
+    sensor.create()
+    sensor.add(10)
+    first, second = Database(sensor.path), Database(sensor.path)
+    for rows in (10, 20, 30):
+        for database in (first, second):
+            assert database.scalar("SELECT count(*) FROM readings") == rows
+        sensor.open(sensor.path.with_name("aside.db"))  # the writer closes the database
+        sensor.open(sensor.path.with_name("sensor.db"))
+        sensor.add(10, start=rows)
+        second.close()
+    first.close()
+    assert Database(sensor.path).scalar("SELECT count(*) FROM readings") == 40
+
+
 def test_a_database_opened_after_its_writer_closed_is_followed_when_the_writer_comes(sensor, folder, command):
     sensor.create()
     sensor.add(40)
