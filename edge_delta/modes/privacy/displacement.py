@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hmac
 import math
+import struct
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ import polars as pl
 from msgspec import Struct
 
 from edge_delta.modes.privacy.grid import cells_of, turned
-from edge_delta.modes.privacy.policy import EARTH_RADIUS, numbers, stretched
+from edge_delta.modes.privacy.policy import EARTH_RADIUS, stretched
 
 if TYPE_CHECKING:
     from edge_delta.modes.privacy.policy import Policy
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _PLACE = pl.Struct({"y": pl.Float64(), "x": pl.Float64()})
 _PAIR = "(pair)"  # parentheses, as no other column has any
 _HALLEY_STEPS = 8
+_MOST_REMEMBERED = 65_536
+"""Draws; 2 MB."""
 
 
 class Displacement(Struct, frozen=True):
@@ -78,17 +81,49 @@ class Displacement(Struct, frozen=True):
 
     def _draws(self, cells: pl.DataFrame) -> pl.DataFrame:
         """A draw of planar Laplace for each cell: ``angle`` and ``bearing`` in radians."""
-        prefix, secret = self.policy.digest("cells"), self.policy.secret
-        drawn = [_draw_of_cell(secret, prefix, *cell) for cell in cells.select("row", "column").iter_rows()]
-        two = pl.DataFrame(drawn, schema={"u": pl.Float64, "v": pl.Float64}, orient="row")
-        radius = laplace_radius(two["u"], self.policy.epsilon or 1.0)
-        return two.select((radius / EARTH_RADIUS).alias("angle"), (pl.col("v") * 2 * math.pi).alias("bearing"))
+        return _remembered(self.policy).of(cells.select("row", "column"))
 
 
-@lru_cache(maxsize=16_384)
-def _draw_of_cell(secret: bytes, prefix: bytes, row: int, column: int) -> list[float]:
-    """Two numbers; remembered, as the next batch is of the same places."""
-    return numbers(hmac.digest(stretched(secret), prefix + f"{row},{column}".encode(), "sha256"), 2)
+class _Draws:
+    """The draws of planar Laplace that a policy makes; remembered, as the next batch is mostly of the same cells.
+
+    Args:
+        policy: the policy.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._known: pl.DataFrame | None = None
+
+    def of(self, cells: pl.DataFrame) -> pl.DataFrame:
+        """``angle`` and ``bearing`` in radians of each cell, in their order.
+
+        Args:
+            cells: distinct ones, by ``row`` and ``column``.
+        """
+        known = self._known if self._known is not None else self._drawn(cells)
+        new = cells.join(known, on=["row", "column"], how="anti")
+        if new.height:
+            known = pl.concat([known, self._drawn(new)])
+        # Other threads may draw at the same time; what one of them forgets is drawn again, and is the same.
+        self._known = known if known.height <= _MOST_REMEMBERED else None
+        both = cells.join(known, on=["row", "column"], how="left", maintain_order="left")
+        return both.select("angle", "bearing")
+
+    def _drawn(self, cells: pl.DataFrame) -> pl.DataFrame:
+        prefix, key, digest = self._policy.digest("cells"), stretched(self._policy.secret), hmac.digest
+        made = [digest(key, prefix + b"%d,%d" % cell, "sha256")[:16] for cell in cells.iter_rows()]
+        # The same two numbers in [0, 1) that `policy.numbers` makes, all at once.
+        whole = pl.Series(struct.unpack(f">{2 * len(made)}Q", b"".join(made)), dtype=pl.UInt64)
+        share = (whole // 2**11).cast(pl.Float64) * 2.0**-53
+        radius = laplace_radius(share.gather_every(2), self._policy.epsilon or 1.0)
+        bearing = share.gather_every(2, 1) * 2 * math.pi
+        return cells.with_columns((radius / EARTH_RADIUS).alias("angle"), bearing.alias("bearing"))
+
+
+@lru_cache(maxsize=8)
+def _remembered(policy: Policy) -> _Draws:
+    return _Draws(policy)
 
 
 def _degrees() -> list[pl.Expr]:
