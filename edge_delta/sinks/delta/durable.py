@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 from edge_delta.core.events import Event
 from edge_delta.sinks.address import is_folder
-from edge_delta.sinks.delta.disk import is_young, sync, written
+from edge_delta.sinks.delta.disk import is_young, sync, sync_file_system, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 _SECONDS_PER_CHECKPOINT = 60.0
 _MOST_COMMITS_PER_CHECKPOINT = 200
 """A checkpoint has every live file; with commits each second, one each 20 commits would be most of what is written."""
+
+_LARGE_LOG = 8_000_000
+"""Bytes of commits since the last checkpoint that each start would have to read: then one is due at once."""
+_MANY_FILES = 256
+"""A commit of more files than these, such as a RESTORE or a compaction, is synced with all else on the file system."""
 
 
 class Disk:
@@ -54,6 +59,7 @@ class Disk:
         self._synced: int | None = None
         self._directories: set[Path] = set()
         self._interval: int | None = None
+        self._large = False
         self._last: tuple[int, ...] | None = None
 
     def prepare(self) -> None:
@@ -119,7 +125,9 @@ class Disk:
         folders = {self._log_folder}
         for number in range(first, version + 1):
             commit = self._commit(number)
-            for path in written(commit):
+            paths = written(commit)
+            at_once = len(paths) > _MANY_FILES and sync_file_system(self._root)
+            for path in paths if not at_once else ():
                 with contextlib.suppress(FileNotFoundError):  # joined and vacuumed since
                     sync(self._root / path)
                 folders.update(self._between((self._root / path).parent))
@@ -141,19 +149,37 @@ class Disk:
         """Write a checkpoint if one is due. A failure leaves it to the next commit: the commits stand without it."""
         if self._interval is None:
             self._interval = int(table.metadata().configuration.get("delta.checkpointInterval") or 100)
+            self._large = self._log_since_checkpoint(table.version()) > _LARGE_LOG
         version = table.version()
-        if version % self._interval or not self._checkpoint_due(version):
+        if not self._large and (version % self._interval or not self._checkpoint_due(version)):
             return
+        self._large = False
         with contextlib.suppress(Exception):
             self.write_checkpoint(table)
 
-    def _checkpoint_due(self, version: int) -> bool:
+    def _log_since_checkpoint(self, version: int) -> int:
+        """Bytes of the commits that a start reads besides the last checkpoint."""
+        last = self._last_checkpoint()
+        first = max(-1 if last is None else last[1], version - _MOST_COMMITS_PER_CHECKPOINT) + 1
+        stamps = (self._stamp(number) for number in range(first, version + 1))
+        return sum(stamp[2] for stamp in stamps if stamp is not None)
+
+    def _last_checkpoint(self) -> tuple[float, int] | None:
+        """When the last checkpoint was written, by the clock, and its version; None if there is none."""
         hint = self._log_folder / "_last_checkpoint"
         try:
-            age, last = time.time() - hint.stat().st_mtime, int(json.loads(hint.read_bytes())["version"])
+            return hint.stat().st_mtime, int(json.loads(hint.read_bytes())["version"])
         except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _checkpoint_due(self, version: int) -> bool:
+        last = self._last_checkpoint()
+        if last is None:
             return True
-        return not 0 <= age < _SECONDS_PER_CHECKPOINT or version - last >= _MOST_COMMITS_PER_CHECKPOINT
+        return (
+            not 0 <= time.time() - last[0] < _SECONDS_PER_CHECKPOINT
+            or version - last[1] >= _MOST_COMMITS_PER_CHECKPOINT
+        )
 
     def write_checkpoint(self, table: DeltaTable) -> None:
         """Write a checkpoint now, and put it on the disk."""
