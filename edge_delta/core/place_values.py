@@ -278,7 +278,7 @@ def numbers_like_coordinates(columns: Mapping[str, Sequence[Cell]], *, halves: b
     """The columns whose numbers look like coordinates; none where there is only one of them.
 
     Receivers write degrees with four to eight decimals, or as integers in ten-thousandths to ten-millionths of a degree
-    that hardly change. Measurements have fewer digits or all of a double's.
+    that hardly change, or metres of a projection. Measurements have fewer digits or all of a double's.
 
     Args:
         columns: a sample of each column, by name.
@@ -292,6 +292,10 @@ def numbers_like_coordinates(columns: Mapping[str, Sequence[Cell]], *, halves: b
 
 
 _LEAST, _MOST, _STEADY = 4, 8, 2e-3
+_E7 = 1_800_000_000
+"""180 degrees in ten-millionths."""
+_MERCATOR = 20_037_509
+"""Metres to the edge of a map in Web Mercator; those of UTM and from the Earth's middle are fewer."""
 
 
 def _like_degrees(cells: Sequence[Cell]) -> bool:
@@ -311,8 +315,9 @@ def _is_steady(cells: Sequence[Cell]) -> bool:
 
 
 def _like_scaled(cells: Sequence[Cell]) -> bool:
-    numbers = [cell for cell in cells if isinstance(cell, int) and cell]
-    if not numbers or not all(100_000 <= abs(v) <= 1_800_000_000 for v in numbers):  # noqa: PLR2004
+    numbers = [cell for cell in cells if isinstance(cell, int | float) and cell]
+    whole = all(isinstance(cell, int) for cell in numbers)
+    if not numbers or not all(100_000 <= abs(v) <= (_E7 if whole else _MERCATOR) for v in numbers):  # noqa: PLR2004
         return False
     low, high = min(numbers), max(numbers)
     in_a_row = len(numbers) > 2 and numbers == sorted(numbers) and len(set(numbers)) == len(numbers)  # noqa: PLR2004

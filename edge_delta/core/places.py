@@ -29,11 +29,14 @@ _WORDS = frozenset(
     cadastre gemeinde landkreis ortschaft adresse postleitzahl strassenname hausnummer standortname aufstellort
     einsatzort stadt ubicacion ubicación direccion dirección ciudad calle provincia emplacement ville rue commune
     localisation localización localizacion indirizzo posizione città citta comune via altitud altitude hoehe höhe
+    широта долгота координаты адрес местоположение enlem boylam konum enlemi boylami szerokosc szerokość dlugosc długość
+    sirka šířka delka délka leveysaste pituusaste leveys sijainti breddgrad lengdegrad lengde position plats
     hoehengrad höhengrad geofence gridreference maplink mapurl adres plaats miasto adresu
     """.split()  # noqa: SIM905 - so many names read better as a text
 )
 _JOINED = frozenset({"pluscode", "opencode", "cellid", "towerid", "zipcode", "gridref", "tileid", "openlocation"})
 _GLUED = (
+    r"緯度|経度|纬度|经度|座標|坐标|位置|住所|地址|위도|경도|좌표|위치|주소|γεωγραφικό|خط العرض|خط الطول|"
     r"latitud|longitud|geohash|geoloc|geopos|coord|gps|gnss|postcode|postal|zipcode|location|position|address|pluscode|"
     r"strasse|straße|ortschaft|adress|ubicaci|direcci|localis|localiz|posizion|indirizz|geofence|gridref|"
     r"easting|northing|bssid|mgrs|nmea|what3words|breitengrad|ngengrad|(lat|lon|lng)$|"

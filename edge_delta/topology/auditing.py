@@ -34,6 +34,7 @@ class Audit:
         self._source = source
         self._commits = 0
         self._looked = 0.0
+        self._seen: tuple[str, ...] = ()
 
     def problems(self) -> list[str]:
         """Why places could leave as they are, one text a kind; see `edge_delta.modes.privacy.audit`."""
@@ -41,18 +42,21 @@ class Audit:
             return []
         from edge_delta.modes.privacy import audit  # noqa: PLC0415 - many patterns, and only where places are displaced
 
-        self._looked = time.monotonic()
+        self._looked, self._seen = time.monotonic(), self._source.layout.names
         return audit.problems(self._settings, self._source.layout, self._source.sample(SAMPLED))
 
     def before_commit(self) -> None:
-        """Look again before the first, second, fourth, eighth … commit, and after each hour: some ms a time.
+        """Look again where columns came, before the first, second, fourth, eighth … commit, and after each hour.
+
+        That is some ms a time.
 
         Raises:
             ConfigurationError: if rows that came since may tell a place. None of them was committed.
         """
         self._commits += 1
         doubled = self._commits & (self._commits - 1) == 0
-        if not doubled and time.monotonic() - self._looked < _AGAIN_SECONDS:
+        known = self._seen == self._source.layout.names
+        if known and not doubled and time.monotonic() - self._looked < _AGAIN_SECONDS:
             return
         if found := self.problems():
             raise ConfigurationError("; ".join(found), CURE)

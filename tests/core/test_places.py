@@ -19,7 +19,7 @@ devicelatitude GPS_FIX x y X1 pos position posX position_y coords coordinates ge
 geohash_7 geohash12 GeoHash h3 h3_index s2_cell quadkey mgrs utm utm_x easting northing plus_code plusCode
 openLocationCode what3words maidenhead address street city town postcode postal_code zip_code zipCode location site
 site_name venue region country wkt wkb nmea nmea_sentence bssid wifi_ssid cell_id lac ip_address altitude track waypoint
-längengrad
+längengrad широта долгота 緯度 経度 위도 enlem boylam
 """.split()  # noqa: SIM905 - so many names read better as a text
 NO_PLACES = """
 latency latest flag temperature humidity status_code sensor_id timestamp vibration voltage anomaly_flag model
@@ -187,6 +187,8 @@ def test_pairs_of_numbers_are_known_by_their_digits():
     assert numbers_like_coordinates(columns) == ["a", "b"]
     assert numbers_like_coordinates({"a": [525186263, 525186270], "b": [133761987, 133761990]}) == ["a", "b"]
     assert numbers_like_coordinates({"a": ["52.5186", "52.5187"], "b": ["13,3761", "13,3762"]}) == ["a", "b"]
+    assert numbers_like_coordinates({"e": [392001.12, 392002.5], "n": [5820000.55, 5820001.5]}) == ["e", "n"]
+    assert numbers_like_coordinates({"t": [1767225600.5, 1767225601.5], "u": [1767225600.5, 1767225601.5]}) == []
     # Measurements with all of a double's digits, counters and times are none.
     assert numbers_like_coordinates({"a": [21.123456789012, 25.9], "b": [55.123456789012, 40.1]}) == []
     assert (

@@ -88,6 +88,7 @@ def problems(settings: Settings, layout: Layout, sample: Mapping[str, Sequence[C
         for name in own.withhold
         if name.lower() not in there
     ]
+    wrong += _silenced(settings, layout)
     found = fates(settings, layout, sample)
     open_ = [fate for fate in found if fate.becomes == "undecided"]
     if open_:
@@ -103,3 +104,17 @@ def problems(settings: Settings, layout: Layout, sample: Mapping[str, Sequence[C
             "schematize.rename as latitude and longitude, set base_lat and base_lon, or name what is to be withheld"
         )
     return wrong
+
+
+def _silenced(settings: Settings, layout: Layout) -> list[str]:
+    """Limits of alerts that would never come, as no alert may depend on the column."""
+    own = settings.gps_fuzzing
+    if "emergency" not in settings.processing_mode or "emergency" not in own.modes:
+        return []
+    kept_back = {c.name.lower() for c in layout.columns if c.name in Said.of(settings).hidden(layout)}
+    kept_back -= {c.name.lower() for c in pair_of(layout, settings.schematize.rename) or ()}
+    return [
+        f"emergency.severity_thresholds names {name!r}, which gps_fuzzing keeps back, so that no alert could come"
+        for name in settings.emergency.severity_thresholds
+        if name.lower() in kept_back
+    ]

@@ -175,3 +175,32 @@ def test_rows_that_come_after_the_start_are_looked_at_before_they_leave(sensor, 
     assert "note (its cells look like a pair of coordinates)" in done.error
     assert not folder.exists("_1_schematized") or folder.read("_1_schematized").height == 0
     assert_no_exact_place(folder, done.stderr, [TRUE])
+
+
+def test_columns_that_come_while_it_runs_are_looked_at_before_they_leave(sensor, folder, command, tmp_path):
+    sensor.run("CREATE TABLE t (id INTEGER PRIMARY KEY, timestamp TEXT, latitude REAL, longitude REAL)")
+    sensor.run("INSERT INTO t VALUES (1, ?, ?, ?)", DAY, *TRUE)
+    file = tmp_path / "settings.toml"
+    file.write_text(modes.toml({"processing_mode": "schematized", "gps_fuzzing": PLAIN}), encoding="utf-8")
+    edge = command(sensor.path, folder, config=file, node_id="n1", interval=0.1)
+    running = edge.start(env={"GPS_FUZZING_SECRET": modes.SECRET})
+    for number in (2, 3, 4):  # the next commit that is looked at anyway would be the eighth
+        running.wait_for("batch committed", count=number - 1)
+        sensor.run("INSERT INTO t VALUES (?, ?, ?, ?)", number, DAY, *TRUE)
+    running.wait_for("batch committed", count=4)
+    sensor.run("ALTER TABLE t ADD COLUMN note TEXT")
+    sensor.run("INSERT INTO t VALUES (5, ?, ?, ?, ?)", DAY, *TRUE, f"{PAIR[0]}, {PAIR[1]}")
+    done = running.finished()
+    assert done.code == 2
+    assert "note (its cells look like a pair of coordinates)" in done.error
+    assert folder.read("_1_schematized").height == 4
+    assert_no_exact_place(folder, done.stderr, [TRUE, PAIR])
+
+
+def test_a_limit_of_an_alert_that_could_never_come_is_an_error(sensor, folder):
+    source(sensor, dose=("REAL", 1.5))
+    gps = PLAIN | {"withhold": ["dose"], "modes": ["emergency"]}
+    with pytest.raises(ConfigurationError, match="no alert could come"):
+        modes.deliver(
+            sensor.path, folder, "emergency", gps_fuzzing=gps, emergency={"severity_thresholds": {"dose": 1.0}}
+        )
