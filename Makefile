@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-spark demo test attacks privacy-year coverage test-slow test-readers test-spark test-spark-slow spark-beside sanitize mutants torture recreated alerts powercut year soak fleet costs sources readme upgrade-fixture \
+.PHONY: help setup setup-spark demo test attacks privacy-year coverage test-slow test-readers test-spark test-spark-slow spark-beside sanitize mutants torture recreated purging alerts powercut year soak fleet costs sources readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
@@ -82,6 +82,9 @@ torture: $(VENV)/.dev ## kill it 500 times under 2,000 faults on the wire (about
 
 recreated: $(VENV)/.dev ## ten minutes of a generator that deletes its database at each start, both sides killed
 	$(BIN)/python -m tools.recreated $(ARGS)
+
+purging: $(VENV)/.dev ## five minutes of purges next to a writer of 500 rows per second and a run, all killed (ARGS="--no-kills --minutes 2")
+	$(BIN)/python -m tools.purging $(ARGS)
 
 alerts: $(VENV)/.dev ## kill it 200 times while it alerts, then measure alerts with 100,000 groups open (docs/modes.md)
 	$(BIN)/python -m tools.alerts --kills 200

@@ -33,28 +33,29 @@ _SWEEP = {"SWEEP": "2"}
 
 
 class Waits(NamedTuple):
-    """What commits of the application took."""
+    """What commits of the application took, and how long it waited for the lock."""
 
     commits: int
     longest_ms: float
-    over_10_ms: int
-    over_50_ms: int
+    refused: int
+    waited_ms: float
 
     def __str__(self) -> str:
         return (
-            f"{self.commits:,} commits, the longest {self.longest_ms:.1f} ms, {self.over_10_ms:,} above 10 ms, "
-            f"{self.over_50_ms:,} above 50 ms"
+            f"{self.commits:,} commits, the longest {self.longest_ms:.1f} ms; {self.refused:,} found the database "
+            f"locked, and the longest wait was {self.waited_ms:.1f} ms"
         )
 
 
 def waits(log: Path) -> Waits:
     """What a log of the application says."""
     lines = [line.split() for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+    commits, longest, refused, waited = zip(*lines, strict=True) if lines else ((), (), (), ())
     return Waits(
-        sum(int(line[0]) for line in lines),
-        max((float(line[1]) for line in lines), default=0.0),
-        sum(int(line[2]) for line in lines),
-        sum(int(line[3]) for line in lines),
+        sum(map(int, commits)),
+        max(map(float, longest), default=0.0),
+        sum(map(int, refused)),
+        max(map(float, waited), default=0.0),
     )
 
 
@@ -109,8 +110,7 @@ class Purging:
             while time.monotonic() < until:
                 self._purge(dies=self.kills and self._chance.random() < 0.3)
                 if self.kills and self._chance.random() < 0.2:
-                    writer.kill()
-                    writer.wait()
+                    self._end(writer)
                     self.done["application killed"] += 1
                     writer = self._writer(during)
                 if self.kills and self._chance.random() < 0.2:
@@ -121,7 +121,7 @@ class Purging:
             self._stop(writer)
             self._stopped(running)
         finally:
-            writer.kill()
+            self._end(writer)
             if running is not None:
                 running.kill()
         self._edge.once(env={"SWEEP": "0"}, timeout=300).succeeded()
@@ -129,15 +129,24 @@ class Purging:
 
     def _writer(self, log: Path) -> subprocess.Popen[bytes]:
         words = [str(self._database), str(log), str(self.rate)]
-        started = subprocess.Popen([sys.executable, "-I", "-S", purging_writer.__file__, *words])
-        while not self._database.exists():
-            time.sleep(0.02)
+        started = subprocess.Popen(
+            [sys.executable, "-I", "-S", purging_writer.__file__, *words], stdout=subprocess.PIPE
+        )
+        assert started.stdout is not None
+        assert started.stdout.readline() == b"ready\n"
         return started
 
-    @staticmethod
-    def _stop(writer: subprocess.Popen[bytes]) -> None:
+    def _stop(self, writer: subprocess.Popen[bytes]) -> None:
         writer.terminate()
         assert writer.wait(timeout=60) == 0
+        self._end(writer)
+
+    @staticmethod
+    def _end(writer: subprocess.Popen[bytes]) -> None:
+        writer.kill()
+        writer.wait()
+        if writer.stdout is not None:
+            writer.stdout.close()
 
     def _stopped(self, running: Running) -> None:
         if running.process.poll() is None:
@@ -156,7 +165,8 @@ class Purging:
         if dies:
             time.sleep(self._chance.uniform(0.5, 4))
             process.kill()
-            self.done["purge killed"] += process.wait() != 0
+            process.communicate()
+            self.done["purge killed"] += process.returncode != 0
             return
         told, log = process.communicate(timeout=120)
         assert process.returncode in (0, 1), log
