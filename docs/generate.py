@@ -22,7 +22,7 @@ from edge_delta.core.events import EVENTS
 from edge_delta.device.metrics import METRICS
 from edge_delta.settings.declaration import Field, Section, fields
 from edge_delta.settings.schema import json_schema
-from edge_delta.settings.sections import Settings
+from edge_delta.settings.sections import OF_THE_PROCESS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +53,25 @@ Every message is one line: the fact, the place, the next step. `…` stands for 
 `edge-delta check` finds most of these before they happen; [operations.md](operations.md) begins with what you see.
 
 Exit codes: 1 may pass by itself (a running process retries), 2 needs another setting, 3 needs a person's decision."""
+SOURCES = """
+# Several sources in one process, each with what is another for it than for all; docs/sources.md says more. Then
+# table_path needs {table}, and {source} where two files have a table of one name.
+#[[sources]]
+#sqlite = "/data/plant.db"
+#tables = ["sensor_readings", "events"]
+
+#[[sources]]
+#name = "archive"
+#sqlite = "/data/archive.db"
+#tables = "*"
+#processing_mode = "raw"
+#source_time_zone = "Europe/Helsinki\"
+"""
+OF_ONE_SOURCE = """
+## `[[sources]]`
+
+Several sources in one process: a list, each begun by a line `[[sources]]`, with what is another for it than for all.
+All settings of this page can stand there except"""
 STORAGE_VARIABLES = {
     "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN": "credentials for S3",
     "AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3": "an S3-compatible server, where `storage.endpoint_url` is not set",
@@ -97,7 +116,7 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
 def settings_of(section: str, model: type[Section]) -> Iterator[tuple[str, Field]]:
     """A section's settings with their full names, sections inside it left out."""
     for field in fields(model):
-        if field.section is None:
+        if field.section is None and field.name != "sources":
             yield (f"{section}.{field.name}" if section else field.name), field
 
 
@@ -192,7 +211,7 @@ def example() -> str:
             if value is None:
                 raise SystemExit(f"{name} has no default: say in its `about` what it may look like")
             lines.append(f"{'' if field.required else '#'}{short(name)} = {value}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + SOURCES
 
 
 def described(field: Field) -> str:
@@ -222,6 +241,8 @@ def configuration() -> str:
             lines += [f"The whole section can also be set as JSON in the environment variable `{variable}`.", ""]
         lines += ["| setting | what it is | values | default | flag, environment |", "| --- | --- | --- | --- | --- |"]
         lines += [setting_row(name, field) for name, field in settings_of(section, model)]
+    not_there = ", ".join(f"`{name}`" for name in sorted(OF_THE_PROCESS))
+    lines += [f"{OF_ONE_SOURCE} {not_there}. See [sources.md](sources.md)."]
     lines += ["", "## Variables of the object stores", "", "They are read by the storage library itself.", ""]
     lines += ["| variables | what they are |", "| --- | --- |"]
     for names, what in STORAGE_VARIABLES.items():

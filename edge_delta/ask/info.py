@@ -47,7 +47,7 @@ def _one(name: str, tables: Tables, table: DeltaTable) -> dict[str, Any]:
         "version": table.version(),
         "last_commit": None if at is None else shown(at),
         "columns": {f.name: str(getattr(f.type, "type", f.type)) for f in table.schema().fields},
-        "cursor": _cursor(sink, tables),
+        "cursor": _cursor(sink, tables, tables.source_tables.get(name, tables.source_table)),
     }
 
 
@@ -60,9 +60,9 @@ def _sizes(table: DeltaTable) -> tuple[int, int, int]:
     return actions.num_rows, rows, sum(n or 0 for n in actions.column("size_bytes").to_pylist())
 
 
-def _cursor(sink: DeltaSink, tables: Tables) -> dict[str, Any] | None:
+def _cursor(sink: DeltaSink, tables: Tables, source_table: str | None) -> dict[str, Any] | None:
     """Where this device stands in the table; None where that is not known or there is nothing of it."""
-    if tables.node_id is None or tables.source_table is None:
+    if tables.node_id is None or source_table is None:
         return None
     try:
         cursor = sink.committed()
@@ -72,7 +72,7 @@ def _cursor(sink: DeltaSink, tables: Tables) -> dict[str, Any] | None:
         return None
     return {
         "node_id": tables.node_id,
-        "source_table": tables.source_table,
+        "source_table": source_table,
         "generation": cursor.generation,
         "last_id": cursor.rowid,
     }

@@ -173,23 +173,31 @@ def _refused(error: Exception, tables: Tables) -> QueryFailed:
     return QueryFailed(re.sub(r"^(SQL error|Schema error|Error during planning): ", "", text))
 
 
-def main(sql: str, settings: Settings, *, form: str | None, output: str | None, limit: int | None) -> int:
+def is_info(sql: str) -> bool:
+    """Whether the tables are to be described."""
+    return sql.strip().rstrip(";").strip().lower() == "info"
+
+
+def main(  # noqa: PLR0913 - a statement, what it is about, and how the answer is shown
+    sql: str, settings: Settings, tables: Tables | None, *, form: str | None, output: str | None, limit: int | None
+) -> int:
     """The command.
 
     Args:
         sql: a statement, or ``INFO``.
         settings: the settings.
+        tables: the tables; None where a warehouse answers.
         form: table, json, csv or parquet; None for what suits stdout.
         output: a file, None for stdout.
         limit: rows to show; 0 for all, None for what suits stdout.
     """
-    if sql.strip().rstrip(";").strip().lower() == "info":
+    if tables is not None and is_info(sql):
         if output is not None or form in ("csv", "parquet"):
             raise ConfigurationError("INFO is shown on stdout, as a table or as JSON", "Leave --output out")
-        found = info.about(Tables(settings))
+        found = info.about(tables)
         sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n" if form == "json" else info.text(found))
-    elif settings.databricks.server_hostname is None:
-        show(run(sql, Tables(settings)), form=form, output=output, limit=limit)
+    elif tables is not None:
+        show(run(sql, tables), form=form, output=output, limit=limit)
     else:
         from edge_delta.ask import warehouse  # noqa: PLC0415 - an extra
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from edge_delta import modes
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
 from edge_delta.device.state import MIRROR, kept_node_id
 from edge_delta.sinks import address as storage
+from edge_delta.topology.sources import in_path
 from edge_delta.topology.tables import UNKNOWN, DeviceTables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from deltalake import DeltaTable
 
     from edge_delta.settings.sections import Settings
     from edge_delta.sinks.delta.sink import DeltaSink
+    from edge_delta.topology.sources import OneTable
 
 
 class QueryFailed(EdgeDeltaError):
@@ -49,7 +53,30 @@ class Tables:
         suffixes = {**modes.SUFFIXES, "rejected": modes.REJECTED_SUFFIX, "superseded": modes.SUPERSEDED_SUFFIX}
         tables = DeviceTables(settings, node_id or UNKNOWN, self.source_table or UNKNOWN)
         self.sinks: dict[str, DeltaSink] = {base + suffix: tables.sink(suffix) for suffix in suffixes.values()}
+        self.source_tables: dict[str, str | None] = {}
         self.modes = {base + suffix: mode for mode, suffix in suffixes.items()}
+
+    @classmethod
+    def of(cls, ones: Sequence[OneTable]) -> Tables:
+        """Those of one source, or of several by names that tell them apart.
+
+        A name is as for one source where no other source has it, else begins with that of the source.
+        """
+        every = [(one, cls(one.settings)) for one in ones]
+        whole = every[0][1]
+        whole.source_tables = dict.fromkeys(whole.sinks, whole.source_table)
+        if len(every) == 1:
+            return whole
+        used = Counter(name for _, tables in every for name in tables.sinks)
+        sinks, modes_, whole.source_tables = {}, {}, {}
+        for one, tables in every:
+            for name, sink in tables.sinks.items():
+                full = name if used[name] == 1 else f"{in_path(one.label)}_{name}"
+                full = full if full not in sinks else f"{in_path(one.label)}_{in_path(one.table)}_{name}"
+                sinks[full], modes_[full] = sink, tables.modes[name]
+                whole.source_tables[full] = one.table
+        whole.sinks, whole.modes = sinks, modes_
+        return whole
 
     def existing(self) -> list[str]:
         """The names of those that exist."""

@@ -81,6 +81,8 @@ class Parser(argparse.ArgumentParser):
         for field in fields(Settings):
             if field.name in _DEVICE:
                 _add(add, field)
+        add("--all-tables", action="store_true", help="every table of the file that can be read in order")
+        add("--source", action="append", metavar="NAME", help="of several sources only this one; also again and again")
 
     def add_settings(self) -> None:
         """Add the flags of all settings that have one."""
@@ -103,7 +105,10 @@ def _add(add: object, field: Field) -> None:
         shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
         text += f" (default: {shown.removesuffix('.0')})"
     text = text.replace("; default:", " (default:", 1) + (")" if "; default:" in text else "")
-    add(*field.flags, dest=field.name, metavar=field.metavar, help=text)  # type: ignore[operator]
+    more = {"action": "append"} if field.name == "sqlite_table_name" else {}
+    if more:
+        text += "; again and again for several"
+    add(*field.flags, dest=field.name, metavar=field.metavar, help=text, **more)  # type: ignore[operator]
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:

@@ -12,6 +12,7 @@
     │   └── CommitConflict                 another commit came first, or ours was stored unheard
     │       ├── TableCrowded               other writers came first at every try
     │       └── CompactorAtWork            another process looks after the table
+    ├── SourcesFailed             exit …   of several sources some were not delivered: the worst of their codes
     └── DecisionNeeded            exit 3   a person has to decide
         ├── SourceReset                    the source is not the one that the cursor belongs to
         ├── TwoSources                     two databases are delivered under one node id
@@ -105,6 +106,20 @@ class ConfigurationError(EdgeDeltaError):
 
 class TransientError(EdgeDeltaError):
     """What may pass by itself: the engine backs off, reopens and tries again."""
+
+
+class SourcesFailed(EdgeDeltaError):
+    """Of several sources some were not delivered; each said why, and the others went on.
+
+    Args:
+        fact: which.
+        hint: what to do next.
+        exit_code: the worst of theirs.
+    """
+
+    def __init__(self, fact: str, hint: str = "", *, exit_code: int = 1) -> None:
+        super().__init__(fact, hint)
+        self.exit_code = exit_code
 
 
 class SourceUnavailable(TransientError):

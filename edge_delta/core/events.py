@@ -42,6 +42,8 @@ class Event(StrEnum):
     SETTINGS_CHANGED = "settings changed"
     SETTINGS_INVALID = "settings not taken over"
     NEEDS_RESTART = "settings need a restart"
+    SOURCE_ADDED_OR_LEFT = "sources changed"
+    LEFT_OUT = "table left out"
     NO_ROWID = "table has no rowid"
     PLACES = "places"
     TIME_COLUMN = "time column"
@@ -91,6 +93,8 @@ EVENTS: Mapping[Event, str] = {
     Event.SETTINGS_CHANGED: "A setting was changed while running: key, old, new (secrets masked).",
     Event.SETTINGS_INVALID: "The settings file was changed and has errors; the old settings stay in force: error.",
     Event.NEEDS_RESTART: "Settings that cannot change while running were changed: keys.",
+    Event.SOURCE_ADDED_OR_LEFT: "One of several sources came, or was taken out of the settings: source, added.",
+    Event.LEFT_OUT: "A pattern in tables means a table that cannot be read in any order: source, reason.",
     Event.NO_ROWID: "Rows are read in the order of their time, the latest some seconds later: order_by, ahead (rows).",
     Event.PLACES: "What the settings and tables show of places besides the draw of now: draw, detail.",
     Event.TIME_COLUMN: "The column with the readings' times: table, column, reason, format, zone, first and last time.",
@@ -128,6 +132,13 @@ class Log:
         self._render = render
         self._verbose = verbose
         self._one_line = threading.RLock()  # a signal's handler may come in between
+        self._always: Mapping[str, Any] = {}
+
+    def of_source(self, source: str) -> Log:
+        """The same log for what happens to one of several sources, which each line names then."""
+        log = Log(self._out, self._render, verbose=self._verbose)
+        log._one_line, log._always = self._one_line, {"source": source}
+        return log
 
     @property
     def verbose(self) -> bool:
@@ -153,7 +164,7 @@ class Log:
 
     def _say(self, level: str, event: str, keys: dict[str, Any]) -> None:
         time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        line = {**keys, "event": event, "level": level, "timestamp": time}
+        line = {**self._always, **keys, "event": event, "level": level, "timestamp": time}
         with self._one_line:
             self._out.write(self._render(line) + "\n")
             self._out.flush()

@@ -1,24 +1,28 @@
-"""run > cycle > drain > step: the clock, catching up, one bounded batch = one commit."""
+"""run > cycle > drain > step: the clock, catching up, one bounded batch = one commit.
+
+What takes long is done in *turns*, each of them one batch at most: a generator, which goes on when its caller wants it
+to. So several sources in one process (`edge_delta.delivery.turns`) do not wait for each other's backlogs.
+"""
 
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from edge_delta.core.counting import Swept
 from edge_delta.core.events import Event, Log
-from edge_delta.core.model import GONE_CURE, Cursor, Waiting
+from edge_delta.core.model import Cursor, Waiting
 from edge_delta.core.retry import Outage, Persistence
-from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE, doubtful
 from edge_delta.delivery.pace import Pace, Tally
 from edge_delta.delivery.settling import Settling
 from edge_delta.delivery.sweep import Sweeping
+from edge_delta.delivery.told import Told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from threading import Event as Flag
 
+    from edge_delta.core.errors import TransientError
     from edge_delta.core.model import Step
     from edge_delta.core.ports import Observer
     from edge_delta.delivery.lane import Lane
@@ -26,6 +30,14 @@ if TYPE_CHECKING:
     from edge_delta.delivery.prepared import Prepared
 
 T = TypeVar("T")
+
+
+def _done(turns: Iterator[None]) -> None:
+    """All turns, one after the other."""
+    for _ in turns:
+        pass
+
+
 _LOOK_EVERY = 2.0
 """Seconds between looks at the settings file."""
 _POSITION_EVERY = 3_600.0
@@ -70,7 +82,7 @@ class Engine:
         self._settling = settling or Settling(0)
         self._held = 0
         self._outage = Outage(log, observer)
-        self._doubted: set[tuple[str, str]] = set()
+        self._told = Told(log)
         self._behind = True
         self._positions_at = time.monotonic()
 
@@ -107,6 +119,48 @@ class Engine:
         self._sweeping.finish(self._lanes)
         self._cycled(None)
 
+    # -- in turn with other sources
+
+    @property
+    def urgent(self) -> float | None:
+        """Seconds between looks at the source, where a new row counts at once."""
+        return min((lane.urgent for lane in self._lanes if lane.urgent is not None), default=None)
+
+    def pause(self) -> float:
+        """Seconds until the next cycle, which is told to those who hear of it."""
+        pause = self._pace.pause()
+        self._cycled(pause)
+        return pause
+
+    def one_run(self, stop: Flag, *, flush: bool = False) -> Iterator[None]:
+        """What `once` does, in turns; nothing is tried again."""
+        self._settling.off = flush
+        yield from self.turns(stop)
+        if flush and not stop.is_set():
+            self._finish()
+        self._settle(stop)
+        self._sweeping.finish(self._lanes)
+        self._cycled(None)
+
+    def end(self, stop: Flag) -> None:
+        """What `run` does last."""
+        self._finish(quick=True)
+        self._settle(stop)
+        self._sweeping.finish(self._lanes)
+
+    def failed(self, error: TransientError) -> float:
+        """Forget what is cached after a failure; the seconds to wait before the next try."""
+        pause = self._outage.pause()
+        self._outage.failed(error, pause)
+        self._forget()
+        return pause
+
+    def in_order(self) -> None:
+        """A cycle came to its end."""
+        self._outage.over()
+
+    # -- by itself
+
     def _persist(self, work: Callable[[Flag], T], stop: Flag, *, for_seconds: float | None) -> T | None:
         """Work, tried again while it fails for a reason that may pass."""
         persistence = Persistence(self._outage, stop, for_seconds=for_seconds)
@@ -125,17 +179,17 @@ class Engine:
         self._cycled(pause)
         while (left := due - time.monotonic()) > 0 and not stop.is_set():
             stop.wait(min(left, _LOOK_EVERY, *(lane.urgent or _LOOK_EVERY for lane in self._lanes)))
-            if self._persist(lambda _stop: self._take_over_settings(), stop, for_seconds=None):
+            if self._persist(lambda _stop: self.take_over_settings(), stop, for_seconds=None):
                 return
-            self._persist(self._hurry, stop, for_seconds=None)
+            self._persist(lambda flag: _done(self.hurry(flag)), stop, for_seconds=None)
             self._observer.alive()
 
     def _cycled(self, pause: float | None) -> None:
         if not self._behind:
             self._observer.cycled(pause)
 
-    def _hurry(self, stop: Flag) -> None:
-        """Deliver what is new in the urgent lanes, and see what is new where rows are held back."""
+    def hurry(self, stop: Flag) -> Iterator[None]:
+        """Deliver what is new in the urgent lanes, in turns, and see what is new where rows are held back."""
         urgent = [lane for lane in self._lanes if lane.urgent is not None]
         if stop.is_set() or not (urgent or self._settling.holds):
             return
@@ -145,14 +199,15 @@ class Engine:
             self._held = self._held or 1  # the next cycle is not idle
         if urgent and (changed or self._settling.ripe()):
             self._behind = True  # the other lanes have not seen it
-            self._drain_all(urgent, stop)
+            yield from self._drain_all(urgent, stop)
 
     def _look(self) -> None:
         """See up to where there are rows, by which they are told from newer ones later."""
         cursor = max((lane.cursor() for lane in self._lanes), key=lambda c: (c.generation, c.rowid))
         self._settling.look(self._source.waiting(Cursor()).last_rowid, cursor.generation)
 
-    def _take_over_settings(self) -> bool:
+    def take_over_settings(self) -> bool:
+        """Go on with changed settings, if there are some."""
         changed = self._reload(self._lanes)
         if changed is None:
             return False
@@ -164,58 +219,64 @@ class Engine:
 
     def cycle(self, stop: Flag) -> None:
         """Deliver what was there when the cycle began; costs nothing that grows if nothing is new."""
-        self._take_over_settings()
+        _done(self.turns(stop))
+
+    def turns(self, stop: Flag) -> Iterator[None]:
+        """A cycle in turns, each one batch at most."""
+        self.take_over_settings()
         moved = self._source.moved()
         if not (self._source.changed() or moved or self._behind or self._held):
             self._idle()
-            self._sweep(stop)
+            yield from self._sweep(stop)
             self._over()
             return
         self._behind = True
         held = self._settling.off
         self._settling.off = held or moved  # a file that goes is read to its end
-        self._drain_all(self._lanes, stop)
+        yield from self._drain_all(self._lanes, stop)
         self._settling.off = held
         if moved and not stop.is_set():
             # The old file was read to its end through the open connection; what has its name now comes next.
             self._finish()
             self._log.warning(Event.SOURCE_REPLACED)
             self._reader.reopen()
-            self._drain_all(self._lanes, stop)
+            yield from self._drain_all(self._lanes, stop)
         self._sweeping.changed()
         if not stop.is_set():
-            self._sweep(stop)
+            yield from self._sweep(stop)
             self._over()
         self._behind = stop.is_set()
 
-    def _sweep(self, stop: Flag) -> None:
+    def _sweep(self, stop: Flag) -> Iterator[None]:
         """Deliver what was updated, and what came below the cursors if it is time to look."""
         for lane, step in self._sweeping.updates(self._lanes, self._pace.batch_rows, stop):
             self._settled(lane, step, Waiting(None, None))
+            yield
         if self._sweeping.due():
             for found in self._sweeping.run(self._lanes, self._pace.batch_rows, stop):
                 if isinstance(found, Swept):
                     self._observer.swept(found)
                 else:
                     self._settled(*found, Waiting(None, None))
+                    yield
 
     def _idle(self) -> None:
         for lane in self._lanes:
             self._log.info(Event.CYCLE_STARTED, mode=lane.name, rows_waiting=0, will_fetch=0)
             self._log.info(Event.CYCLE_FINISHED, mode=lane.name, rows_written=0, rows_rejected=0, rows_left=0)
 
-    def _drain_all(self, lanes: Sequence[Lane], stop: Flag) -> None:
+    def _drain_all(self, lanes: Sequence[Lane], stop: Flag) -> Iterator[None]:
         if len(lanes) > 1:  # a later one may see that the source is another, and rows of an earlier one are of it then
             for lane in lanes:
                 lane.check_source()
         self._held = 0
         for lane in list(lanes):
-            self.drain(lane, stop)
+            yield from self._drain(lane, stop)
             if lane not in self._lanes:  # the settings changed on the way
-                self._drain_all(self._lanes, stop)
+                yield from self._drain_all(self._lanes, stop)
                 return
 
-    def drain(self, lane: Lane, stop: Flag) -> Tally:
+    def _drain(self, lane: Lane, stop: Flag) -> Iterator[None]:
         """Deliver what one lane had waiting when this began."""
         started = time.perf_counter()
         lane.check_source()
@@ -234,15 +295,15 @@ class Engine:
             will_fetch=min(waiting.rows, self._pace.batch_rows),
         )
         tally = Tally()
-        while waiting.rows and not stop.is_set() and not self._take_over_settings():
+        while waiting.rows and not stop.is_set() and not self.take_over_settings():
             step = lane.step(limit=self._pace.batch_rows, upto=waiting.last_rowid, held=self._settling.holds)
             if step is None:
                 break
             tally.add(step)
             self._tell_aside(lane)
             self._settled(lane, step, waiting)
+            yield
         self._finished(lane, tally, time.perf_counter() - started)
-        return tally
 
     def _finished(self, lane: Lane, tally: Tally, seconds: float) -> None:
         left = self._source.waiting(lane.cursor()).rows
@@ -261,42 +322,11 @@ class Engine:
             seconds=round(seconds, 3),
         )
 
-    def _say_what_is_odd(self, step: Step) -> None:
-        """What was delivered as it should be, but can hardly be meant."""
-        if step.gone:
-            last = step.first_rowid - 1
-            self._log.warning(
-                Event.GONE, mode=step.mode, rows=step.gone, first_id=last - step.gone + 1, last_id=last, fix=GONE_CURE
-            )
-        if step.read and step.rejected == step.read:
-            self._log.error(Event.ALL_REJECTED, mode=step.mode, table=step.table, rows=step.read, fix=REJECTED_CURE)
-        for moment in filter(None, (step.first_time, step.last_time)):
-            word = doubtful(moment, datetime.now(UTC))
-            if word is not None and (step.mode, word) not in self._doubted:
-                self._doubted.add((step.mode, word))
-                self._log.warning(
-                    Event.DOUBTFUL_TIME, mode=step.mode, time=moment.isoformat(), reason=word, fix=ODD_CURE
-                )
-
     def _settled(self, lane: Lane, step: Step, waiting: Waiting) -> None:
         self._outage.over()
-        self._say_what_is_odd(step)
-        commit = step.commit
-        if commit is not None:
-            took = {
-                "table": commit.table,
-                "version": commit.version,
-                "rows": commit.rows,
-                "bytes": commit.bytes,
-                "seconds": round(commit.seconds, 3),
-            }
-            cursor = step.cursor
-            self._log.info(
-                Event.BATCH_COMMITTED, **took, rejected=step.rejected, generation=cursor.generation, cursor=cursor.rowid
-            )
-            self._log.debug(Event.COMMIT_TRIED, **took, tries=commit.tries)
+        self._told.step(step)
         self._observer.settled(step, Waiting(step.cursor.rowid + 1, waiting.last_rowid))
-        if commit is not None and (found := lane.look_after()) is not None:
+        if step.commit is not None and (found := lane.look_after()) is not None:
             self._observer.looked_after(lane.name, found)
 
     def _over(self) -> None:

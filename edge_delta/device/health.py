@@ -18,10 +18,17 @@ from msgspec import Struct
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.core.time_formats import AUTO, TimeForm
-from edge_delta.device.state import is_full, is_held, read_mirror
+from edge_delta.device.state import (
+    directories_of_sources,
+    is_full,
+    is_held,
+    named,
+    process_directory,
+    read_mirror,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from edge_delta.source.glance import Behind
 
@@ -196,7 +203,48 @@ def examine(state_dir: Path, *, allowed: float | None = None) -> Health:
             unreadable = str(error)
     limit = allowed or float(mirror.get("health_after") or DEFAULT_ALLOWED)
     full = next((place for place in _places(state_dir, mirror) if is_full(place)), None)
-    return Health(mirror, is_held(state_dir), behind, unreadable, _waited(mirror), limit, full)
+    # One of several sources may have ended while the process goes on with the others.
+    running = is_held(state_dir) and not (process_directory(state_dir) != state_dir and mirror.get("stopped"))
+    return Health(mirror, running, behind, unreadable, _waited(mirror), limit, full)
+
+
+def examine_all(
+    state_dir: Path, *, allowed: float | None = None, choice: Callable[[str, str], bool] = lambda _label, _table: True
+) -> dict[str, Health]:
+    """Look once at each source of a process, by what it is called; a single source has no name.
+
+    Args:
+        state_dir: the state directory of the process.
+        allowed: see `examine`.
+        choice: which are looked at, by what the source is called and its table.
+    """
+    of_process = read_mirror(state_dir)
+    if not isinstance(of_process.get("sources"), list):
+        return {"": examine(state_dir, allowed=allowed)}
+    found = {}
+    for directory in directories_of_sources(state_dir):
+        label, table = named(directory)
+        if choice(label, table):
+            found[f"{label}/{table}"] = examine(directory, allowed=allowed)
+    for label, missing in (of_process.get("not_found") or {}).items():
+        if choice(label, ""):
+            found[label] = _not_found(state_dir, missing, allowed)
+    return found
+
+
+def _not_found(state_dir: Path, missing: Mapping[str, Any], allowed: float | None) -> Health:
+    """Of a source whose tables cannot even be told."""
+    mirror = {"source": missing["sqlite"], "trying_since": missing["since"]}
+    waited, limit = _waited(mirror), allowed or float(missing.get("health_after") or DEFAULT_ALLOWED)
+    return Health(mirror, is_held(state_dir), {}, str(missing["error"]), waited, limit)
+
+
+def worst(found: Mapping[str, Health]) -> Health | None:
+    """The one that needs somebody most; None where there is none."""
+    order = list(Verdict)
+    return max(
+        found.values(), key=lambda one: (not one.ok, one.error is not None, order.index(one.verdict)), default=None
+    )
 
 
 def _places(state_dir: Path, mirror: Mapping[str, Any]) -> tuple[Path, ...]:

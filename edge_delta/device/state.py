@@ -11,6 +11,7 @@ import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from edge_delta.core.errors import AlreadyRunning, ConfigurationError, NodeUnknown
 
@@ -23,14 +24,52 @@ _WITNESS_KEY = "witness.key"
 _KEY_BYTES = 32
 _NODE_ID = "node_id"
 _LOCK = "lock"
+_DEPTH = 2
+"""Directories between that of one source and that of the process."""
 _LEAST_ROOM = 65_536
 """Bytes below which a file system counts as full: the mirror or a page of SQLite's log may just fit."""
+
+
+_SOURCES, _OF_ONE = "sources", ".source"
+
+
+def directory_of(root: Path, label: str, table: str) -> Path:
+    """The state directory of one of several sources, within that of their process.
+
+    Args:
+        root: the directory of the process.
+        label: what the source is called.
+        table: its table.
+    """
+    return root / _SOURCES / label / (quote(table, safe=" ") + _OF_ONE)
+
+
+def process_directory(path: Path) -> Path:
+    """The state directory of the process, for its own or that of one of its sources."""
+    of_one = path.suffix == _OF_ONE and len(path.parents) > _DEPTH and path.parents[1].name == _SOURCES
+    return path.parents[_DEPTH] if of_one else path
+
+
+def directories_of_sources(root: Path) -> list[Path]:
+    """The directories of several sources that the process had when it ran last; none where it has a single one."""
+    listed = read_mirror(root).get("sources")
+    return [root / name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+
+
+def named(directory: Path) -> tuple[str, str]:
+    """What the source of a directory is called, and its table; see `directory_of`."""
+    return directory.parent.name, unquote(directory.name.removesuffix(_OF_ONE))
+
+
+def kept_tables(root: Path, label: str) -> list[str]:
+    """The tables of a source that the process had when it ran last."""
+    return [table for source, table in map(named, directories_of_sources(root)) if source == label]
 
 
 def kept_node_id(path: Path) -> str | None:
     """The id that a state directory keeps, None if there is none; nothing is made."""
     try:
-        return (path / _NODE_ID).read_text(encoding="utf-8").strip() or None
+        return (process_directory(path) / _NODE_ID).read_text(encoding="utf-8").strip() or None
     except OSError:
         return None
 
@@ -75,7 +114,7 @@ def is_held(path: Path) -> bool:
     that are visible from here (proc(5), /proc/locks); seen from another container, nobody holds it.
     """
     try:
-        inode = (path / _LOCK).stat().st_ino
+        inode = (process_directory(path) / _LOCK).stat().st_ino
         lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
     except OSError:
         return False
@@ -87,7 +126,7 @@ def is_held(path: Path) -> bool:
 def kept_witness_key(path: Path) -> bytes:
     """The key that a state directory keeps to tell rows again; empty if there is none."""
     try:
-        kept = bytes.fromhex((path / _WITNESS_KEY).read_text(encoding="ascii"))
+        kept = bytes.fromhex((process_directory(path) / _WITNESS_KEY).read_text(encoding="ascii"))
     except (OSError, ValueError):
         return b""
     return kept if len(kept) == _KEY_BYTES else b""
@@ -112,6 +151,7 @@ class StateDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._process = process_directory(path)
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             _closed_to_others(path)
@@ -130,7 +170,7 @@ class StateDirectory:
             AlreadyRunning: if another process holds it, with its name.
         """
         try:
-            descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            descriptor = os.open(self._process / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise ConfigurationError(
                 f"the state directory {self.path} cannot be written: {error.strerror}",
@@ -142,7 +182,8 @@ class StateDirectory:
             except BlockingIOError:
                 holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
                 raise AlreadyRunning(
-                    f"{holder} works with the state directory {self.path}", "Stop it first, or set another --state-dir"
+                    f"{holder} works with the state directory {self._process}",
+                    "Stop it first, or set another --state-dir",
                 ) from None
             with contextlib.suppress(OSError):  # a full disk must not stop a delivery
                 os.ftruncate(descriptor, 0)
@@ -169,7 +210,7 @@ class StateDirectory:
         """
         if configured is not None:
             return configured
-        file = self.path / _NODE_ID
+        file = self._process / _NODE_ID
         with contextlib.suppress(FileNotFoundError):
             kept = file.read_text(encoding="utf-8").strip()
             if kept:
@@ -181,7 +222,7 @@ class StateDirectory:
             )
         made = f"node-{os.urandom(6).hex()}"
         try:
-            self._write(_NODE_ID, made + "\n")
+            self._write(_NODE_ID, made + "\n", shared=True)
         except OSError as error:
             raise ConfigurationError(
                 f"the state directory {self.path} cannot be written: {error.strerror}",
@@ -200,7 +241,7 @@ class StateDirectory:
             return kept
         made = os.urandom(_KEY_BYTES)
         with contextlib.suppress(OSError):
-            self._write(_WITNESS_KEY, made.hex() + "\n")
+            self._write(_WITNESS_KEY, made.hex() + "\n", shared=True)
         return made
 
     def sweep(self) -> dict[str, Any]:
@@ -261,9 +302,10 @@ class StateDirectory:
         """
         self._write(MIRROR, json.dumps(content, indent=2, ensure_ascii=False) + "\n", lasting=lasting)
 
-    def _write(self, name: str, text: str, *, lasting: bool = True) -> None:
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self.path / f".{name}.new"  # one process at a time holds the lock
+    def _write(self, name: str, text: str, *, lasting: bool = True, shared: bool = False) -> None:
+        folder = self._process if shared else self.path
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = folder / f".{name}.new"  # one process at a time holds the lock
         temporary.unlink(missing_ok=True)  # of a crash, or a link that someone else put there
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -272,7 +314,7 @@ class StateDirectory:
                 file.flush()
                 if lasting:
                     os.fsync(file.fileno())
-            Path(temporary).replace(self.path / name)
+            Path(temporary).replace(folder / name)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise

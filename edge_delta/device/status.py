@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from edge_delta.core.model import GONE_CURE, Inventory
 from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE
-from edge_delta.device.health import Health, Verdict, duration, examine, now
+from edge_delta.device.health import Health, Verdict, duration, examine, examine_all, now, worst
 from edge_delta.device.settled import settled, settled_now
-from edge_delta.device.state import read_mirror
+from edge_delta.device.state import directories_of_sources, is_held, named, read_mirror
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 _GREEN, _YELLOW, _RED, _BOLD, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[1m", "\x1b[0m"
@@ -33,14 +33,46 @@ _LOOKS = 15
 """How many of them tell how fast the backlog changes."""
 
 
-def settled_of(state_dir: Path) -> dict[str, int | None]:
+def settled_of(
+    state_dir: Path, choice: Callable[[str, str], bool] = lambda _label, _table: True
+) -> dict[str, int | None]:
     """The id by source table up to which rows may be purged; None where that is not known."""
-    return settled_now(read_mirror(state_dir))
+    if not (directories := directories_of_sources(state_dir)):
+        return settled_now(read_mirror(state_dir))
+    found: dict[str, int | None] = {}
+    for directory in directories:
+        label, table = named(directory)
+        if choice(label, table):
+            number = settled_now(read_mirror(directory)).get(table)
+            found[f"{label}/{table}"] = number
+    return found
+
+
+def reports(state_dir: Path, choice: Callable[[str, str], bool] = lambda _label, _table: True) -> dict[str, Any]:
+    """What is known of each source; of a single one just `report`.
+
+    Args:
+        state_dir: the state directory of the process.
+        choice: see `edge_delta.device.health.examine_all`.
+    """
+    found = examine_all(state_dir, choice=choice)
+    if "" in found:
+        return _of_one(found[""])
+    whole = worst(found)
+    return {
+        "verdict": str(whole.verdict) if whole is not None else str(Verdict.NEVER),
+        "ok": all(one.ok for one in found.values()),
+        "running": is_held(state_dir),
+        "sources": {key: _of_one(one) for key, one in found.items()},
+    }
 
 
 def report(state_dir: Path) -> dict[str, Any]:
     """Everything that is known, ready for JSON. Times are ISO 8601, UTC; durations are seconds."""
-    health = examine(state_dir)
+    return _of_one(examine(state_dir))
+
+
+def _of_one(health: Health) -> dict[str, Any]:
     mirror = health.mirror
     error = mirror.get("last_error")
     return {
@@ -69,6 +101,7 @@ def report(state_dir: Path) -> dict[str, Any]:
         "interval": mirror.get("interval"),
         "sweep": mirror.get("sweep"),
         "last_error": error,
+        "last_error_now": health.error is not None or health.unreadable is not None,
         "modes": {mode: _of_mode(mode, health) for mode in mirror.get("modes", ())},
     }
 
@@ -107,6 +140,11 @@ def _of_mode(mode: str, health: Health) -> dict[str, Any]:
 
 def text(about: Mapping[str, Any], *, width: int = 10_000) -> str:
     """The report in lines of a name and a value; long values go on below, under their beginning."""
+    if "sources" in about:
+        ill = sum(1 for one in about["sources"].values() if not one["ok"] or one["last_error_now"])
+        head = f"edge-delta: {about['verdict']}; {count(len(about['sources']), 'source')}, {ill} in trouble"
+        parts = [f"{key}\n{text(one, width=width)}" for key, one in about["sources"].items()]
+        return "\n\n".join([head, *parts])
     lines = [("edge-delta", about["verdict"] + _process(about))]
     source = about["source"]
     if source["sqlite"]:

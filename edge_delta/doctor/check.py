@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from edge_delta.core.errors import REPORT, ConfigurationError, EdgeDeltaError, SourceReset, failure
 from edge_delta.core.model import Cursor, Mark
@@ -22,10 +25,11 @@ from edge_delta.doctor.findings import Finding, Level, failed, ok, warning
 from edge_delta.doctor.probe import probed
 from edge_delta.doctor.rehearsal import Stage
 from edge_delta.modes.traits import TRAITS
+from edge_delta.topology.sources import Choice, OneTable, all_tables, each
 from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from edge_delta.delivery.lane import Lane
     from edge_delta.settings.sections import Settings
@@ -36,10 +40,20 @@ _SMALL_FILES, _SMALL_BYTES = 200, 8_000_000
 _DEAD_FILES = 100
 
 
-def check_privacy(load: Callable[[], Settings]) -> Iterator[Finding]:
+def check_privacy(load: Callable[[], Settings], flags: Mapping[str, Any] = MappingProxyType({})) -> Iterator[Finding]:
     """What becomes of the columns, and what is published already."""
     try:
-        stage = Stage(load())
+        ones = each(load(), flags)
+    except EdgeDeltaError as error:
+        yield failed("settings", error)
+        return
+    for one in ones:
+        yield from _named(one, _privacy(one.settings))
+
+
+def _privacy(settings: Settings) -> Iterator[Finding]:
+    try:
+        stage = Stage(settings)
     except EdgeDeltaError as error:
         yield failed("settings", error)
         return
@@ -51,7 +65,13 @@ def check_privacy(load: Callable[[], Settings]) -> Iterator[Finding]:
     yield from _guarded("privacy", privacy.published, stage)
 
 
-def check(load: Callable[[], Settings]) -> Iterator[Finding]:
+def _named(one: OneTable, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Findings with the name of their source, where there are several."""
+    for found in findings:
+        yield replace(found, fact=f"{one.key}: {found.fact}") if one.label else found
+
+
+def check(load: Callable[[], Settings], flags: Mapping[str, Any] = MappingProxyType({})) -> Iterator[Finding]:
     """Everything that can be found out, in the order in which a start would need it."""
     try:
         settings = load()
@@ -60,9 +80,35 @@ def check(load: Callable[[], Settings]) -> Iterator[Finding]:
         return
     yield ok("settings", f"complete; mode {', '.join(settings.processing_mode)}, a cycle every {settings.interval:g} s")
     yield from _guarded("state", _state, settings)
-    yield from _guarded("state", _running, settings)
-    stored = [*_guarded("storage", probed, settings)]
+    ones, unknown = _sources(settings, flags)
+    for one in ones:
+        yield from _named(one, _guarded("state", _running, one.settings))
+    yield from (failed("database", reason) for reason in unknown)
+    stored = [*_guarded("storage", probed, ones[0].settings if ones else settings)]
     yield from stored
+    reached = all(found.level is not Level.FAILED for found in stored)
+    for one in ones:
+        yield from _named(one, _one(one.settings, reached=reached))
+
+
+def _sources(settings: Settings, flags: Mapping[str, Any]) -> tuple[list[OneTable], list[EdgeDeltaError]]:
+    """The tables, and why others cannot be told."""
+    try:
+        if not settings.several:
+            return each(settings, flags), []
+        found, unknown = all_tables(settings, Choice.of(flags))
+    except EdgeDeltaError as error:
+        return [], [error]
+    return found, [error for _, error in unknown]
+
+
+def _one(settings: Settings, *, reached: bool) -> Iterator[Finding]:
+    """What can be found out of one table.
+
+    Args:
+        settings: its settings.
+        reached: whether the storage answers.
+    """
     try:
         stage = Stage(settings)
         yield from _guarded("privacy", privacy.columns, stage)
@@ -71,7 +117,7 @@ def check(load: Callable[[], Settings]) -> Iterator[Finding]:
         yield failed("database", error)
         return
     yield from _guarded("database", _database, stage)
-    if any(found.level is Level.FAILED for found in stored):
+    if not reached:
         yield warning("table", "not checked, because the storage failed", "Fix that first, then check again")
         return
     for lane in lanes:

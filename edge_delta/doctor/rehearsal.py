@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from msgspec import Struct
@@ -16,10 +17,11 @@ from edge_delta.device.state import kept_node_id
 from edge_delta.modes.privacy import audit
 from edge_delta.topology.auditing import SAMPLED
 from edge_delta.topology.lanes import Session, lanes_of, open_source
+from edge_delta.topology.sources import each
 from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from edge_delta.core.model import Inventory
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from edge_delta.delivery.lane import Lane
     from edge_delta.settings.sections import Settings
     from edge_delta.source import SQLiteSource
+    from edge_delta.topology.sources import OneTable
 
 _WIDTH = 120
 
@@ -185,10 +188,17 @@ def rehearsals(settings: Settings) -> Iterator[tuple[str, Rehearsal | None]]:
         yield lane.name, stage.rehearse(lane, limit=settings.max_batch_size)
 
 
-def show(settings: Settings, *, rows: int = 5) -> None:
-    """Print each mode's next batch."""
+def _of_each(ones: Sequence[OneTable]) -> Iterator[tuple[str, str, Rehearsal | None]]:
+    for one in ones:
+        for mode, found in rehearsals(one.settings):
+            yield one.key if one.label else "", mode, found
+
+
+def show(settings: Settings, flags: Mapping[str, Any] = MappingProxyType({}), *, rows: int = 5) -> None:
+    """Print the next batch of each mode, and of each source that is meant."""
     with pl.Config(tbl_hide_dataframe_shape=True, tbl_cols=-1, tbl_width_chars=_WIDTH, fmt_str_lengths=40):
-        for mode, found in rehearsals(settings):
+        for key, mode, found in _of_each(each(settings, flags)):
+            mode = f"{key}: {mode}" if key else mode  # noqa: PLW2901 - what it is called
             if found is None:
                 print(f"{mode}: nothing waits")
                 continue

@@ -188,6 +188,8 @@ def _plain(value: object) -> object:
         return masked(value)
     if isinstance(value, Secret | Path):
         return repr(value) if isinstance(value, Secret) else str(value)
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in value]
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return value

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 
 from edge_delta.core.errors import ConfigurationError, Problem, nearest
-from edge_delta.settings.declaration import Field, S, Secret, fields
-from edge_delta.settings.sections import Settings
+from edge_delta.settings.declaration import Field, S, Secret, changed, fields
+from edge_delta.settings.sections import OF_THE_PROCESS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,20 +42,99 @@ def load(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = No
     environment = os.environ if environment is None else environment
     file = file_of(flags, environment)
     values: dict[str, Any] = _toml(file) if file is not None else {}
+    entries = values.pop("sources", None)
     places = dict.fromkeys(values, str(file))
     problems: list[Problem] = []
     for name, variable in (("gps_fuzzing_secret", "GPS_FUZZING_SECRET"), ("witness_key", "EDGE_DELTA_WITNESS_KEY")):
         if values.pop(name, None) is not None:
             problems.append(Problem(str(file), name, "", f"is a secret: set {variable} instead"))
-    problems += _from_environment(environment, values, places)
-    for field in fields(Settings):
-        if field.flags and flags.get(field.name) is not None:
-            values[field.name] = flags[field.name]
-            places[field.name] = f"flag {field.flags[0]}"
-    settings = _section(Settings, values, _Report(places, file, problems))
+    before: dict[str, Any] = {}
+    problems += _from_environment(environment, before, places)
+    given = _from_flags(flags, places)
+    if flags.get("database_not_needed"):
+        values.setdefault("sqlite", os.devnull)
+    report = _Report(places, file, problems)
+    if entries is None:
+        settings = _section(Settings, _overridden(values, before, given), report)
+    else:
+        settings = _several(values, entries, (before, given), report)
     if settings is None or problems:
         raise ConfigurationError.of(problems)
     return settings
+
+
+_TABLES = ("sqlite_table_name", "tables")
+_CHOICE = ("sqlite", *_TABLES)
+"""What names one source; where there are several, a flag chooses among them, and the environment is for those that do
+not say it themselves."""
+
+
+def _from_flags(flags: Mapping[str, Any], places: dict[str, str]) -> dict[str, Any]:
+    """What the command line sets; `--table` more than once, and `--all-tables`, as the tables that are meant."""
+    given: dict[str, Any] = {}
+    for field in fields(Settings):
+        if field.flags and flags.get(field.name) is not None:
+            given[field.name] = flags[field.name]
+            places[field.name] = f"flag {field.flags[0]}"
+    names = given.pop("sqlite_table_name", None)
+    if flags.get("all_tables"):
+        given["tables"], places["tables"] = ["*"], "flag --all-tables"
+    elif names is not None and not isinstance(names, str) and len(names) > 1:
+        given["tables"], places["tables"] = names, "flag --table"
+    elif names:
+        given["sqlite_table_name"] = names if isinstance(names, str) else names[0]
+    return given
+
+
+def _overridden(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Values, the later ones before the earlier ones; who names tables in one way unsays the other way."""
+    values: dict[str, Any] = {}
+    for layer in layers:
+        if any(name in layer for name in _TABLES):
+            values = {name: value for name, value in values.items() if name not in _TABLES}
+        values |= layer
+    return values
+
+
+def _several(
+    values: dict[str, Any], entries: object, over: tuple[dict[str, Any], dict[str, Any]], report: _Report
+) -> Settings | None:
+    """The settings where there is a list of sources: each entry takes what it does not say from the top level.
+
+    Args:
+        values: the top level of the file.
+        entries: what it has under ``sources``.
+        over: what the environment and the command line say.
+        report: gathers the problems.
+    """
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        report.add("sources", None, "expected a list of sources, each begun by a line [[sources]]")
+        return None
+    early = {name: value for name, value in over[0].items() if name in _CHOICE}
+    late = _overridden(*({n: v for n, v in layer.items() if n not in _CHOICE} for layer in over))
+    base = _overridden(values, early)
+    first = {name: entries[0][name] for name in ("sqlite", "table_path") if name in entries[0]}
+    whole = _section(Settings, {**first, **base, **late}, report)
+    known = {field.name: field for field in fields(Settings)}
+    built = []
+    for number, entry in enumerate(entries):
+        path, sound = f"sources[{number}].", True
+        for name in entry.keys() & OF_THE_PROCESS:
+            report.add(f"{path}{name}", None, "is the same for all sources: set it at the top level, before them")
+            sound = False
+        if whole is None:  # what is wrong for all is told once
+            for name in entry.keys() & known.keys() - OF_THE_PROCESS:
+                _field(known[name], entry[name], report, f"{path}{name}")
+        elif sound:
+            built.append(_section(Settings, _overridden(_merged(base, entry), late), report, path))
+    complete = whole is not None and len(built) == len(entries) and None not in built
+    return changed(whole, sources=tuple(built)) if whole is not None and complete else None
+
+
+def _merged(base: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry with what it does not say; of a section, key by key."""
+    both = {n: {**base[n], **v} for n, v in entry.items() if isinstance(v, dict) and isinstance(base.get(n), dict)}
+    return _overridden(base, {**entry, **both})
 
 
 def _from_environment(environment: Mapping[str, str], values: dict[str, Any], places: dict[str, str]) -> list[Problem]:

@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from edge_delta.settings.declaration import Field, Secret, Section, fields
-from edge_delta.settings.sections import Settings
+from edge_delta.settings.sections import OF_THE_PROCESS, Settings
 
 _SHORTHANDS: dict[str, dict[str, Any]] = {
     "processing_mode": {"type": "string"},
+    "tables": {"type": "string"},
     "severity_thresholds": {"type": "object", "additionalProperties": {"type": ["number", "object"]}},
 }
 """What a field's ``prepare`` takes besides its own form."""
@@ -25,6 +26,10 @@ def json_schema() -> dict[str, Any]:
     """
     definitions: dict[str, Any] = {}
     whole = _section(Settings, definitions)
+    one = {n: form for n, form in whole["properties"].items() if n not in OF_THE_PROCESS}
+    [about] = [field.description for field in fields(Settings) if field.name == "sources"]
+    entry = {"type": "object", "properties": one, "additionalProperties": False}
+    whole["properties"]["sources"] = {"type": "array", "items": entry, "description": about}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "config.toml of edge-delta",
@@ -34,7 +39,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _section(section: type[Section], definitions: dict[str, Any]) -> dict[str, Any]:
-    shown = [field for field in fields(section) if not field.is_secret]
+    shown = [field for field in fields(section) if not field.is_secret and field.name != "sources"]
     return {
         "description": section.__doc__,
         "type": "object",

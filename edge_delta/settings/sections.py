@@ -15,7 +15,7 @@ from edge_delta.settings.modes import (
     SanitizeSettings,
     SchematizeSettings,
 )
-from edge_delta.settings.source import SourceSettings, as_path, refuse
+from edge_delta.settings.source import SourceSettings, as_path, listed, refuse
 
 
 def _path(value: object) -> object:
@@ -99,10 +99,11 @@ class DatabricksSettings(Section, frozen=True, kw_only=True):
             raise ValueError(msg)
 
 
-def _listed(value: object) -> object:
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    return list(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
+OF_THE_PROCESS = frozenset(
+    {"state_dir", "node_id", "once", "retry_for", "metrics_port", "metrics_address", "metrics_file", "sources"}
+    | {"gps_fuzzing_secret", "witness_key", "storage", "databricks"}
+)
+"""What is the same for all sources of a process, and so stands in no entry of ``[[sources]]``."""
 
 
 def _yes_or_no(value: object) -> object:
@@ -116,7 +117,7 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
     table_path: Annotated[
         str,
         about(
-            "base of the tables: a folder, s3:// or abfss://; {node_id} is replaced",
+            "base of the tables: a folder, s3:// or abfss://; {node_id}, {table} and {source} are replaced",
             flag="--table-path",
             metavar="ADDRESS",
             env="TABLE_PATH",
@@ -134,7 +135,7 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
             env="PROCESSING_MODE",
             example='"schematized"',
             min_length=1,
-            prepare=_listed,
+            prepare=listed,
         ),
     ] = ("schematized",)
     on_mode_change: Annotated[
@@ -264,6 +265,16 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
     purge: PurgeSettings = PurgeSettings()
     storage: Annotated[StorageSettings, about("the object store", fixed=True)] = StorageSettings()
     databricks: DatabricksSettings = DatabricksSettings()
+
+    sources: Annotated[
+        tuple[Settings, ...],
+        about("several sources, each with what is another for it than for all", fixed=True),
+    ] = ()
+
+    @property
+    def several(self) -> bool:
+        """Whether these are the settings of several tables, each of which has its own then."""
+        return bool(self.sources or self.tables)
 
     def __post_init__(self) -> None:
         if (self.timestamp_format, self.source_time_zone) != ("auto", "UTC"):

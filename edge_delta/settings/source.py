@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,8 @@ from edge_delta.settings.declaration import Section, about
 
 DEFAULT_WINDOW = 1_000
 """Ids behind the cursor that are compared where no column says what was updated."""
+
+_JOKERS = re.compile(r"\[[^]]*\]|[*?]")
 
 ReadAs = Literal["text", "integer", "real", "boolean", "blob", "timestamp", "json"]
 
@@ -38,6 +41,13 @@ def refuse(time_format: str | None, zone: str | None) -> None:
     reason = refusal(TimeForm(time_format or AUTO, zone or "UTC"))
     if reason is not None:
         raise ValueError(reason)
+
+
+def listed(value: object) -> object:
+    """Names as a list, without repetitions; a text has commas between them."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    return list(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
 
 
 def as_path(value: object) -> object:
@@ -71,6 +81,27 @@ class SourceSettings(Section, frozen=True, kw_only=True):
             example='"sensor_readings"',
         ),
     ] = None
+    tables: Annotated[
+        tuple[str, ...],
+        about(
+            'several tables, each by its name or a pattern; "*" is every table that can be read in order',
+            fixed=True,
+            example='["sensor_readings", "events"]',
+            prepare=listed,
+        ),
+    ] = ()
+    name: (
+        Annotated[
+            str,
+            about(
+                "the source's name: {source} in table_path, and part of what its cursors are kept under",
+                fixed=True,
+                example='"plant"',
+                pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+            ),
+        ]
+        | None
+    ) = None
     timestamp_col: Annotated[
         str | None,
         about(
@@ -151,6 +182,11 @@ class SourceSettings(Section, frozen=True, kw_only=True):
         float,
         about("seconds that a row must have been there before it is delivered", env="SETTLE", fixed=True, ge=0),
     ] = 0.0
+
+    @property
+    def label(self) -> str:
+        """What the source is called: its name, or that of its file without the ending and what stands for others."""
+        return self.name or (_JOKERS.sub("", self.sqlite.stem).strip("-_. ") or "source")
 
     @property
     def window(self) -> int:

@@ -50,44 +50,73 @@ class SettingsWatch:
         self._flags = flags
         self._log = log
         self._check = check
-        self._file = config.file_of(flags)
+        file = config.file_of(flags)
         # The first look reads the file in any case: it may have changed since the settings were read.
-        self._seen: bytes | None = None
+        self._file = FileWatch(file) if file is not None else None
         self._next = time.monotonic() + LOOK_EVERY
 
     def poll(self) -> tuple[Settings, Settings] | None:
         """The running and the wanted settings as long as they differ; looks at most every `LOOK_EVERY` s."""
         if self._file is not None and time.monotonic() >= self._next:
             self._next = time.monotonic() + LOOK_EVERY
-            self._look(_content(self._file))
+            self._look(self._file)
         return (self._running, self._wanted) if self._wanted is not self._running else None
 
     def taken_over(self) -> None:
         """The wanted settings are the running ones now. Until this is said, `poll` goes on naming them."""
         self._running = self._wanted
 
-    def _look(self, content: bytes | None) -> None:
-        if content is None or content == self._seen:
-            return  # a file that is being replaced is not there for a moment
-        self._seen = content
+    def _look(self, file: FileWatch) -> None:
+        if not file.changed():
+            return
         try:
             found = config.load(self._flags)
-            wanted = with_changes(found, **{key: getattr(self._running, key) for key in FIXED})
-            self._check(wanted)
+            self._wanted = wanted_of(self._running, found, self._log, self._check)
         except ConfigurationError as error:
             self._log.error(Event.SETTINGS_INVALID, error=str(error))
-            return
-        self._want(found, wanted)
 
-    def _want(self, found: Settings, wanted: Settings) -> None:
-        before = self._running
-        stuck = [key for key in FIXED if getattr(found, key) != getattr(before, key)]
-        if stuck:
-            self._log.warning(Event.NEEDS_RESTART, keys=stuck)
-        changed = differing(before, wanted)
-        for key in changed:
-            self._log.info(Event.SETTINGS_CHANGED, key=key, old=_shown(before, key), new=_shown(wanted, key))
-        self._wanted = wanted if changed else before
+
+def wanted_of(before: Settings, found: Settings, log: Log, check: Callable[[Settings], object]) -> Settings:
+    """What settings that were read anew come to while the process runs; the log has what is another.
+
+    Args:
+        before: the running settings; they themselves are returned where nothing changes.
+        found: the new ones.
+        log: where it is said.
+        check: raises `ConfigurationError` for settings that cannot work with the source.
+
+    Raises:
+        ConfigurationError: if they cannot.
+    """
+    wanted = with_changes(found, **{key: getattr(before, key) for key in FIXED})
+    check(wanted)
+    stuck = [key for key in FIXED if getattr(found, key) != getattr(before, key)]
+    if stuck:
+        log.warning(Event.NEEDS_RESTART, keys=stuck)
+    changed = differing(before, wanted)
+    for key in changed:
+        log.info(Event.SETTINGS_CHANGED, key=key, old=_shown(before, key), new=_shown(wanted, key))
+    return wanted if changed else before
+
+
+class FileWatch:
+    """Tells when a file has another content than at the last look; the first look is one in any case.
+
+    Args:
+        file: the file; None for none.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._seen: bytes | None = None
+
+    def changed(self) -> bool:
+        """Whether it has."""
+        content = _content(self._file)
+        if content is None or content == self._seen:
+            return False  # a file that is being replaced is not there for a moment
+        self._seen = content
+        return True
 
 
 def _content(file: Path | None) -> bytes | None:

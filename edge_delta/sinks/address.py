@@ -58,7 +58,10 @@ def address(table_path: str, *, node_id: str) -> str:
         )
     filled = table_path.replace("{node_id}", node_id)
     if "{" in filled or "}" in filled:
-        raise ConfigurationError(f"table_path {table_path!r} has a placeholder other than {{node_id}}", "Remove it")
+        raise ConfigurationError(
+            f"table_path {table_path!r} has a placeholder that is not known here",
+            "Name the table with --table, or leave it out",
+        )
     odd = re.search(_NOT_READ_BACK, filled)
     if odd:
         raise ConfigurationError(

@@ -287,7 +287,7 @@ class SQLiteSource:
 
     def twin(self) -> SQLiteSource:
         """The same table, over a connection of its own."""
-        twin = SQLiteSource(Database(self._database.path), self._table.name, self._timestamp_name, self._options)
+        twin = SQLiteSource(self._database.twin(), self._table.name, self._timestamp_name, self._options)
         twin.tell_by(self._witnessing)
         return twin
 

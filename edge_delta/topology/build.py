@@ -16,10 +16,12 @@ from edge_delta.delivery.updating import Updating
 from edge_delta.device.observers import observed
 from edge_delta.device.state import MIRROR, StateDirectory
 from edge_delta.recovery.takeover import older_state, refuse_another_table, take_over
+from edge_delta.source.database import BUSY_TIMEOUT_MS
 from edge_delta.topology.change import LiveSettings, pace_of
 from edge_delta.topology.draws import say_what_is_published
 from edge_delta.topology.lanes import Session, lanes_of, open_source, updates_of
 from edge_delta.topology.nodes import node_id_of
+from edge_delta.topology.sources import alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from edge_delta.device.observers import Observers
     from edge_delta.settings.sections import Settings
     from edge_delta.source import SQLiteSource
+    from edge_delta.topology.change import Wanted
 
 _SHOWN = 500
 """Characters of a statement that the log shows."""
@@ -58,6 +61,11 @@ def run(
     """
     if flags.get("flush") and not settings.once:
         raise ConfigurationError("--flush writes open windows and what settle holds in a single run", "Add --once")
+    if settings.several:
+        from edge_delta.topology import many  # noqa: PLC0415 - not where there is one source
+
+        return many.run(settings, log, stop, flags=flags)
+    settings = alone(settings)
     state = StateDirectory(settings.state_dir)
     with state.locked(), observed(settings, state, log) as observers:
         outage = Outage(log, observers)
@@ -78,12 +86,18 @@ def _session(
     settings: Settings, state: StateDirectory, log: Log, flags: Mapping[str, Any], wait: Callable[[float], bool]
 ) -> Session:
     state.witness_key()
-    source = open_source(settings)
+    source = opened(settings, log)
+    node_id = node_id_of(settings, state, source.table, new_node=bool(flags.get("new_node")))
+    return Session(source, node_id, log, wait)
+
+
+def opened(settings: Settings, log: Log, *, busy_ms: int = BUSY_TIMEOUT_MS) -> SQLiteSource:
+    """The source, opened; the log has how it is read."""
+    source = open_source(settings, busy_ms=busy_ms)
     if log.verbose:
         source.traced(lambda sql: log.debug(Event.STATEMENT, sql=sql[:_SHOWN]))
     _say_how_it_is_read(source, log)
-    node_id = node_id_of(settings, state, source.table, new_node=bool(flags.get("new_node")))
-    return Session(source, node_id, log, wait)
+    return source
 
 
 def _say_how_it_is_read(source: SQLiteSource, log: Log) -> None:
@@ -115,8 +129,14 @@ def _say_what_becomes_of_updates(updates: Updates, lanes: Sequence[Lane], log: L
     )
 
 
-def build(
-    settings: Settings, session: Session, state: StateDirectory, observers: Observers, flags: Mapping[str, Any]
+def build(  # noqa: PLR0913 - the root of an engine: each of its parts is handed in from another place
+    settings: Settings,
+    session: Session,
+    state: StateDirectory,
+    observers: Observers,
+    flags: Mapping[str, Any],
+    *,
+    wanted: Wanted | None = None,
 ) -> Engine:
     """Put the parts together for these settings.
 
@@ -126,6 +146,7 @@ def build(
         state: the state directory.
         observers: who hears of what it does.
         flags: what the command line said.
+        wanted: where changed settings come from, for one of several sources.
 
     Raises:
         EdgeDeltaError: if something that is needed is not there.
@@ -139,7 +160,7 @@ def build(
         refuse_another_table(lane, left[0], state.path / MIRROR, **said)
     say_what_is_published(settings, session, state)
     observers.opened(session.source, session.node_id)
-    live = LiveSettings(settings, flags, session, observers, state)
+    live = LiveSettings(settings, flags, session, observers, state, wanted=wanted)
     updates = updates_of(settings)
     updating = Updating(updates, state.sweep, state.write_sweep) if updates is not None else None
     if updates is not None:

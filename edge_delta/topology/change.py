@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.events import Event
 from edge_delta.delivery.pace import Pace
 from edge_delta.modes.traits import TRAITS
-from edge_delta.settings.watch import SettingsWatch
+from edge_delta.settings.watch import SettingsWatch, wanted_of
 from edge_delta.topology.draws import say_what_is_published
 from edge_delta.topology.lanes import lanes_of, tried
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from edge_delta.core.events import Log
     from edge_delta.delivery.lane import Lane
@@ -27,6 +28,38 @@ def pace_of(settings: Settings) -> Pace:
     return Pace(settings.interval, settings.fuzz_factor, settings.max_batch_size, settings.retry_for)
 
 
+class Wanted:
+    """The settings of one of several sources: what is read of the file for all of them is put in here.
+
+    Args:
+        settings: the running settings.
+        log: the log of its source.
+
+    Attributes:
+        check: raises `ConfigurationError` for settings that cannot work with the source.
+    """
+
+    def __init__(self, settings: Settings, log: Log) -> None:
+        self._running = self._wanted = settings
+        self._log = log
+        self.check: Callable[[Settings], object] = lambda _settings: None
+
+    def want(self, found: Settings) -> None:
+        """These were found in the file."""
+        try:
+            self._wanted = wanted_of(self._running, found, self._log, self.check)
+        except ConfigurationError as error:
+            self._log.error(Event.SETTINGS_INVALID, error=str(error))
+
+    def poll(self) -> tuple[Settings, Settings] | None:
+        """The running and the wanted settings as long as they differ."""
+        return (self._running, self._wanted) if self._wanted != self._running else None
+
+    def taken_over(self) -> None:
+        """The wanted settings are the running ones now."""
+        self._running = self._wanted
+
+
 class LiveSettings:
     """Takes over settings that were changed.
 
@@ -36,20 +69,28 @@ class LiveSettings:
         session: what the new lanes are made of.
         observers: who hears of it.
         state: the state directory, which knows the last draw of places.
+        wanted: where changed settings come from, instead of the file: for one of several sources.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who takes over what others changed: each from another place
         self,
         settings: Settings,
         flags: Mapping[str, Any],
         session: Session,
         observers: Observers,
         state: StateDirectory,
+        *,
+        wanted: Wanted | None = None,
     ) -> None:
         self._session = session
         self._state = state
         self._observers = observers
-        self._watch = SettingsWatch(settings, flags, session.log, check=lambda wanted: tried(wanted, session))
+        self._watch: Wanted | SettingsWatch
+        if wanted is not None:
+            wanted.check = lambda found: tried(found, session)
+            self._watch = wanted
+        else:
+            self._watch = SettingsWatch(settings, flags, session.log, check=lambda found: tried(found, session))
 
     def poll(self, running: Sequence[Lane]) -> tuple[Sequence[Lane], Pace] | None:
         """The lanes and the pace that are to take over from the running ones; None if nothing changed."""

@@ -18,6 +18,7 @@ from edge_delta.modes.names import leaving, unread
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.declaration import changed
 from edge_delta.source import Database, SQLiteSource, time_order
+from edge_delta.source.database import BUSY_TIMEOUT_MS
 from edge_delta.source.read_options import Options
 from edge_delta.source.witness import Witnessing
 from edge_delta.topology.auditing import CURE, Audit
@@ -84,9 +85,14 @@ class Session:
             left()
 
 
-def open_source(settings: Settings) -> SQLiteSource:
-    """The source of these settings."""
-    database = Database(settings.sqlite)
+def open_source(settings: Settings, *, busy_ms: int = BUSY_TIMEOUT_MS) -> SQLiteSource:
+    """The source of these settings.
+
+    Args:
+        settings: the settings.
+        busy_ms: how long to wait for a lock on the database.
+    """
+    database = Database(settings.sqlite, busy_timeout_ms=busy_ms)
     source = SQLiteSource(database, settings.sqlite_table_name, settings.timestamp_col, reading(settings))
     source.tell_by(witnessing(settings))
     return source

@@ -29,12 +29,13 @@ def node_id_of(settings: Settings, state: StateDirectory, source_table: str, *, 
     Raises:
         NodeUnknown: if no id is known and there is a table that this device may have written.
     """
+    return state.node_id(settings.node_id, new_node=new_node, target_exists=lambda: has_tables(settings, source_table))
 
-    def target_exists() -> bool:
-        ids = _devices(settings) if _PLACE in settings.table_path else iter([UNKNOWN])
-        return any(_has_tables(DeviceTables(settings, node_id, source_table)) for node_id in ids)
 
-    return state.node_id(settings.node_id, new_node=new_node, target_exists=target_exists)
+def has_tables(settings: Settings, source_table: str) -> bool:
+    """Whether there is a table that this device may have written."""
+    ids = _devices(settings) if _PLACE in settings.table_path else iter([UNKNOWN])
+    return any(_has_tables(DeviceTables(settings, node_id, source_table)) for node_id in ids)
 
 
 def _has_tables(tables: DeviceTables) -> bool:

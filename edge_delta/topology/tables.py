@@ -102,7 +102,7 @@ class DeviceTables(Struct, frozen=True):
         return DeltaSink(
             uri,
             options,
-            application_id(self.node_id, self.source_table, contents.part),
+            application_id(self.node_id, self.source_table, contents.part, source=self.settings.name),
             append_only=contents.append_only,
             retention=_retention(self.settings, uri),
             statistics=self.settings.maintenance.statistics_columns,

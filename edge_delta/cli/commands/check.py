@@ -31,7 +31,7 @@ def main(options: argparse.Namespace) -> int:
     """Say each finding as soon as it is there."""
     findings = []
     looked = check_privacy if options.privacy else check
-    for finding in looked(lambda: settings_of(options)):
+    for finding in looked(lambda: settings_of(options), vars(options)):
         findings.append(finding)
         if not options.json:
             print(finding, flush=True)

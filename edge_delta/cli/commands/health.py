@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from edge_delta.cli.commands.shared import chooses
+from edge_delta.core.errors import ConfigurationError
 from edge_delta.device import health
 
 if TYPE_CHECKING:
@@ -29,9 +31,17 @@ def arguments(parser: Parser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Say it in one line."""
-    found = health.examine(health.state_dir_of(options.state_dir, options.config), allowed=options.health_after)
-    if options.json:
-        print(json.dumps({"ok": found.ok, "verdict": found.verdict, "rows_waiting": found.rows_waiting}))
-    else:
-        print(found.line())
-    return 0 if found.ok else 1
+    place = health.state_dir_of(options.state_dir, options.config)
+    found = health.examine_all(place, allowed=options.health_after, choice=chooses(options))
+    if not found:
+        raise ConfigurationError("no source is meant by --table and --source", "See edge-delta status")
+    ok = all(one.ok for one in found.values())
+    if not options.json:
+        print("\n".join(f"{key}: {one.line()}" if key else one.line() for key, one in found.items()))
+        return 0 if ok else 1
+    each = {key: {"ok": one.ok, "verdict": one.verdict, "rows_waiting": one.rows_waiting} for key, one in found.items()}
+    whole = health.worst(found)
+    rows = sum(one.rows_waiting for one in found.values())
+    answer = {"ok": ok, "verdict": whole.verdict if whole is not None else None, "rows_waiting": rows}
+    print(json.dumps(answer if "" in each else answer | {"sources": each}))
+    return 0 if ok else 1

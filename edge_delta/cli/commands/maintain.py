@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from msgspec import to_builtins
 
-from edge_delta.cli.commands.shared import listed, log_of, settings_of_reader
+from edge_delta.cli.commands.shared import Each, each_of, listed, log_of
 from edge_delta.topology import commands
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from edge_delta.cli.parser import Parser
+    from edge_delta.sinks.delta.upkeep import Report
+    from edge_delta.topology.sources import OneTable
 
 HELP = "compact small files, clean the log and delete old files now"
 
@@ -32,15 +35,25 @@ def arguments(parser: Parser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Look after the tables; the database is not needed for it."""
-    reports = commands.maintain(
-        settings_of_reader(options), log_of(options), z_order=listed(options.z_order), upgrade=options.upgrade
-    )
+    log, each = log_of(options), Each()
+    answer: dict[str, Report | None] = {}
+
+    def looked_after(one: OneTable) -> dict[str, Report | None]:
+        return commands.maintain(one.settings, log, z_order=listed(options.z_order), upgrade=options.upgrade)
+
+    for _, reports in each(each_of(options, here=False), looked_after):
+        answer |= reports
+        if not options.json:
+            _print(reports)
     if options.json:
-        print(json.dumps(to_builtins(reports)))
-    for table, report in reports.items() if not options.json else ():
+        print(json.dumps(to_builtins(answer)))
+    return each.code
+
+
+def _print(reports: Mapping[str, Report | None]) -> None:
+    for table, report in reports.items():
         if report is None:
             print(f"{table}: not there")
         else:
             now = f"{report.files_before} files, now {report.inventory}"
             print(f"{table}: {now}; {report.files_vacuumed} removed, {report.bytes_rewritten / 1e6:,.1f} MB rewritten")
-    return 0

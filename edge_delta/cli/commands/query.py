@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_delta.ask import query
+from edge_delta.ask.tables import Tables
 from edge_delta.cli.commands.shared import settings_of_reader
 from edge_delta.core.errors import ConfigurationError
+from edge_delta.topology.sources import each
 
 if TYPE_CHECKING:
     import argparse
@@ -42,4 +44,7 @@ def main(options: argparse.Namespace) -> int:
     if not sql or (options.sql and options.run_query):
         raise ConfigurationError("there is no SQL to run" if not sql else "there are two statements", "Give one")
     settings = settings_of_reader(options)
-    return query.main(sql, settings, form=options.format, output=options.output, limit=options.limit)
+    tables = None
+    if settings.databricks.server_hostname is None or query.is_info(sql):
+        tables = Tables.of(each(settings, vars(options), here=False))
+    return query.main(sql, settings, tables, form=options.format, output=options.output, limit=options.limit)

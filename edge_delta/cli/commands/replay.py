@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from edge_delta.cli.commands.shared import log_of, settings_of
+from edge_delta.cli.commands.shared import Each, each_of, headed, log_of
 from edge_delta.topology import commands
 
 if TYPE_CHECKING:
@@ -24,9 +24,15 @@ def arguments(parser: Parser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Try them again."""
-    outcomes = commands.replay(settings_of(options), log_of(options))
+    log, each = log_of(options), Each()
+    answer: dict[str, object] = {}
+    for one, outcomes in each(each_of(options), lambda one: commands.replay(one.settings, log)):
+        told = {name: {"tried": o.tried, "passed": o.passed} for name, o in outcomes.items()}
+        answer |= {one.key: told} if one.label else told
+        if not options.json:
+            passed = ((n, f"{o.passed} of {o.tried}") for n, o in outcomes.items())
+            lines = (f"{name}: {rows} rejected rows passed and were delivered" for name, rows in passed)
+            print("\n".join(headed(one, lines)))
     if options.json:
-        print(json.dumps({name: {"tried": o.tried, "passed": o.passed} for name, o in outcomes.items()}))
-    for name, outcome in outcomes.items() if not options.json else ():
-        print(f"{name}: {outcome.passed} of {outcome.tried} rejected rows passed and were delivered")
-    return 0
+        print(json.dumps(answer))
+    return each.code

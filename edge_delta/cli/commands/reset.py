@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from edge_delta.cli.commands.shared import log_of, settings_of
+from edge_delta.cli.commands.shared import Each, each_of, log_of
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.recovery.reset import Destination
 from edge_delta.topology import commands
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_delta.cli.parser import Parser
+    from edge_delta.topology.sources import OneTable
 
 _VIEWS = (
     "What they take the place of stands in the table ..._superseded. If Databricks had none before, run what "
@@ -59,7 +60,18 @@ def main(options: argparse.Namespace) -> int:
         return input("Deliver these rows again? [y/N] ").strip().lower() in ("y", "yes")
 
     destination = Destination(options.to_id, options.to_time)
-    done = commands.reset(settings_of(options), log_of(options), destination, agreed=agreed)
-    outcome = f"done; the next run delivers them\n{_VIEWS}" if done else "nothing was changed"
-    print(json.dumps({"done": done}) if options.json else outcome)
-    return 0 if done else 1
+    log, each, ones = log_of(options), Each(), each_of(options)
+    if destination.id is not None and len(ones) > 1:
+        raise ConfigurationError(
+            "an id means another row in each table, and there are several", "Name one with --table and --source"
+        )
+
+    def gone_back(one: OneTable) -> bool:
+        if one.label:
+            print(f"{one.key}:", file=sys.stderr if options.json else sys.stdout)
+        return commands.reset(one.settings, log, destination, agreed=agreed)
+
+    done = [done for _, done in each(ones, gone_back)]
+    outcome = f"done; the next run delivers them\n{_VIEWS}" if any(done) else "nothing was changed"
+    print(json.dumps({"done": bool(done) and all(done)}) if options.json else outcome)
+    return max(each.code, 0 if done and all(done) else 1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_delta.ask import statements
-from edge_delta.cli.commands.shared import settings_of_reader
+from edge_delta.cli.commands.shared import each_of
+from edge_delta.topology.sources import in_path
 
 if TYPE_CHECKING:
     import argparse
@@ -26,8 +27,11 @@ def arguments(parser: Parser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Print them."""
-    settings = settings_of_reader(options)
-    unity = settings.databricks
-    catalog, schema = options.catalog or unity.catalog, options.schema or unity.schema
-    print(statements.printed(settings, catalog, schema, options.only), end="")
+    for one in each_of(options, here=False):
+        unity = one.settings.databricks
+        catalog, schema = options.catalog or unity.catalog, options.schema or unity.schema
+        if one.label:  # the views have the same names in each
+            schema = in_path(f"{schema}_{one.label}_{one.table}")
+            print(f"-- {one.key}\n")
+        print(statements.printed(one.settings, catalog, schema, options.only), end="")
     return 0

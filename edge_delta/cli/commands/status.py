@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from edge_delta.cli.commands.shared import chooses
 from edge_delta.device import health, status
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def main(options: argparse.Namespace) -> int:
         status.watch(place)
         return 0
     if options.settled:
-        return _print_settled(status.settled_of(place))
-    about = status.report(place)
+        return _print_settled(status.settled_of(place, chooses(options)))
+    about = status.reports(place, chooses(options))
     print(json.dumps(about, indent=2, ensure_ascii=False) if options.json else status.text(about))
     return 0
 

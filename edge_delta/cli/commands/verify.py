@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from msgspec import to_builtins
 
-from edge_delta.cli.commands.shared import listed, log_of, settings_of
+from edge_delta.cli.commands.shared import Each, each_of, headed, listed, log_of
 from edge_delta.topology import commands
 
 if TYPE_CHECKING:
     import argparse
 
     from edge_delta.cli.parser import Parser
+    from edge_delta.recovery.verify import Verification
+    from edge_delta.topology.commands import Repaired
+    from edge_delta.topology.sources import OneTable
 
 HELP = "compare the source with what was delivered: exit code 1 if anything differs"
 
@@ -36,16 +39,27 @@ def arguments(parser: Parser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Compare, after a repair if one is asked for; exit code 1 if anything differs."""
-    settings, log, ignore = settings_of(options), log_of(options), listed(options.ignore)
-    repaired = commands.repair(settings, log, ignore=ignore) if options.repair else []
-    reports = commands.verify(settings, log, ignore=ignore)
-    equal = all(report.equal for report in reports)
+    log, ignore = log_of(options), listed(options.ignore)
+
+    def compared(one: OneTable) -> tuple[list[Repaired], list[Verification]]:
+        repaired = commands.repair(one.settings, log, ignore=ignore) if options.repair else []
+        return repaired, commands.verify(one.settings, log, ignore=ignore)
+
+    each, equal = Each(), True
+    tables: list[dict[str, object]] = []
+    done: list[dict[str, object]] = []
+    for one, (repaired, reports) in each(each_of(options), compared):
+        equal &= all(report.equal for report in reports)
+        which = {"source": one.key} if one.label else {}
+        tables += [which | report.as_json() for report in reports]
+        done += [which | to_builtins(own) for own in repaired]
+        if not options.json:
+            lines = [
+                f"{own.mode}: " + (f"NOT REPAIRED: {own.refusal}" if own.refusal else f"{own.rows} rows delivered")
+                for own in repaired
+            ]
+            print("\n".join(headed(one, [*lines, *(line for report in reports for line in report.lines())])))
     if options.json:
-        tables = [report.as_json() for report in reports]
-        done = {"repaired": [to_builtins(one) for one in repaired]} if options.repair else {}
-        print(json.dumps({"equal": equal, "tables": tables, **done}, default=str))
-    else:
-        for one in repaired:
-            print(f"{one.mode}: " + (f"NOT REPAIRED: {one.refusal}" if one.refusal else f"{one.rows} rows delivered"))
-        print("\n".join(line for report in reports for line in report.lines()))
-    return 0 if equal else 1
+        more = {"repaired": done} if options.repair else {}
+        print(json.dumps({"equal": equal and not each.code, "tables": tables, **more}, default=str))
+    return max(each.code, 0 if equal else 1)

@@ -45,9 +45,18 @@ _WITNESSES = 5
 """How many numbers a cursor's witnesses are."""
 
 
-def application_id(node_id: str, source_table: str, part: str = "") -> str:
-    """The ``txn`` id's beginning: who writes, from which table, and into which part where tables are shared."""
-    return "/".join(["edge-delta", *(quote(p, safe="") for p in (node_id, source_table, part) if p)])
+def application_id(node_id: str, source_table: str, part: str = "", *, source: str | None = None) -> str:
+    """The ``txn`` id's beginning: who writes, from which table, and into which part where tables are shared.
+
+    Args:
+        node_id: the device.
+        source_table: the table that is read.
+        part: which part of a shared table.
+        source: the source's name, where it has one. Its colon is in no other id, because quoting takes colons away.
+    """
+    table = quote(source_table, safe="")
+    named = table if source is None else f"{quote(source, safe='')}:{table}"
+    return "/".join(["edge-delta", *(p for p in (quote(node_id, safe=""), named, quote(part, safe="")) if p)])
 
 
 def _bit(mark: Mark) -> int:

@@ -1,0 +1,60 @@
+"""What the log says of one settled batch."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from edge_delta.core.events import Event, Log
+from edge_delta.core.model import GONE_CURE
+from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE, doubtful
+
+if TYPE_CHECKING:
+    from edge_delta.core.model import Step
+
+
+class Told:
+    """Tells of batches.
+
+    Args:
+        log: where.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._doubted: set[tuple[str, str]] = set()
+
+    def step(self, step: Step) -> None:
+        """What was delivered as it should be, but can hardly be meant; and the commit."""
+        self._what_is_odd(step)
+        commit = step.commit
+        if commit is None:
+            return
+        took = {
+            "table": commit.table,
+            "version": commit.version,
+            "rows": commit.rows,
+            "bytes": commit.bytes,
+            "seconds": round(commit.seconds, 3),
+        }
+        cursor = step.cursor
+        self._log.info(
+            Event.BATCH_COMMITTED, **took, rejected=step.rejected, generation=cursor.generation, cursor=cursor.rowid
+        )
+        self._log.debug(Event.COMMIT_TRIED, **took, tries=commit.tries)
+
+    def _what_is_odd(self, step: Step) -> None:
+        if step.gone:
+            last = step.first_rowid - 1
+            self._log.warning(
+                Event.GONE, mode=step.mode, rows=step.gone, first_id=last - step.gone + 1, last_id=last, fix=GONE_CURE
+            )
+        if step.read and step.rejected == step.read:
+            self._log.error(Event.ALL_REJECTED, mode=step.mode, table=step.table, rows=step.read, fix=REJECTED_CURE)
+        for moment in filter(None, (step.first_time, step.last_time)):
+            word = doubtful(moment, datetime.now(UTC))
+            if word is not None and (step.mode, word) not in self._doubted:
+                self._doubted.add((step.mode, word))
+                self._log.warning(
+                    Event.DOUBTFUL_TIME, mode=step.mode, time=moment.isoformat(), reason=word, fix=ODD_CURE
+                )

@@ -1,0 +1,300 @@
+"""The main job for several sources in one process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from edge_delta import __version__
+from edge_delta.core.errors import ConfigurationError, SourcesFailed
+from edge_delta.core.events import Event, Log
+from edge_delta.core.ports import SilentObserver
+from edge_delta.core.retry import Outage, Persistence
+from edge_delta.delivery.turns import Share, Turns
+from edge_delta.device.mirror import Mirror
+from edge_delta.device.observers import Observers
+from edge_delta.device.state import StateDirectory
+from edge_delta.settings.load import file_of, load
+from edge_delta.settings.watch import FileWatch
+from edge_delta.topology import build
+from edge_delta.topology.change import Wanted
+from edge_delta.topology.finding import Finding
+from edge_delta.topology.lanes import Session
+from edge_delta.topology.nodes import has_tables
+from edge_delta.topology.sources import (
+    BUSY_MS,
+    Choice,
+    LeftOut,
+    OneTable,
+    all_tables,
+    by_pattern,
+    entries_of,
+    refuse_mixing,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from threading import Event as Flag
+
+    from edge_delta.core.errors import EdgeDeltaError, TransientError
+    from edge_delta.core.ports import Observer
+    from edge_delta.delivery.engine import Engine
+    from edge_delta.settings.sections import Settings
+
+
+def run(settings: Settings, log: Log, stop: Flag, *, flags: Mapping[str, Any] = MappingProxyType({})) -> bool:
+    """Deliver several sources once or until told to stop.
+
+    Args:
+        settings: the settings.
+        log: where events go.
+        stop: ends it after the batch in flight.
+        flags: what the command line said.
+
+    Returns:
+        Whether all that was there when it began (with ``once``) is delivered.
+
+    Raises:
+        SourcesFailed: if one of them ended by an error, after the others came to their end.
+        EdgeDeltaError: if none can begin.
+    """
+    state = StateDirectory(settings.state_dir)
+    with state.locked(), contextlib.ExitStack() as until:
+        return _Process(settings, state, log, stop, flags=flags, heard=_observers_of_the_process(until)).run()
+
+
+class _Process:
+    """All sources of one process."""
+
+    def __init__(  # noqa: PLR0913 - the root of a process: each of its parts is handed in from another place
+        self,
+        settings: Settings,
+        state: StateDirectory,
+        log: Log,
+        stop: Flag,
+        *,
+        flags: Mapping[str, Any],
+        heard: Sequence[Observer],
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._log = log
+        self._stop = stop
+        self._flags = flags
+        self._choice = Choice.of(flags)
+        self._tables: dict[str, OneTable] = {}
+        self._told: set[str] = set()
+        self._finding: set[str] = set()
+        self._not_found: dict[str, Any] = {}
+        self._node_id = ""
+        self._turns = Turns(self._tick)
+        self._wanted: dict[str, Wanted] = {}
+        self._file = FileWatch(file_of(flags))
+        self._file.changed()
+        self._heard = heard
+
+    def run(self) -> bool:
+        settings = self._settings
+        self._state.witness_key()
+        found, unknown = all_tables(settings, self._choice, left_out=self._left_out)
+        asked = Persistence(Outage(self._log), self._stop, for_seconds=settings.retry_for if settings.once else None)
+        node_id = asked.call(lambda: self._named(found))
+        if node_id is None:
+            return False
+        self._node_id = node_id
+        self.add(found)
+        late = [entry for entry, _ in unknown]
+        for entry in entries_of(settings):
+            if by_pattern(entry):
+                self._find(entry, resolved=entry not in late)
+        self._write(stopped=None)
+        if settings.once:
+            self._turns.once(self._stop, retry_for=settings.retry_for, flush=bool(self._flags.get("flush")))
+        else:
+            self._turns.run(self._stop)
+        return self._ended()
+
+    def _named(self, found: list[OneTable]) -> str:
+        """Which device this is; asked once for all, before the first of them could answer for the others."""
+
+        def target_exists() -> bool:
+            return any(has_tables(one.settings, one.table) for one in found)
+
+        new = bool(self._flags.get("new_node"))
+        return self._state.node_id(self._settings.node_id, new_node=new, target_exists=target_exists)
+
+    # -- its sources
+
+    def _find(self, entry: Settings, *, resolved: bool) -> None:
+        """Look for tables of this entry from now on."""
+        log, heard = self._log.of_source(entry.label), _NotFound(entry, self._not_found, self._write)
+
+        def load() -> Finding:
+            return Finding(entry, self.add_found, self._left_out, resolved=resolved, log=log, observer=heard)
+
+        self._finding.add(entry.label)
+        self._turns.add(Share(entry.label, load, log=log, observer=heard, ended=heard.ended))
+
+    def add_found(self, tables: list[OneTable]) -> None:
+        """Tables of an entry, those that are known included."""
+        fresh = [one for one in tables if one.key not in self._tables and self._choice.takes(one)]
+        if fresh:
+            refuse_mixing([*self._tables.values(), *fresh])
+            for one in fresh:
+                self._log.info(Event.SOURCE_ADDED_OR_LEFT, source=one.key, added=True)
+            self.add(fresh)
+            self._write()
+
+    def add(self, tables: list[OneTable]) -> None:
+        """One share for each."""
+        for one in tables:
+            self._tables[one.key] = one
+            self._turns.add(self._share(one))
+
+    def _share(self, one: OneTable) -> Share:
+        settings, log = one.settings, self._log.of_source(one.key)
+        state = StateDirectory(settings.state_dir)
+        _take_over_state(self._state, state, one)
+        observers = Observers(Mirror(state, settings, log))
+        for observer in self._heard:
+            observers.add(observer)
+        if not self._settings.once:
+            observers.mirror.started()
+        wanted = self._wanted[one.key] = Wanted(settings, log)
+
+        def load() -> Engine:
+            source = build.opened(settings, log, busy_ms=BUSY_MS)
+            session = Session(source, self._node_id, log, self._stop.wait)
+            return build.build(settings, session, state, observers, self._flags, wanted=wanted)
+
+        return Share(one.key, load, log=log, observer=observers, ended=observers.mirror.stopped)
+
+    # -- while it runs
+
+    def _tick(self) -> None:
+        """See whether the settings file names others, or other settings for them."""
+        if not self._file.changed():
+            return
+        try:
+            settings = load(self._flags)
+            found, unknown = all_tables(settings, self._choice, left_out=self._left_out)
+        except ConfigurationError as error:
+            self._log.error(Event.SETTINGS_INVALID, error=str(error))
+            return
+        self._settings = settings
+        for one in found:
+            if one.key in self._wanted:
+                self._wanted[one.key].want(one.settings)
+        entries = {entry.label for entry in entries_of(settings)}
+        kept, unsure = {one.key for one in found}, {entry.label for entry, _ in unknown}
+        for key in [key for key, one in self._tables.items() if key not in kept and one.label not in unsure]:
+            self._remove(key)
+        for label in self._finding - entries:
+            self._remove(label)
+        self.add_found(found)
+        for entry in entries_of(settings):
+            if by_pattern(entry) and entry.label not in self._finding:
+                self._find(entry, resolved=entry.label not in unsure)
+
+    def _remove(self, key: str) -> None:
+        """It is no source any more: what waits for more rows is written, and it ends."""
+        self._log.info(Event.SOURCE_ADDED_OR_LEFT, source=key, added=False)
+        self._tables.pop(key, None)
+        self._wanted.pop(key, None)
+        self._not_found.pop(key, None)
+        self._finding.discard(key)
+        self._turns.remove(key, self._stop)
+        self._write()
+
+    def _left_out(self, left: LeftOut) -> None:
+        if left.key not in self._told:
+            self._told.add(left.key)
+            self._log.warning(Event.LEFT_OUT, source=left.key, reason=left.reason)
+
+    # -- what became of them
+
+    def _ended(self) -> bool:
+        failed = [(share.key, share.error) for share in self._turns.shares if share.error is not None]
+        code = max((error.exit_code for _, error in failed), default=0)
+        self._write(stopped=code)
+        if failed:
+            names = ", ".join(key for key, _ in failed)
+            raise SourcesFailed(
+                f"{len(failed)} of {len(self._turns.shares)} sources ended by an error: {names}",
+                "The log says why for each; the others went on",
+                exit_code=code,
+            )
+        return not any(share.behind for share in self._turns.shares)
+
+    def _write(self, *, stopped: int | None = None) -> None:
+        """Say in the process' own file which sources it has; each has a file of its own."""
+        now = datetime.now(UTC).isoformat()
+        with contextlib.suppress(OSError):  # nothing depends on it
+            self._state.write_mirror(
+                {
+                    "node_id": self._node_id,
+                    "sources": sorted(
+                        str(one.settings.state_dir.relative_to(self._state.path)) for one in self._tables.values()
+                    ),
+                    "not_found": self._not_found,
+                    "process": {"pid": os.getpid(), "host": os.uname().nodename, "version": __version__},
+                    "stopped": None if stopped is None else {"at": now, "exit_code": stopped},
+                },
+                lasting=False,
+            )
+
+
+class _NotFound(SilentObserver):
+    """Notes that the tables of an entry cannot be told, so that nobody takes it for healthy.
+
+    Args:
+        entry: the entry.
+        noted: where, by what it is called.
+        write: keeps it.
+    """
+
+    def __init__(self, entry: Settings, noted: dict[str, Any], write: Callable[[], None]) -> None:
+        self._entry = entry
+        self._noted = noted
+        self._write = write
+
+    def failed(self, error: TransientError, _failures: int, _pause: float) -> None:
+        """Once more."""
+        self.ended(error)
+
+    def recovered(self) -> None:
+        """They were found."""
+        if self._noted.pop(self._entry.label, None) is not None:
+            self._write()
+
+    def ended(self, error: EdgeDeltaError | None) -> None:
+        """It is looked for no more."""
+        if error is None:
+            return
+        before = self._noted.get(self._entry.label, {})
+        since = before.get("since", datetime.now(UTC).isoformat())
+        own = {"sqlite": str(self._entry.sqlite.absolute()), "health_after": self._entry.health_after}
+        self._noted[self._entry.label] = {**own, "error": str(error), "since": since}
+        self._write()
+
+
+def _take_over_state(process: StateDirectory, own: StateDirectory, one: OneTable) -> None:
+    """Go on with what the process kept of a table while it was its only one."""
+    before = process.mirror()
+    same = (before.get("source"), before.get("source_table")) == (str(one.settings.sqlite.absolute()), one.table)
+    if one.settings.name is None and same and not own.mirror():
+        with contextlib.suppress(OSError):
+            own.write_sweep(process.sweep())
+            own.write_mirror(before)
+
+
+def _observers_of_the_process(until: contextlib.ExitStack) -> list[Observer]:
+    """Who hears of all sources."""
+    if not os.environ.get("NOTIFY_SOCKET"):
+        return []
+    from edge_delta.device.systemd import ServiceManager  # noqa: PLC0415 - sockets, only under systemd
+
+    return [until.enter_context(ServiceManager(os.environ["NOTIFY_SOCKET"]))]

@@ -1,0 +1,281 @@
+"""From settings with several sources to the tables that are read, each with settings of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections import defaultdict
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
+from edge_delta.device.state import directory_of, kept_tables, read_mirror
+from edge_delta.settings.declaration import changed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from edge_delta.settings.sections import Settings
+
+_PATTERN = re.compile(r"[*?\[]")
+_NO_NAME_OF_A_FOLDER = re.compile(r"[^A-Za-z0-9_.-]")
+_OF_OTHERS = ("_litestream_*", "android_metadata")
+"""Tables that tools keep for themselves in other programs' databases; SQLite's own are never listed."""
+BUSY_MS = 250
+"""How long one of several sources waits for a lock, while the others wait for it."""
+
+
+class OneTable(Struct, frozen=True):
+    """One table of one file, as if it were all that the process reads.
+
+    Attributes:
+        label: what its source is called.
+        table: its table.
+        settings: its settings; the state directory in them is its own.
+    """
+
+    label: str
+    table: str
+    settings: Settings
+
+    @property
+    def key(self) -> str:
+        """What it is called in the log and in errors."""
+        return f"{self.label}/{self.table}"
+
+
+class LeftOut(Struct, frozen=True):
+    """A table that a pattern means and that cannot be read in order.
+
+    Attributes:
+        key: what it would be called.
+        reason: why.
+    """
+
+    key: str
+    reason: str
+
+
+class Choice(Struct, frozen=True):
+    """Which of several sources a command is about; all where nothing is said.
+
+    Attributes:
+        files: database files.
+        tables: names of tables.
+        labels: what sources are called.
+    """
+
+    files: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, flags: Mapping[str, Any]) -> Choice:
+        """What the command line says."""
+        tables = flags.get("sqlite_table_name") or ()
+        files = [str(flags["sqlite"])] if flags.get("sqlite") else []
+        return cls(
+            tuple(files), (tables,) if isinstance(tables, str) else tuple(tables), tuple(flags.get("source") or ())
+        )
+
+    def takes(self, one: OneTable) -> bool:
+        """Whether it is about this one."""
+        table, file = one.table.lower(), one.settings.sqlite
+        return (
+            (not self.tables or any(table == name.lower() for name in self.tables))
+            and (not self.labels or one.label in self.labels)
+            and (not self.files or any(file.absolute().match(name) or str(file) == name for name in self.files))
+        )
+
+
+def entries_of(settings: Settings) -> tuple[Settings, ...]:
+    """The sources as they stand in the settings."""
+    return settings.sources or (settings,)
+
+
+def tables_of(entry: Settings, *, left_out: Callable[[LeftOut], None] = lambda _left: None) -> list[OneTable]:
+    """The tables of one entry of the settings. Where they are named, the file need not be there.
+
+    Args:
+        entry: the entry.
+        left_out: is told of tables that a pattern means and that cannot be read.
+
+    Raises:
+        SourceUnavailable: if the file has to be looked at, and cannot be.
+        ConfigurationError: if there is no such table.
+    """
+    wanted = entry.tables or ((entry.sqlite_table_name,) if entry.sqlite_table_name else ())
+    if not wanted or any(_PATTERN.search(name) for name in wanted):
+        names = list(_found(entry, wanted, left_out))
+    else:
+        names = list(dict.fromkeys(wanted))
+    return [one_table(entry, name) for name in names]
+
+
+def _found(entry: Settings, wanted: Sequence[str], left_out: Callable[[LeftOut], None]) -> Iterator[str]:
+    """The names of the tables that are meant, as the file has them."""
+    from edge_delta.source import Database  # noqa: PLC0415 - not where each table is named
+    from edge_delta.source.schema import find_table  # noqa: PLC0415 - as above
+    from edge_delta.source.shape import kinds_of_tables  # noqa: PLC0415 - as above
+
+    if not entry.sqlite.exists():
+        raise SourceUnavailable(f"there is no database at {entry.sqlite}", "Check sqlite, or wait for who makes it")
+    database = Database(entry.sqlite, busy_timeout_ms=BUSY_MS)
+    with contextlib.closing(database):
+        there = kinds_of_tables(database)
+        if not wanted:
+            yield find_table(database).name
+            return
+        plain = {name for name, kind in there.items() if kind == "table" and not _matches(name, _OF_OTHERS)}
+        by_name = {name.lower(): name for name in there}
+        exact = [by_name.get(name.lower(), name) for name in wanted if not _PATTERN.search(name)]
+        yield from exact
+        for name in sorted(plain - set(exact)):
+            if not _matches(name, [pattern for pattern in wanted if _PATTERN.search(pattern)]):
+                continue
+            try:
+                find_table(database, name)
+            except ConfigurationError as error:
+                left_out(LeftOut(f"{entry.label}/{name}", error.fact))
+                continue
+            yield name
+
+
+def by_pattern(entry: Settings) -> bool:
+    """Whether the file has to be looked at to tell which tables are meant."""
+    return any(_PATTERN.search(name) for name in entry.tables) or not (entry.tables or entry.sqlite_table_name)
+
+
+def schema_of(entry: Settings) -> int | None:
+    """A number that is another one after each change of the file's schema; None where it is not there.
+
+    Raises:
+        EdgeDeltaError: if it cannot be read.
+    """
+    from edge_delta.source import Database  # noqa: PLC0415 - not where each table is named
+
+    if not entry.sqlite.exists():
+        return None
+    database = Database(entry.sqlite, busy_timeout_ms=BUSY_MS)
+    with contextlib.closing(database):
+        return int(database.scalar("PRAGMA schema_version"))
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
+
+
+def one_table(entry: Settings, table: str) -> OneTable:
+    """One table of an entry, with settings of its own."""
+    filled = entry.table_path.replace("{table}", in_path(table)).replace("{source}", in_path(entry.label))
+    own = changed(
+        entry,
+        sources=(),
+        tables=(),
+        sqlite_table_name=table,
+        table_path=filled,
+        state_dir=directory_of(entry.state_dir, entry.label, table),
+    )
+    return OneTable(entry.label, table, own)
+
+
+def in_path(name: str) -> str:
+    """A name as a part of an address, without what stores and Spark do not find again."""
+    return _NO_NAME_OF_A_FOLDER.sub("_", name)
+
+
+def refuse_mixing(tables: Iterable[OneTable]) -> None:
+    """Refuse sources whose rows would come to one table without being told apart, and two of one name.
+
+    Raises:
+        ConfigurationError: with what to do.
+    """
+    targets: dict[str, list[OneTable]] = defaultdict(list)
+    for one in tables:
+        targets[one.settings.table_path.rstrip("/")].append(one)
+    for target, mixed in targets.items():
+        if len(mixed) > 1:
+            names = " and ".join(one.key for one in mixed[:3])
+            raise ConfigurationError(
+                f"rows of {names} would come to the same tables at {target}, where nothing tells them apart",
+                "Put {table}, and {source} where two files have a table of one name, into table_path",
+            )
+    named: dict[str, OneTable] = {}
+    for one in (one for mixed in targets.values() for one in mixed):
+        other = named.setdefault(one.key.lower(), one)
+        if other is not one:
+            raise ConfigurationError(
+                f"table {one.table!r} is read from {other.settings.sqlite} and from {one.settings.sqlite}, and both "
+                f"sources are called {one.label!r}",
+                "Give one of them a name of its own in [[sources]]",
+            )
+
+
+def alone(settings: Settings) -> Settings:
+    """The settings of a single source with its table in ``table_path``, where that asks for it.
+
+    Raises:
+        EdgeDeltaError: if the table is not named, and the file cannot be looked at.
+    """
+    if "{table}" not in settings.table_path and "{source}" not in settings.table_path:
+        return settings
+    table = settings.sqlite_table_name or next(_found(settings, (), lambda _left: None))
+    return changed(one_table(settings, table).settings, state_dir=settings.state_dir)
+
+
+def each(settings: Settings, flags: Mapping[str, Any], *, here: bool = True) -> list[OneTable]:
+    """The tables that a command is about, each as if it were alone; of a single source that one, without a label.
+
+    Args:
+        settings: the settings of the process.
+        flags: what the command line says.
+        here: whether the databases are on this machine; if not, what the state directory knows of is taken.
+
+    Raises:
+        EdgeDeltaError: if it cannot be told which they are.
+    """
+    if not settings.several:
+        known = None if here else read_mirror(settings.state_dir).get("source_table")
+        named = settings.sqlite_table_name or known
+        whole = settings if named is None else changed(settings, sqlite_table_name=named)
+        return [OneTable("", "", alone(whole) if here or named else settings)]
+    found, unknown = all_tables(settings, choice := Choice.of(flags))
+    for entry, error in unknown:
+        kept = [one_table(entry, table) for table in kept_tables(entry.state_dir, entry.label)]
+        if here or not kept:
+            raise error
+        found += [one for one in kept if choice.takes(one)]
+    return found
+
+
+def all_tables(
+    settings: Settings, choice: Choice | None = None, *, left_out: Callable[[LeftOut], None] = lambda _left: None
+) -> tuple[list[OneTable], list[tuple[Settings, EdgeDeltaError]]]:
+    """All tables of all sources that a command is about.
+
+    Args:
+        settings: the settings of the process.
+        choice: which are meant.
+        left_out: see `tables_of`.
+
+    Returns:
+        The tables, and the entries whose tables cannot be told now, with the reason.
+
+    Raises:
+        ConfigurationError: if rows of two would be mixed, or if none is meant.
+    """
+    found: list[OneTable] = []
+    unknown: list[tuple[Settings, EdgeDeltaError]] = []
+    for entry in entries_of(settings):
+        try:
+            found += tables_of(entry, left_out=left_out)
+        except EdgeDeltaError as error:
+            unknown.append((entry, error))
+    refuse_mixing(found)
+    chosen = [one for one in found if choice is None or choice.takes(one)]
+    if found and not chosen and not unknown:
+        there = ", ".join(one.key for one in found)
+        raise ConfigurationError(f"no source is meant by --sqlite, --table and --source; there are: {there}")
+    return chosen, unknown

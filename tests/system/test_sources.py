@@ -1,0 +1,204 @@
+"""Several tables and files in one process: each row once, and what goes wrong with one is its own."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import threading
+import time
+
+import polars as pl
+import pytest
+
+from edge_delta.cli.main import main
+from edge_delta.core import events
+from edge_delta.core.errors import SourcesFailed
+from edge_delta.settings import load as config
+from edge_delta.topology import build
+from tests.support.command import EdgeDelta, eventually, parse_events
+from tests.support.sqlite import Sensor
+
+
+@pytest.fixture
+def hall(tmp_path):
+    (tmp_path / "hall").mkdir()
+    with Sensor(tmp_path / "hall" / "hall.db") as process:
+        yield process
+
+
+@pytest.fixture
+def written(tmp_path, sensor, hall):
+    """A settings file with two sources: tables a and b of the one, a of the other."""
+    for table in ("a", "b"):
+        sensor.create(table)
+        sensor.add(300, table)
+    hall.create("a")
+    hall.add(200, "a", seed=9)
+    file = tmp_path / "config.toml"
+    file.write_text(
+        f"""node_id = "n1"
+state_dir = "{tmp_path}/state"
+table_path = "{tmp_path}/lake/{{source}}/{{table}}"
+retry_for = 0
+[[sources]]
+sqlite = "{sensor.path}"
+tables = "*"
+[[sources]]
+name = "other"
+sqlite = "{hall.path}"
+tables = ["a"]
+processing_mode = ["raw", "schematized"]
+"""
+    )
+    return file
+
+
+def run(file, **flags):
+    """One run in this process; its events."""
+    lines = io.StringIO()
+    settings = config.load({"config": str(file), "once": True, **flags}, environment={})
+    try:
+        build.run(settings, events.configure(stream=lines), threading.Event(), flags=flags)
+    finally:
+        run.events = parse_events(lines.getvalue())
+    return run.events
+
+
+def ids(tmp_path, table):
+    return sorted(pl.read_delta(str(tmp_path / "lake" / table))["reading_id" if "schem" in table else "id"])
+
+
+def test_each_row_of_each_table_of_each_file_is_there_once(tmp_path, written, sensor, hall):
+    run(written)
+    sensor.add(50, "b", start=300)
+    hall.add(10, "a", start=200)
+    run(written)
+    assert ids(tmp_path, "sensor/a_1_schematized") == list(range(1, 301))
+    assert ids(tmp_path, "sensor/b_1_schematized") == list(range(1, 351))
+    assert ids(tmp_path, "other/a_0_raw") == ids(tmp_path, "other/a_1_schematized") == list(range(1, 211))
+
+
+def test_nothing_depends_on_the_state_directories(tmp_path, written, sensor):
+    run(written)
+    subprocess.run(["rm", "-r", str(tmp_path / "state")], check=True)
+    sensor.add(5, "a", start=300)
+    run(written)
+    assert ids(tmp_path, "sensor/a_1_schematized") == list(range(1, 306))
+    assert ids(tmp_path, "other/a_0_raw") == list(range(1, 201))
+
+
+def test_a_table_that_was_alone_goes_on_where_it_stood_when_others_come_beside_it(tmp_path, written, sensor):
+    path = f"{tmp_path}/lake/sensor/a"
+    alone = {"sqlite": str(sensor.path), "sqlite_table_name": "a", "table_path": path, "node_id": "n1"}
+    settings = config.load({**alone, "state_dir": f"{tmp_path}/state", "once": True}, environment={})
+    build.run(settings, events.configure(stream=io.StringIO()), threading.Event())
+    sensor.add(7, "a", start=300)
+    run(written)
+    assert ids(tmp_path, "sensor/a_1_schematized") == list(range(1, 308))
+    kept = json.loads((tmp_path / "state/sources/sensor/a.source/last_upload.json").read_text())
+    assert kept["tables"]["schematized"]["rows_written"] == 307
+
+
+def test_a_damaged_database_ends_its_own_sources_and_no_other(tmp_path, written, hall):
+    hall.close()
+    with hall.path.open("r+b") as file:
+        file.write(b"this is no database any more")
+    with pytest.raises(SourcesFailed, match=r"1 of 4 sources ended by an error: other/a") as found:
+        run(written)
+    assert found.value.exit_code == 2
+    assert ids(tmp_path, "sensor/a_1_schematized") == list(range(1, 301))
+    [failed] = [e for e in run.events if e["event"] == "failed"]
+    assert (failed["source"], failed["exit_code"]) == ("other/a", 2)
+    assert "is not a SQLite database" in failed["error"]
+
+
+def test_the_exit_code_is_the_worst_and_the_others_went_on(tmp_path, written, sensor, hall):
+    """One is locked (1), one needs a person (3)."""
+    run(written)
+    hall.run("DELETE FROM a")
+    hall.run("INSERT INTO a (sensor_id, timestamp, temperature) VALUES ('new', '2026-03-01T00:00:00Z', 1)")
+    written.write_text(written.read_text().replace("retry_for", 'on_source_reset = "stop"\nretry_for'))
+    sensor.add(20, "b", start=300)
+    with pytest.raises(SourcesFailed) as found:
+        run(written)
+    assert found.value.exit_code == 3
+    assert ids(tmp_path, "sensor/b_1_schematized") == list(range(1, 321))
+
+
+def test_status_health_and_verify_know_each_source(tmp_path, written, capsys):
+    run(written)
+    place = ["--config", str(written), "--state-dir", f"{tmp_path}/state"]
+    assert main(["health", *place, "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["sources"]) == {"sensor/a", "sensor/b", "other/a"}
+    assert main(["status", *place, "--source", "other"]) == 0
+    shown = capsys.readouterr().out
+    assert "other/a" in shown
+    assert "sensor/b" not in shown
+    assert main(["status", *place, "--settled", "--table", "b"]) == 0
+    assert capsys.readouterr().out == "300\n"
+    assert main(["verify", *place, "--json"]) == 0
+    tables = json.loads(capsys.readouterr().out)["tables"]
+    assert sorted((t["source"], t["mode"]) for t in tables) == [
+        *(("other/a", mode) for mode in ("raw", "schematized")),
+        *((f"sensor/{table}", "schematized") for table in ("a", "b")),
+    ]
+    assert main(["query", *place, "SELECT count(*) AS n FROM b_1_schematized", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"n": 300}
+    assert main(["query", *place, "INFO", "--format", "json", "--source", "other"]) == 0
+    assert [t["cursor"]["source_table"] for t in json.loads(capsys.readouterr().out)] == ["a", "a"]
+
+
+def test_a_database_that_is_gone_is_no_green_light(tmp_path, written, sensor, capsys):
+    """Which tables it has cannot even be told."""
+    sensor.close()
+    sensor.path.rename(tmp_path / "away.db")
+    with pytest.raises(SourcesFailed, match="sensor"):
+        run(written)
+    assert ids(tmp_path, "other/a_0_raw") == list(range(1, 201))
+    flags = ["--state-dir", f"{tmp_path}/state", "--health-after", "0.01"]
+    assert main(["health", *flags]) == 1
+    assert "sensor: " in capsys.readouterr().out
+
+
+def test_a_reset_goes_back_in_the_named_source_only(tmp_path, written, capsys):
+    run(written)
+    place = ["--config", str(written)]
+    assert main(["reset", *place, "--to-id", "11", "--yes"]) == 2
+    assert "Name one with --table" in capsys.readouterr().err
+    assert main(["reset", *place, "--source", "sensor", "--table", "b", "--to-id", "291", "--yes"]) == 0
+    run(written)
+    assert len(ids(tmp_path, "sensor/b_1_schematized")) == 310
+    assert len(ids(tmp_path, "sensor/a_1_schematized")) == 300
+
+
+def test_running_it_delivers_alerts_during_anothers_backlog_and_finds_a_new_table(tmp_path, written, sensor, hall):
+    """Kills on the way lose and repeat nothing."""
+    hall.create("alerts")
+    sensor.add(15_000, "a", start=300)
+    written.write_text(
+        written.read_text()
+        + f'[[sources]]\nsqlite = "{hall.path}"\ntables = ["alerts"]\nprocessing_mode = "emergency"\n'
+        "interval = 60\n[sources.emergency]\nmin_pause = 0.05\nseverity_thresholds = { temperature = 90 }\n"
+    )
+    flags = {"config": str(written), "interval": 0.2, "max_batch_size": 1000}
+    edge = EdgeDelta(tmp_path, flags)
+    try:
+        edge.start().wait_for("batch committed", count=4)
+        edge.running[0].kill()
+        running = edge.start()
+        running.wait_for("batch committed", count=2)
+        hall.run("INSERT INTO alerts (sensor_id, timestamp, temperature) VALUES ('s', '2026-01-01T00:00:00Z', 99)")
+        began = time.monotonic()
+        table = tmp_path / "lake/hall/alerts_4_emergency"
+        eventually(lambda: table.exists() and pl.read_delta(str(table)).height == 1, what="the alert", timeout=20)
+        assert time.monotonic() - began < 5
+        sensor.create("late")
+        sensor.add(9, "late")
+        eventually((tmp_path / "lake/sensor/late_1_schematized/_delta_log").exists, what="the new table", timeout=20)
+        eventually(lambda: len(ids(tmp_path, "sensor/a_1_schematized")) >= 15_300, what="the backlog", timeout=60)
+        assert running.terminate() == 0
+    finally:
+        edge.end()
+    assert ids(tmp_path, "sensor/a_1_schematized") == list(range(1, 15_301))
+    assert ids(tmp_path, "sensor/late_1_schematized") == list(range(1, 10))
