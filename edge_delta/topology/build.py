@@ -65,7 +65,10 @@ def run(
         from edge_delta.topology import many  # noqa: PLC0415 - not where there is one source
 
         return many.run(settings, log, stop, flags=flags)
-    settings = alone(settings)
+    return _run_alone(alone(settings), log, stop, flags)
+
+
+def _run_alone(settings: Settings, log: Log, stop: Flag, flags: Mapping[str, Any]) -> bool:
     state = StateDirectory(settings.state_dir)
     with state.locked(), observed(settings, state, log) as observers:
         outage = Outage(log, observers)
@@ -129,6 +132,18 @@ def _say_what_becomes_of_updates(updates: Updates, lanes: Sequence[Lane], log: L
     )
 
 
+def _lanes(settings: Settings, session: Session, state: StateDirectory, flags: Mapping[str, Any]) -> list[Lane]:
+    """The lanes, where they go on from what an older tool or an earlier run left."""
+    lanes, mirror = lanes_of(settings, session), state.mirror()
+    for lane in lanes:
+        lane.was_chosen = lane.name in mirror.get("modes", ())
+        left = older_state(lane, mirror, state.path / MIRROR, settings.sqlite)
+        take_over(lane, *left, session.log)
+        said = {"new_node": bool(flags.get("new_node")), "once": settings.once}
+        refuse_another_table(lane, left[0], state.path / MIRROR, **said)
+    return lanes
+
+
 def build(  # noqa: PLR0913 - the root of an engine: each of its parts is handed in from another place
     settings: Settings,
     session: Session,
@@ -151,13 +166,7 @@ def build(  # noqa: PLR0913 - the root of an engine: each of its parts is handed
     Raises:
         EdgeDeltaError: if something that is needed is not there.
     """
-    lanes, mirror = lanes_of(settings, session), state.mirror()
-    for lane in lanes:
-        lane.was_chosen = lane.name in mirror.get("modes", ())
-        left = older_state(lane, mirror, state.path / MIRROR, settings.sqlite)
-        take_over(lane, *left, session.log)
-        said = {"new_node": bool(flags.get("new_node")), "once": settings.once}
-        refuse_another_table(lane, left[0], state.path / MIRROR, **said)
+    lanes = _lanes(settings, session, state, flags)
     say_what_is_published(settings, session, state)
     observers.opened(session.source, session.node_id)
     live = LiveSettings(settings, flags, session, observers, state, wanted=wanted)

@@ -66,7 +66,7 @@ def run(file, **flags):
 
 
 def ids(tmp_path, table):
-    return sorted(pl.read_delta(str(tmp_path / "lake" / table))["reading_id" if "schem" in table else "id"])
+    return sorted(pl.read_delta(str(tmp_path / "lake" / table))["id" if "raw" in table else "reading_id"])
 
 
 def test_each_row_of_each_table_of_each_file_is_there_once(tmp_path, written, sensor, hall):
