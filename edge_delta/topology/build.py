@@ -170,9 +170,9 @@ def build(  # noqa: PLR0913 - the root of an engine: each of its parts is handed
     say_what_is_published(settings, session, state)
     observers.opened(session.source, session.node_id)
     live = LiveSettings(settings, flags, session, observers, state, wanted=wanted)
-    updates = updates_of(settings)
-    updating = Updating(updates, state.sweep, state.write_sweep) if updates is not None else None
-    if updates is not None:
+    updating = None
+    if (updates := updates_of(settings)) is not None:
+        updating = Updating(updates, state.sweep, state.write_sweep)
         _say_what_becomes_of_updates(updates, lanes, session.log)
     sweeping = Sweeping(settings.sweep, state.sweep, state.write_sweep, updating)
     return Engine(

@@ -7,14 +7,16 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from edge_delta.cli.commands.shared import log_of, settings_of
+from edge_delta.cli.commands.shared import Each, each_of, headed, log_of
 from edge_delta.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
 
     from edge_delta.cli.parser import Parser
+    from edge_delta.recovery.purge import Purged
     from edge_delta.settings.sections import Settings
+    from edge_delta.topology.sources import OneTable
 
 HELP = "delete rows of the database that were delivered and are old enough"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -39,14 +41,23 @@ def main(options: argparse.Namespace) -> int:
     from edge_delta.recovery.purge import Wanted  # noqa: PLC0415 - Polars, which no other command's help needs
     from edge_delta.topology.purging import purge  # noqa: PLC0415 - as above
 
-    settings = settings_of(options)
-    wanted = Wanted(_before(options, settings), options.upto_id, options.dry_run)
-    done = purge(settings, log_of(options), wanted)
+    log, each, ones = log_of(options), Each(), each_of(options)
+    done: list[Purged] = []
+    if options.upto_id is not None and len(ones) > 1:
+        raise ConfigurationError(
+            "an id means another row in each table, and there are several", "Name one with --table and --source"
+        )
+
+    def purged(one: OneTable) -> list[Purged]:
+        return purge(one.settings, log, Wanted(_before(options, one.settings), options.upto_id, options.dry_run))
+
+    for one, own in each(ones, purged):
+        done += own
+        if not options.json:
+            print("\n".join(headed(one, (line for purged in own for line in purged.lines()))))
     if options.json:
         print(json.dumps({"tables": [one.as_json() for one in done]}))
-    else:
-        print("\n".join(line for one in done for line in one.lines()))
-    return 0 if all(one.whole for one in done) else 1
+    return max(each.code, 0 if all(one.whole for one in done) else 1)
 
 
 def _before(options: argparse.Namespace, settings: Settings) -> datetime | None:
