@@ -286,14 +286,7 @@ class Engine:
         if self._settling.holds:
             self._look()
             waiting = self._settling.limit(waiting)
-        self._log.info(
-            Event.CYCLE_STARTED,
-            mode=lane.name,
-            rows_waiting=waiting.rows,
-            first_id=waiting.first_rowid,
-            last_id=waiting.last_rowid,
-            will_fetch=min(waiting.rows, self._pace.batch_rows),
-        )
+        self._told.cycle_begins(lane.name, waiting, self._pace.batch_rows)
         tally = Tally()
         while waiting.rows and not stop.is_set() and not self.take_over_settings():
             step = lane.step(limit=self._pace.batch_rows, upto=waiting.last_rowid, held=self._settling.holds)
@@ -311,16 +304,7 @@ class Engine:
             self._held = max(self._held, left)
             self._observer.held(lane.name, left)
             self._settling.keep()
-        self._log.info(
-            Event.CYCLE_FINISHED,
-            mode=lane.name,
-            rows_written=tally.rows_written,
-            rows_rejected=tally.rows_rejected,
-            first_id=tally.first_id,
-            last_id=tally.last_id,
-            rows_left=left,
-            seconds=round(seconds, 3),
-        )
+        self._told.cycle_ends(lane.name, tally, left, seconds)
 
     def _settled(self, lane: Lane, step: Step, waiting: Waiting) -> None:
         self._outage.over()

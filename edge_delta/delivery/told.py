@@ -1,4 +1,4 @@
-"""What the log says of one settled batch."""
+"""What the log says of a lane's cycles and of settled batches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from edge_delta.core.model import GONE_CURE
 from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE, doubtful
 
 if TYPE_CHECKING:
-    from edge_delta.core.model import Step
+    from edge_delta.core.model import Step, Waiting
+    from edge_delta.delivery.pace import Tally
 
 
 class Told:
@@ -23,6 +24,30 @@ class Told:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._doubted: set[tuple[str, str]] = set()
+
+    def cycle_begins(self, mode: str, waiting: Waiting, batch_rows: int) -> None:
+        """What one lane has waiting."""
+        self._log.info(
+            Event.CYCLE_STARTED,
+            mode=mode,
+            rows_waiting=waiting.rows,
+            first_id=waiting.first_rowid,
+            last_id=waiting.last_rowid,
+            will_fetch=min(waiting.rows, batch_rows),
+        )
+
+    def cycle_ends(self, mode: str, tally: Tally, left: int, seconds: float) -> None:
+        """What became of it."""
+        self._log.info(
+            Event.CYCLE_FINISHED,
+            mode=mode,
+            rows_written=tally.rows_written,
+            rows_rejected=tally.rows_rejected,
+            first_id=tally.first_id,
+            last_id=tally.last_id,
+            rows_left=left,
+            seconds=round(seconds, 3),
+        )
 
     def step(self, step: Step) -> None:
         """What was delivered as it should be, but can hardly be meant; and the commit."""

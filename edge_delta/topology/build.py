@@ -160,7 +160,7 @@ def build(  # noqa: PLR0913 - the root of an engine: each of its parts is handed
         session: the opened source, and who this device is.
         state: the state directory.
         observers: who hears of what it does.
-        flags: what the command line said.
+        flags: what was typed.
         wanted: where changed settings come from, for one of several sources.
 
     Raises:
@@ -169,7 +169,6 @@ def build(  # noqa: PLR0913 - the root of an engine: each of its parts is handed
     lanes = _lanes(settings, session, state, flags)
     say_what_is_published(settings, session, state)
     observers.opened(session.source, session.node_id)
-    live = LiveSettings(settings, flags, session, observers, state, wanted=wanted)
     updating = None
     if (updates := updates_of(settings)) is not None:
         updating = Updating(updates, state.sweep, state.write_sweep)
@@ -183,5 +182,5 @@ def build(  # noqa: PLR0913 - the root of an engine: each of its parts is handed
         observer=observers,
         sweeping=sweeping,
         settling=Settling(settings.settle, state.sweep, state.write_sweep),
-        reload=live.poll,
+        reload=LiveSettings(settings, flags, session, observers, state, wanted=wanted).poll,
     )
