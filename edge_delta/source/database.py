@@ -85,6 +85,10 @@ class Database:
         """Is given each statement before it runs."""
         self._refuse_what_cannot_work()
 
+    def twin(self) -> Database:
+        """The same file, over a connection of its own."""
+        return Database(self.path, busy_timeout_ms=self._busy_timeout_ms)
+
     # -- opening
 
     def _refuse_what_cannot_work(self) -> None:
