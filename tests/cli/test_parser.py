@@ -34,7 +34,7 @@ def test_every_command_takes_the_flags_that_say_which_device_and_tables_it_is_ab
     words = [word for flag in DEVICE for word in (flag, "x")]
     options = parser_of(name).parsed([*words, *NEEDED.get(name, [])])
     assert (options.config, options.sqlite, options.sqlite_table_name) == ("x", "x", ["x"])
-    assert (options.table_path, options.state_dir, options.node_id) == ("x", "x", ["x"])
+    assert (options.table_path, options.state_dir, options.node_id) == ("x", "x", "x")
 
 
 def test_other_spellings_mean_the_same():
