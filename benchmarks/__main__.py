@@ -129,6 +129,19 @@ class Bench:
         found = self._in_turn([f"{where} {strategy}" for where in databases for strategy in strategies], one)
         return {"rows": self._sizes.rows, "runs": found}
 
+    def syncing(self) -> dict[str, Any]:
+        """Many commits to a folder, each synced to the disk, and not."""
+        rows, each = min(self._sizes.rows, 50_000), max(1, min(self._sizes.rows, 50_000) // 50)
+        database = self._database(rows)
+
+        def one(durability: str) -> measure.Run:
+            file = self._directory / f"{durability}.toml"
+            file.write_text(f'[storage]\ndurability = "{durability}"\n', encoding="utf-8")
+            environment = {"EDGE_DELTA_CONFIG": str(file), "MAX_BATCH_SIZE": str(each)}
+            return measure.contender("edge_delta_imported", database, self._directory, environment=environment)
+
+        return {"rows": each, "commits": -(-rows // each), "runs": self._in_turn(["full", "off"], one)}
+
     def once(self) -> dict[str, Any]:
         """A run with nothing to do."""
         times = max(self._sizes.runs, min(3 * self._sizes.runs, 15))
@@ -216,7 +229,7 @@ class Bench:
 
 
 README = measure.ROOT / "README.md"
-PARTS = ("contenders", "backlog", "columns", "blobs", "places", "once", "idle", "sweep", "commits")
+PARTS = ("contenders", "backlog", "columns", "blobs", "places", "once", "idle", "sweep", "commits", "syncing")
 
 
 def machine() -> dict[str, Any]:

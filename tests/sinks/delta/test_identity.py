@@ -83,23 +83,23 @@ def test_an_empty_table_in_the_place_of_the_old_one_gets_every_row(sensor, folde
     assert sorted(folder.read()["reading_id"]) == list(range(1, 21))
 
 
-def restored(folder, version=1):
-    table = folder.table()
+def restored(place, version=1):
+    table = place.table()
     table.restore(version)
     return table.version()
 
 
-def test_a_restored_table_stops_the_process_that_delivers_to_it(folder):
-    sink = DeltaSink(folder.uri("_t"), {}, APP)
+def test_a_restored_table_stops_the_process_that_delivers_to_it(place):
+    sink = DeltaSink(place.uri("_t"), place.options, APP)
     for rowid in (1, 2, 3):
         sink.append(rows(rowid), Cursor(rowid=rowid))
-    folder.table("_t").restore(2)
+    place.table("_t").restore(2)
     with pytest.raises(CommitConflict):  # delta-rs refuses the first try, so that it looks again
         sink.append(rows(4), Cursor(rowid=4))
     with pytest.raises(TableReplaced, match="was restored") as error:
         sink.append(rows(4), Cursor(rowid=4))
     assert error.value.exit_code == 3
-    assert sorted(folder.read("_t")["id"]) == [1, 2]
+    assert sorted(place.read("_t")["id"]) == [1, 2]
 
 
 def test_other_commits_in_between_stop_nobody(folder):
@@ -112,24 +112,24 @@ def test_other_commits_in_between_stop_nobody(folder):
     assert folder.read("_t").height == 15
 
 
-def test_a_table_restored_between_two_runs_stops_the_second_until_reset_says_how_to_go_on(sensor, folder, command):
+def test_a_table_restored_between_two_runs_stops_the_second_until_reset_says_how_to_go_on(sensor, place, command):
     sensor.create()
     sensor.add(20)
-    device = command(sensor.path, folder, node_id="n1", max_batch_size=10)
+    device = command(sensor.path, place, node_id="n1", max_batch_size=10)
     device.once().succeeded()
-    restored(folder)
-    assert folder.read().height == 10
+    restored(place)
+    assert place.read().height == 10
     sensor.add(5, start=20)
     for _ in range(2):
         stopped = device.once()
         assert stopped.code == 3
         assert "was restored" in stopped.error
         assert "after rows up to id 20 were delivered" in stopped.error
-    assert folder.read().height == 10
+    assert place.read().height == 10
     assert device.run("verify", max_batch_size=None).code == 1
     device.run("reset", max_batch_size=None, to_id=11, yes=True).succeeded()
     device.once().succeeded()
-    assert sorted(folder.read()["reading_id"]) == list(range(1, 26))
+    assert sorted(place.read()["reading_id"]) == list(range(1, 26))
     device.once().succeeded()
 
 
