@@ -68,6 +68,11 @@ class Lanes:
         newest = max((lane.cursor() for lane in self._lanes), key=lambda cursor: cursor.generation)
         return newest.marks.get(Mark.ENDS, newest.marks.get(Mark.BEGINS, BEFORE_FIRST))
 
+    def again(self) -> bool:
+        """Whether a ``reset`` began the newest generation."""
+        newest = max((lane.cursor() for lane in self._lanes), key=lambda cursor: cursor.generation)
+        return newest.marks.get(Mark.AGAIN, -1) == newest.generation - 1
+
     def replayable(self) -> list[Route]:
         """The routes to tables that can say whether a row was delivered."""
         return [lane.route for lane in self._lanes if lane.route.traits.replayable]
@@ -82,12 +87,15 @@ class Identity:
 
     Attributes:
         updated: cursors whose row was updated, with its new witness; whoever reads them takes them out.
+        still_there: the last id, as the source before had it, of a row that the one which came after it has, as
+            `succeeded` found; None if it has none.
     """
 
     def __init__(self, route: Route, lanes: Lanes) -> None:
         self._route = route
         self._lanes = lanes
         self.updated: list[Cursor] = []
+        self.still_there: int | None = None
 
     def confirmed(self, cursor: Cursor) -> Cursor:
         """The cursor to go on with: the same, or one with new witnesses where rows were updated.
@@ -199,20 +207,22 @@ class Identity:
         known = self._known_until(cursor)
         unsure = cursor.rowid if not self._judges() and (known is None or known[1] < cursor.rowid) else None
         fresh = Cursor(generation=max(self._lanes.generation(), cursor.generation + 1))
+        self.still_there = None if known is None else known[3]
         if known is None:
             self._refuse_an_earlier_one(cursor)
             return fresh, unsure
-        now, then, first = known
+        now, then, first, _ = known
         marks: dict[str, int] = {Mark.BEGINS: now, **lives_on(fresh, life(cursor))}
         if then != now and first is not None:
             marks |= {Mark.ENDS: then, Mark.STARTS: first}
         return self._route.source.placed(fresh, now).marked(**marks), unsure
 
-    def _known_until(self, cursor: Cursor) -> tuple[int, int, int | None] | None:
+    def _known_until(self, cursor: Cursor) -> tuple[int, int, int | None, int] | None:
         """The last row of the new source's beginning that came from the one before, such as from its backup.
 
         Returns:
-            The id that it has now, the one that it had, and the one that the first had if they are others.
+            The id that it has now, the one that it had, and the one that the first had if they are others; both not
+            behind what this lane has read. And the one that it had, whatever was read.
         """
         reached = self._reached(cursor)
         for route in self._judges():
@@ -221,7 +231,7 @@ class Identity:
                 begins = stands.marks[Mark.BEGINS]
                 then = stands.marks.get(Mark.ENDS, begins)
                 behind = max(0, then - reached.rowid)
-                return begins - behind, then - behind, stands.marks.get(Mark.STARTS)
+                return begins - behind, then - behind, stands.marks.get(Mark.STARTS), then
             if stands is not None and stands.generation == reached.generation:
                 from edge_delta.delivery.lineage import Lineage  # noqa: PLC0415 - Polars, and seldom needed
 
@@ -229,13 +239,13 @@ class Identity:
                 if known is None:
                     return None
                 behind = max(0, known.then - reached.rowid)  # between two rows lie no more rows than ids
-                return known.now - behind, known.then - behind, known.first
+                return known.now - behind, known.then - behind, known.first, known.then
         whole = self._route.sink.witnessed(reached.generation)
         found = None if whole is None else self._route.source.known(whole, moved=True)
         if found is None:
             return None
         now, then = found
-        return now, then, then - now + 1  # the first row's old id, if ids lay close together
+        return now, then, then - now + 1, then  # the first row's old id, if ids lay close together
 
     def _went_on(self, stands: Cursor, reached: Cursor) -> bool:
         """Whether another lane knew already how the source goes on; a process that was killed left this one behind."""
@@ -263,13 +273,22 @@ class Identity:
         """See `Lanes.kept_until`."""
         return self._lanes.kept_until()
 
-    def delivered_beyond(self, cursor: Cursor, generation: int) -> int:
+    def taken_back(self, before: Cursor, generation: int) -> int:
+        """Rows that a backup took back before this lane read them; after a ``reset`` none, because all come again."""
+        return 0 if self._lanes.again() else self.missed(before, generation, self.kept_until())
+
+    def missed(self, before: Cursor, generation: int, there: int | None) -> int:
         """Rows that other tables of the source have, and this lane can no longer read.
 
         Args:
-            cursor: where the lane stands, in a source that is gone.
+            before: where the lane stands in a source that is gone.
             generation: of the source that is there now. Others may have come and gone in between.
+            there: the last id, as the one before had it, of a row that both have, which this lane reads yet.
         """
+        # The log counts: a generation that was only agreed on was not read yet.
+        stands = self._route.sink.committed() or before
+        cursor = before if stands.generation == before.generation else stands
+        cursor = cursor if there is None else replace(cursor, rowid=max(cursor.rowid, there))
         counts = [0]
         for route in self._judges():
             if route is self._route or route.traits.key is None or not route.sink.exists():

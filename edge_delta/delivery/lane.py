@@ -124,7 +124,10 @@ class Lane:
         begun = cursor.rowid == BEFORE_FIRST and (self.was_chosen or self.sink.committed() is not None)
         self.was_chosen = True
         if begun and found.generation > cursor.generation:  # no row tells that the source is another one by now
-            found = self._left(replace(cursor, rowid=self._identity.kept_until()), found)
+            there = self._identity.kept_until()
+            found = self._left(replace(cursor, rowid=there), found, there)
+        elif cursor.rowid != BEFORE_FIRST and found.generation > cursor.generation:
+            found = self._told_lost(cursor, found, self._identity.taken_back(cursor, found.generation))
         self._ahead = found if found is not cursor else self._ahead
         self._say_what_is_passed_by()
 
@@ -146,21 +149,19 @@ class Lane:
             ) from None
         before = self.cursor()
         fresh, unsure = self._identity.succeeded(before)
-        fresh = self._left(before, fresh)
-        told: dict[str, object] = {"generation": fresh.generation, "known_until": fresh.marks.get(Mark.BEGINS)}
+        fresh = self._left(before, fresh, self._identity.still_there)
+        told = {"generation": fresh.generation, "known_until": fresh.marks.get(Mark.BEGINS)}
         told |= {"unsure_until": unsure} if unsure is not None else {}
         self.route.device.log.warning(Event.SOURCE_RESET, mode=self.name, reason=reset.fact, **told)
         self._ahead = fresh
 
-    def _left(self, before: Cursor, fresh: Cursor) -> Cursor:
+    def _left(self, before: Cursor, fresh: Cursor, there: int | None) -> Cursor:
         """Write what can be written of a source that is gone, and tell what is lost with it.
 
         Args:
             before: where the lane stood in it.
-            fresh: where it begins in the one that came after.
-
-        Returns:
-            The fresh cursor, with what is known of rows that this lane or another one read and its table does not have.
+            fresh: where it begins in the one that came after; returned with what is known of lost rows.
+            there: the last id, as the one before had it, of a row that both have; None if there is none.
         """
         step, pending = None, 0
         if self.route.traits.windowed or self._loaded is not None:
@@ -176,14 +177,13 @@ class Lane:
             kept = (Mark.PENDING, Mark.WATERMARK)
             fresh = fresh.marked(**{mark: before.marks[mark] for mark in kept if mark in before.marks})
             fresh, pending = fresh.marked(**{Mark.OPEN: BEFORE_FIRST + 1}), 0
-        # The log counts: a generation that was only agreed on was not read yet.
-        stands = self.sink.committed() or before
-        read = before if stands.generation == before.generation else stands
-        lost = pending + (self._identity.delivered_beyond(read, fresh.generation) if known is None else 0)
+        return self._told_lost(before, fresh, pending + self._identity.missed(before, fresh.generation, there))
+
+    def _told_lost(self, before: Cursor, fresh: Cursor, lost: int) -> Cursor:
+        """The fresh cursor, with the number of lost rows."""
         if lost:
             self.route.device.log.warning(Event.LOST, mode=self.name, rows=lost, generation=before.generation)
-        total = before.marks.get(Mark.LOST, 0) + lost
-        return fresh.marked(**{Mark.LOST: total}) if total else fresh
+        return fresh.marked(**{Mark.LOST: total}) if (total := before.marks.get(Mark.LOST, 0) + lost) else fresh
 
     # -- one batch, one commit
 
@@ -329,8 +329,7 @@ class Lane:
         """
         if self._ahead is None or (self._ahead.rowid == BEFORE_FIRST and not self._ahead.marks.get(Mark.LOST)):
             return None  # a position before the first row says nothing, unless rows were lost before it
-        stands = self.sink.committed()
-        if stands is not None and _place(stands) == _place(self._ahead):
+        if (stands := self.sink.committed()) is not None and _place(stands) == _place(self._ahead):
             return None  # only its witnesses are new; the next commit takes them along
         commit = self.sink.append(self._writing.no_rows(), self._ahead)
         self._ahead = None

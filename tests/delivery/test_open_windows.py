@@ -355,6 +355,30 @@ def test_rows_that_went_before_one_mode_read_them_are_told_as_lost(behind, stati
     assert not reports[behind].equal
 
 
+@pytest.mark.parametrize("behind", ["aggregated", "emergency"])
+def test_rows_that_a_backup_took_back_before_one_mode_read_them_are_told_as_lost(behind, stations, folder):
+    settings = {"aggregate": {"aggregations": SUM}, "emergency": {"severity_thresholds": {"pressure": 5}}}
+    both, backup = ["schematized", behind], stations.path.with_name("backup.db")
+    modes.insert(stations, *rows_at(0, 1, 30, 60, pressure=9.0))
+    modes.deliver(stations.path, folder, both, flush=True, **settings)
+    modes.insert(stations, *rows_at(61, 62, pressure=9.0))
+    stations.run("VACUUM INTO ?", str(backup))
+    modes.insert(stations, *rows_at(63, 64, 65, pressure=9.0))
+    loaded = config.load({"config": str(state_of(stations).parent / "settings.toml")}, environment={})
+    lanes(loaded)[0].step(limit=100)  # and then it is killed
+    recreate(stations)
+    stations.open(stations.path.with_name("aside.db"))
+    backup.replace(stations.path.with_name("sensor.db"))
+    stations.open(stations.path.with_name("sensor.db"))
+    modes.insert(stations, *rows_at(*range(70, 72), pressure=9.0))
+    done = modes.deliver(stations.path, folder, both, flush=True, **settings)
+    assert [(lost["mode"], lost["rows"]) for lost in done.named("rows lost")] == [(behind, 3)]
+    assert not modes.deliver(stations.path, folder, both, flush=True, **settings).named("rows lost")
+    reports = {report.mode: report for report in commands.verify(loaded, telemetry.configure())}
+    assert reports["schematized"].equal
+    assert reports[behind].counts == {"lost": 3}
+
+
 @pytest.mark.parametrize("chosen", [True, False], ids=["killed before its first commit", "chosen later"])
 def test_rows_of_a_life_that_a_mode_had_no_part_in_are_told_as_lost_if_it_was_there(chosen, stations, folder):
     settings = {"aggregate": {"aggregations": SUM}}
