@@ -114,7 +114,7 @@ class Engine:
         self._settling.off = flush
         self._persist(self.cycle, stop, for_seconds=self._pace.retry_for)
         if flush and not stop.is_set():
-            self._persist(lambda _stop: self._finish(), stop, for_seconds=self._pace.retry_for)
+            self._persist(lambda _stop: self._finish(flush=True), stop, for_seconds=self._pace.retry_for)
         self._persist(self._settle, stop, for_seconds=self._pace.retry_for)
         self._sweeping.finish(self._lanes)
         self._cycled(None)
@@ -319,16 +319,21 @@ class Engine:
             lane.cycle_over()
             self._tell_aside(lane)
 
-    def _finish(self, *, quick: bool = False) -> None:
+    def _finish(self, *, quick: bool = False, flush: bool = False) -> None:
+        """Write what waits for more rows; a flush is told as a cycle by itself."""
         for lane in self._lanes:
+            started = time.perf_counter()
             lane.finish(quick=quick)
-            self._tell_aside(lane)
+            if (written := self._tell_aside(lane)) and flush:
+                self._finished(lane, Tally(rows_written=written), time.perf_counter() - started)
 
-    def _tell_aside(self, lane: Lane) -> None:
+    def _tell_aside(self, lane: Lane) -> int:
+        """Tell what was seen and committed beside batches; how many rows that was."""
         for cursor in lane.ignored_updates():
             self._observer.updated(lane.name, cursor)
-        for step in lane.aside():
+        for step in (steps := lane.aside()):
             self._settled(lane, step, Waiting(None, None))
+        return sum(step.written for step in steps)
 
     def _settle_now_and_then(self, _stop: Flag) -> None:
         """Commit the cursors of modes that select rows, once an hour."""

@@ -166,6 +166,7 @@ def test_a_flush_is_in_the_log_and_in_the_status(stations, folder):
     done = run(stations, folder, flush=True)
     [commit] = done.named("batch committed")
     assert commit["rows"] == 2
+    assert [finished["rows_written"] for finished in done.named("cycle finished")] == [0, 2]
     assert status(state_of(stations))["modes"]["aggregated"]["rows_written"] == 2
 
 
