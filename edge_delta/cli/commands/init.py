@@ -1,0 +1,115 @@
+"""`edge-delta init`: the first settings file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_delta.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from edge_delta.cli.parser import Parser
+    from edge_delta.source.looking import Seen
+
+HELP = "look at a database, or at those in a folder, and write a settings file for it"
+
+
+def arguments(parser: Parser) -> None:
+    """Add the command's flags."""
+    add = parser.add_argument
+    add("database", metavar="DATABASE", type=Path, help="a SQLite file, or a folder with some")
+    add("--config", "-c", metavar="FILE", type=Path, default=Path("config.toml"), help="the file to write")
+    add("--force", action="store_true", help="overwrite the file if it exists")
+    add("--yes", "-y", action="store_true", help="ask nothing, and take what suits; also where there is no terminal")
+    add("--table", metavar="NAME", action="append", help="only this table; also several times (default: all)")
+    add("--table-path", metavar="ADDRESS", help="where the tables go: a folder, s3:// or abfss:// (default: ./lake)")
+    add("--processing-mode", metavar="MODE", help="the mode of all tables (default: the one that suits each)")
+    add("--timestamp-field", metavar="NAME", help="the column with the readings' time (default: detected)")
+    add("--source-time-zone", metavar="ZONE", help="where times without an offset were written (default: UTC)")
+    add("--node-id", metavar="NAME", help="this device's name (default: made at the first start)")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Write it."""
+    from edge_delta.doctor import first_settings  # noqa: PLC0415 - not for the help of the other commands
+    from edge_delta.source.looking import databases, look  # noqa: PLC0415 - as above
+
+    if options.config.exists() and not options.force:
+        raise ConfigurationError(f"{options.config} exists", "Pass --force to overwrite it, or name another with -c")
+    asks = not options.yes and sys.stdin.isatty()
+    zone = options.source_time_zone or "UTC"
+    paths = databases(options.database)
+    seen = [_only(look(path, options.timestamp_field, zone), options.table) for path in paths]
+    for line in _told(seen):
+        print(line, file=sys.stderr)
+    if not any(one.tables for one in seen):
+        raise ConfigurationError(f"{options.database} has no table that can be delivered", "See the reasons above")
+    if asks and not options.source_time_zone and any(table.zoneless for one in seen for table in one.tables):
+        zone = _answer("In which zone were times without an offset written, such as Europe/Helsinki?", "UTC")
+        seen = [_only(look(path, options.timestamp_field, zone), options.table) for path in paths]
+    several = sum(len(one.tables) for one in seen) > 1
+    usual = "lake/{table}" if several else "lake/readings"
+    where = options.table_path or (
+        _answer("Where do the tables go (folder, s3://, abfss://)?", usual) if asks else usual
+    )
+    node = options.node_id or (
+        _answer("What is this device called (empty: made at the first start)?", "") if asks else ""
+    )
+    answers = first_settings.Answers(where, zone, node or None, options.processing_mode)
+    written = first_settings.text(seen, answers)
+    _check(written, options.config)
+    options.config.write_text(written, encoding="utf-8")
+    print(f"{options.config} is written; next: edge-delta check --config {options.config}")
+    return 0
+
+
+def _only(seen: Seen, names: Sequence[str] | None) -> Seen:
+    """What was asked for.
+
+    Raises:
+        ConfigurationError: if a table that was named is not there, or cannot be delivered.
+    """
+    if not names:
+        return seen
+    from msgspec.structs import replace  # noqa: PLC0415 - beside what main imports
+
+    wanted = {name.lower() for name in names}
+    reasons = [f"{name}: {reason}" for name, reason in seen.left if name.lower() in wanted]
+    if reasons:
+        raise ConfigurationError(f"{seen.path}: {'; '.join(reasons)}", "Name other tables")
+    return replace(seen, tables=[table for table in seen.tables if table.name.lower() in wanted], left=[])
+
+
+def _told(seen: Sequence[Seen]) -> list[str]:
+    found = []
+    for one in seen:
+        found.append(f"{one.path}: {len(one.tables)} tables")
+        found += [f"  {table.name}: {table.mode}, time {table.time or 'none'} ({table.why})" for table in one.tables]
+        found += [f"  not {name}: {reason}" for name, reason in one.left]
+    return found
+
+
+def _answer(question: str, usual: str) -> str:
+    shown = f" [{usual}]" if usual else ""
+    print(f"{question}{shown} ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip() or usual
+
+
+def _check(written: str, path: Path) -> None:
+    """That the settings can be read, before anything is written.
+
+    Raises:
+        ConfigurationError: if a flag or an answer cannot be right.
+    """
+    import tempfile  # noqa: PLC0415 - beside what main imports
+
+    from edge_delta.settings.load import load  # noqa: PLC0415 - as above
+
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / path.name
+        trial.write_text(written, encoding="utf-8")
+        load({"config": str(trial)}, environment={})

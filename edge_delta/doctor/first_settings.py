@@ -1,0 +1,94 @@
+"""The first settings file, out of what databases hold."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from edge_delta.source.looking import Found, Seen
+
+_WIDTH = 110
+
+
+class Answers(Struct, frozen=True):
+    """What databases do not say.
+
+    Attributes:
+        table_path: where the tables go.
+        zone: where times without an offset were written.
+        node_id: what the device is called; None leaves it to the first start.
+        mode: the mode of all tables; None for the one that suits each.
+    """
+
+    table_path: str
+    zone: str = "UTC"
+    node_id: str | None = None
+    mode: str | None = None
+
+
+def text(seen: Sequence[Seen], answers: Answers) -> str:
+    """The file: one source at the top level, several as ``[[sources]]``."""
+    lines = [
+        "# Settings of edge-delta, written by `edge-delta init`. docs/configuration.md has all of them.",
+        "# Next: edge-delta check",
+        "",
+        f"table_path = {_quoted(answers.table_path)}",
+    ]
+    lines += (
+        [f"node_id = {_quoted(answers.node_id)}"]
+        if answers.node_id
+        else ['# node_id = "device-0001"   # by default one is made at the first start and kept in the state directory']
+    )
+    tables = [(one, table) for one in seen for table in one.tables]
+    several = len(tables) > 1
+    for one, table in tables:
+        lines += ["", *(["[[sources]]"] if several else []), f"sqlite = {_quoted(str(one.path.absolute()))}"]
+        lines += _of_table(table, answers, several=several)
+    for one in seen:
+        for name, reason in one.left:
+            lines += ["", *_wrapped(f"Not delivered: {name} in {one.path.name}: {reason}.")]
+    return "\n".join(lines) + "\n"
+
+
+def _of_table(table: Found, answers: Answers, *, several: bool) -> Iterator[str]:
+    yield from _wrapped(_understood(table))
+    yield from _wrapped("columns: " + ", ".join(table.columns))
+    yield f"tables = [{_quoted(table.name)}]" if several else f"sqlite_table_name = {_quoted(table.name)}"
+    yield f"processing_mode = {_quoted(answers.mode or table.mode)}"
+    if table.time is not None:
+        why = "" if table.named else "# "
+        yield f"{why}timestamp_col = {_quoted(table.time)}"
+    if table.zoneless or answers.zone != "UTC":
+        yield f"source_time_zone = {_quoted(answers.zone)}"
+        if table.zoneless:
+            yield "# its times do not say where they were written: the zone above decides what they mean"
+
+
+def _understood(table: Found) -> str:
+    rows = f"{table.rows:,} rows at most" if table.keyed else f"{table.rows:,} rows, read in the order of their times"
+    if table.time is None:
+        return f"{table.name}: {rows}; no time: {table.why}."
+    span = f", {_shown(table.first)} to {_shown(table.last)}" if table.first is not None else ", no row yet"
+    return f"{table.name}: {rows}; time: {table.time} ({table.why}){span}."
+
+
+def _shown(time: object) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC" if time is not None else "?"
+
+
+def _wrapped(words: str) -> Iterator[str]:
+    import textwrap  # noqa: PLC0415 - only here
+
+    yield from textwrap.wrap(
+        " ".join(words.split()), _WIDTH, initial_indent="# ", subsequent_indent="#   ", break_long_words=False
+    )
+
+
+def _quoted(words: str) -> str:
+    """A basic string of TOML, whose escapes are those of JSON."""
+    return json.dumps(words, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,106 @@
+"""`edge-delta init`: a settings file that the other commands take as it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_delta.cli.commands import init
+from edge_delta.cli.parser import parser_of
+from edge_delta.core.errors import ConfigurationError
+from edge_delta.settings import load as config
+from tests.support.ask import ask
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+HOME_ASSISTANT = {
+    "states": "state_id INTEGER PRIMARY KEY, entity_id CHAR(0), state VARCHAR(255), attributes CHAR(0), "
+    "last_changed DATETIME, last_changed_ts FLOAT, last_reported_ts FLOAT, last_updated DATETIME, "
+    "last_updated_ts FLOAT, old_state_id INTEGER, attributes_id INTEGER, origin_idx SMALLINT, "
+    "context_id_bin BLOB, metadata_id INTEGER",
+    "events": "event_id INTEGER PRIMARY KEY, event_type CHAR(0), event_data CHAR(0), origin CHAR(0), "
+    "time_fired DATETIME, time_fired_ts FLOAT, data_id INTEGER, context_id_bin BLOB, event_type_id INTEGER",
+    "statistics": "id INTEGER PRIMARY KEY, created DATETIME, created_ts FLOAT, metadata_id INTEGER, start DATETIME, "
+    "start_ts FLOAT, mean FLOAT, min FLOAT, max FLOAT, last_reset DATETIME, last_reset_ts FLOAT, sum FLOAT",
+    "states_meta": "metadata_id INTEGER PRIMARY KEY, entity_id VARCHAR(255)",
+    "schema_changes": "change_id INTEGER PRIMARY KEY, schema_version INTEGER, changed DATETIME",
+}
+
+
+def written(folder: Path, *words: object) -> tuple[Path, object]:
+    """The file that `init` wrote, and what it means."""
+    path = folder / "config.toml"
+    assert init.main(options(*words, "-c", path)) == 0
+    return path, config.load({"config": str(path)}, environment={})
+
+
+def prose(path: Path) -> str:
+    """The file's comments, without the ends of their lines."""
+    return " ".join(line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines())
+
+
+def options(*words: object) -> argparse.Namespace:
+    return parser_of("init").parse_args([*map(str, words), "--yes"])
+
+
+def test_a_single_table_gives_settings_that_check_and_run_take(sensor, tmp_path):
+    sensor.create()
+    sensor.add(10)
+    path, settings = written(tmp_path, sensor.path, "--table-path", tmp_path / "lake" / "readings")
+    assert (settings.sqlite, settings.sqlite_table_name) == (sensor.path, "readings")
+    assert settings.processing_mode == ("schematized",)
+    assert "2026-01-01 00:00:00 UTC to 2026-01-01 00:00:09 UTC" in prose(path)
+    done = ask("run", "--once", "--config", path, "--state-dir", tmp_path / "state", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_existing_file_is_kept_unless_that_is_asked_for(sensor, tmp_path):
+    sensor.create()
+    path, _ = written(tmp_path, sensor.path)
+    path.write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="--force"):
+        init.main(options(sensor.path, "-c", path))
+    assert path.read_text(encoding="utf-8") == "mine"
+    written(tmp_path, sensor.path, "--force")
+
+
+def test_home_assistant_is_understood_without_further_thought(sensor, tmp_path):
+    for name, columns in HOME_ASSISTANT.items():
+        sensor.run(f"CREATE TABLE {name} ({columns})")
+    sensor.run("INSERT INTO states (state, last_updated_ts, last_changed_ts) VALUES ('on', 1767225600.5, NULL)")
+    sensor.run("INSERT INTO events (time_fired_ts) VALUES (1767225601.5)")
+    sensor.run("INSERT INTO statistics (created_ts, start_ts, mean) VALUES (1767229210.1, 1767225600.0, 21.5)")
+    sensor.run("INSERT INTO states_meta (entity_id) VALUES ('sensor.hall')")
+    path, settings = written(tmp_path, sensor.path.parent)
+    one = {source.tables[0]: source for source in settings.sources}
+    assert one.keys() == {"states", "events", "statistics", "states_meta"}
+    assert {source.processing_mode for source in one.values()} == {("raw",)}
+    assert "time: last_updated_ts" in prose(path)
+    assert "time: start_ts" in prose(path)
+    assert one["events"].timestamp_col == "time_fired_ts"
+    assert prose(path).count("2026-01-01 00:00:0") >= 3
+
+
+def test_tables_that_cannot_be_read_in_order_are_named_with_the_reason(sensor, tmp_path):
+    sensor.create()
+    sensor.run("CREATE TABLE pairs (a TEXT PRIMARY KEY, b TEXT) WITHOUT ROWID")
+    sensor.run("CREATE VIEW warm AS SELECT * FROM readings")
+    sensor.run("CREATE VIRTUAL TABLE words USING fts5(body)")
+    path, settings = written(tmp_path, sensor.path)
+    assert settings.sqlite_table_name == "readings"
+    assert "Not delivered: pairs" in prose(path)
+    assert "Not delivered: warm" in prose(path)
+    assert "words_content" not in prose(path)
+    with pytest.raises(ConfigurationError, match="pairs"):
+        init.main(options(sensor.path, "--table", "pairs", "-c", tmp_path / "other.toml"))
+
+
+def test_texts_without_an_offset_are_told(sensor, tmp_path):
+    sensor.create()
+    sensor.run("INSERT INTO readings (timestamp) VALUES ('2026-07-01 12:00:00')")
+    path, settings = written(tmp_path, sensor.path, "--source-time-zone", "Europe/Helsinki")
+    assert settings.source_time_zone == "Europe/Helsinki"
+    assert "2026-07-01 09:00:00 UTC" in prose(path)
