@@ -13,7 +13,7 @@ from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Cursor, Mark, Step
 from edge_delta.delivery.identity import Identity, Lanes
 from edge_delta.delivery.known_rows import WentBy
-from edge_delta.delivery.tally import counted
+from edge_delta.delivery.tally import counted, left_out
 from edge_delta.delivery.updating import Seen
 
 if TYPE_CHECKING:
@@ -212,13 +212,8 @@ class Lane:
         return step
 
     def _gone(self, batch: Batch, before: Cursor) -> int:
-        """The ids that are left out before a batch, if it leaves out none itself.
-
-        SQLite numbers rows without a gap; an application that leaves ids out would be told of rows that never were.
-        """
-        in_a_row = batch.rows > 1 and batch.cursor.rowid - batch.first_rowid + 1 == batch.rows
         known = self.route.source.keyed_by_rowid and before.rowid != BEFORE_FIRST
-        return max(0, batch.first_rowid - before.rowid - 1) if known and in_a_row else 0
+        return left_out(batch, before) if known else 0
 
     def deliver_below(self, batch: Batch, marks: Mapping[str, int] = MappingProxyType({})) -> Step:
         """Deliver rows that came below the cursor, which stays where it is, and takes these marks."""

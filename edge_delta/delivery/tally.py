@@ -49,6 +49,18 @@ def tells(before: int, after: int, rows: int, ids: int) -> bool:
     return not (rows_after - rows_before - rows) % (1 << _ROWS) and not (ids_after - ids_before - ids) % (1 << _KEYS)
 
 
+def left_out(batch: Batch, before: Cursor) -> int:
+    """The ids that are left out before a batch, by a source that leaves out none itself.
+
+    SQLite numbers rows without a gap; an application that leaves ids out would be told of rows that never were. A single
+    row says nothing of that, but what was read before may: one of each id from 1 on.
+    """
+    last = before.rowid
+    in_a_row = batch.cursor.rowid - batch.first_rowid + 1 == batch.rows
+    all_before = last > 0 and tells(NOTHING, before.tally, last, last * (last + 1) // 2)
+    return max(0, batch.first_rowid - last - 1) if in_a_row and (batch.rows > 1 or all_before) else 0
+
+
 def as_many(before: int, after: int, rows: int) -> bool:
     """Whether as many rows were read between two tallies, modulo 2^12; False where it is not known."""
     return bool(before and after) and not (_parts(after)[0] - _parts(before)[0] - rows) % (1 << _ROWS)

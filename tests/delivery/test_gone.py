@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tests.recovery.test_verify import verified
+from tests.support.ask import verified
+from tests.support.inprocess import deliver
 
 
 @pytest.fixture
@@ -41,3 +42,33 @@ def test_an_application_that_leaves_ids_out_is_told_nothing(edge, sensor):
     sensor.add(60, start=100)
     sensor.run("DELETE FROM readings WHERE id > 100 AND id % 5 <> 0")
     assert not edge.once().succeeded().named("rows gone before they were delivered")
+
+
+@pytest.mark.parametrize("autoincrement", [False, True])
+def test_a_single_row_that_a_purge_left_tells_of_those_before_it(autoincrement, sensor, folder):
+    sensor.create(autoincrement=autoincrement)
+    sensor.add(100)
+    deliver(sensor.path, folder)
+    sensor.add(500, start=100)
+    sensor.run("DELETE FROM readings WHERE id < 600")
+    [told] = deliver(sensor.path, folder).named("rows gone before they were delivered")
+    assert (told["rows"], told["first_id"], told["last_id"]) == (499, 101, 599)
+
+
+def test_a_single_row_of_an_application_that_leaves_ids_out_tells_nothing(sensor, folder):
+    sensor.create()
+    sensor.run("INSERT INTO readings (id, sensor_id) VALUES (1, 's'), (5, 's'), (9, 's')")
+    deliver(sensor.path, folder)
+    sensor.run("INSERT INTO readings (id, sensor_id) VALUES (13, 's')")
+    assert not deliver(sensor.path, folder).named("rows gone before they were delivered")
+
+
+def test_ids_of_transactions_that_were_rolled_back_are_given_again(sensor, folder):
+    sensor.create(autoincrement=True)
+    sensor.add(100)
+    deliver(sensor.path, folder)
+    sensor.run("BEGIN")
+    sensor.add(50, start=100)
+    sensor.run("ROLLBACK")
+    sensor.add(1, start=100)
+    assert not deliver(sensor.path, folder).named("rows gone before they were delivered")
