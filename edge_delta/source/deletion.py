@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from edge_delta.source.extents import Extent
     from edge_delta.source.read_options import Options
 
-HELD_SECONDS = 0.005
+HELD_SECONDS = 0.002
 """How long the write lock is meant to be held at a time."""
 _FREE = 4
 """How many times as long it is left free."""
