@@ -52,8 +52,8 @@ def tells(before: int, after: int, rows: int, ids: int) -> bool:
 def left_out(batch: Batch, before: Cursor) -> int:
     """The ids that are left out before a batch, by a source that leaves out none itself.
 
-    SQLite numbers rows without a gap; an application that leaves ids out would be told of rows that never were. A single
-    row says nothing of that, but what was read before may: one of each id from 1 on.
+    SQLite numbers rows without a gap; an application that leaves ids out would be told of rows that never were. One row
+    alone says nothing of that, but what was read before may: a row of each id from 1 on.
     """
     last = before.rowid
     in_a_row = batch.cursor.rowid - batch.first_rowid + 1 == batch.rows
