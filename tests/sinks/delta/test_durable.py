@@ -320,3 +320,38 @@ def test_a_table_that_is_whole_is_left_as_it_is(root):
     assert heal(root) == []
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
     assert heal(root / "nothing") == []
+
+
+def very_many(root, version, count=300, padding=30_000):
+    """A commit of others that names very many files, as a RESTORE does; 9 MB of log."""
+    first = data_of(root, 1)
+    with commit(root, version).open("w") as file:
+        for number in range(count):
+            name = f"other-{number}.parquet"
+            os.link(first, root / name)
+            added = {"path": name, "partitionValues": {}, "size": first.stat().st_size, "modificationTime": 1}
+            file.write(json.dumps({"add": added | {"dataChange": True, "tags": {"note": "x" * padding}}}) + "\n")
+
+
+def test_a_commit_of_very_many_files_is_synced_at_once_and_followed_by_a_checkpoint(root, synced):
+    filled(root, 2)
+    very_many(root, 3)
+    synced.clear()
+    sink = sink_of(root)
+    sink.append(rows(20), Cursor(rowid=29))
+    assert not [path for path in synced if Path(path).name.startswith("other-")]
+    assert (root / "_delta_log" / f"{4:020}.checkpoint.parquet").exists()
+    sink.append(rows(30), Cursor(rowid=39))
+    assert len(list((root / "_delta_log").glob("*.checkpoint.parquet"))) == 1
+    assert heal(root) == []
+    assert pl.read_delta(str(root)).height == 20 + 300 * 10 + 20
+
+
+def test_one_short_file_of_a_commit_of_very_many_is_found(root):
+    filled(root, 2)
+    very_many(root, 3, padding=1)
+    short = root / "other-299.parquet"
+    short.unlink()
+    short.write_bytes(b"PAR1")
+    with pytest.raises(TableDamaged):
+        heal(root)
