@@ -8,6 +8,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 # What CI may keep from one run to the next.
 SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 
+# The tests start the program some thousand times, and would compile it each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-spark demo test attacks privacy-year coverage test-slow test-readers test-spark test-spark-slow spark-beside sanitize mutants torture recreated purging alerts powercut year soak fleet costs sources readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
