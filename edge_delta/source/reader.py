@@ -53,12 +53,13 @@ class SQLiteSource:
         self._database = database
         self._timestamp_name = timestamp
         self._options = options
-        self._schema_version: int | None = None
         self._extents = Extents(database)
         self._witnessing = Witnessing()
         self._told: Witnesses | None = None
         database.limit(rows.longest_cell(options.max_row_bytes))
-        self._table = find_table(database, table, timestamp, options)
+        with database.snapshot():
+            self._schema_version: int | None = database.scalar("PRAGMA schema_version")
+            self._table = find_table(database, table, timestamp, options)
         refuse_unknown_columns(self._table, options)
 
     def traced(self, told: Callable[[str], None]) -> None:
@@ -275,7 +276,7 @@ class SQLiteSource:
     def tell_by(self, witnessing: Witnessing, options: Options | None = None) -> None:
         """Set by what the source is told again, and how it is read from the next look on."""
         self._witnessing = witnessing
-        if options is not None:
+        if options is not None and options != self._options:
             self._options, self._schema_version = options, None
 
     # -- for those that read ahead
@@ -341,10 +342,9 @@ class SQLiteSource:
     def _notice_schema_change(self) -> None:
         version = self._database.scalar("PRAGMA schema_version")
         if version != self._schema_version:
-            if self._table.name not in kinds_of_tables(self._database):
-                raise SourceUnavailable(
-                    f"table {self._table.name!r} is not in {self._database.path} now",
-                    "Nothing to do if the application makes it again; otherwise check --table",
-                )
-            self._table = find_table(self._database, self._table.name, self._timestamp_name, self._options)
+            there, name = kinds_of_tables(self._database), self._table.name
+            if name not in there:
+                again = "Nothing to do if the application makes it again; otherwise check --table"
+                raise SourceUnavailable(f"table {name!r} is not in {self._database.path} now", again)
+            self._table = find_table(self._database, name, self._timestamp_name, self._options, there)
         self._schema_version = version

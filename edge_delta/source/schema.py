@@ -71,7 +71,11 @@ class Table(Struct, frozen=True):
 
 
 def find_table(
-    database: Database, name: str | None = None, timestamp: str | None = None, options: Options = _PLAIN
+    database: Database,
+    name: str | None = None,
+    timestamp: str | None = None,
+    options: Options = _PLAIN,
+    there: dict[str, str] | None = None,
 ) -> Table:
     """The table to read, its columns and its timestamp column.
 
@@ -80,11 +84,12 @@ def find_table(
         name: the table or view; None takes the only table there is.
         timestamp: the timestamp column; None finds it, see `edge_delta.source.time_column`.
         options: what else the settings say.
+        there: the file's tables, where they are known.
 
     Raises:
         ConfigurationError: if the table or column does not exist, or several could be meant.
     """
-    there = kinds_of_tables(database)
+    there = there or kinds_of_tables(database)
     name = _chosen_table(database, name, there)
     shape = shape_of(database, name, there[name])
     columns = _columns(shape.columns, options)
