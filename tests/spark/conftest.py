@@ -74,6 +74,9 @@ def settings(home: Path) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         # VACUUM lists the table in so many tasks: 10,000 unless told, which is minutes on two cores.
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+        # Tables of a few rows: what compiling a query costs never comes back.
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.shuffle.partitions": "2",
         "spark.databricks.delta.snapshotPartitions": "2",
         "spark.sql.warehouse.dir": str(home / "warehouse"),

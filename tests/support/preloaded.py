@@ -47,6 +47,8 @@ class Forked:
         self.pid = pid
         self.returncode: int | None = None
         self._channel = channel
+        self._poll = select.poll()  # `select.select` knows no descriptor above 1,023
+        self._poll.register(channel, select.POLLIN)
 
     def poll(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
@@ -73,7 +75,7 @@ class Forked:
         self._channel.close()
 
     def _ended(self, timeout: float | None) -> int | None:
-        if self.returncode is None and select.select([self._channel], [], [], timeout)[0]:
+        if self.returncode is None and self._poll.poll(None if timeout is None else 1_000 * timeout):
             told = self._channel.recv(_STATUS.size)
             assert told, "the process that forks has ended"
             self.returncode = _STATUS.unpack(told)[0]
