@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from edge_delta.core.counting import Passed
-from edge_delta.core.errors import ConfigurationError, SourceReset, SourceUnavailable
+from edge_delta.core.errors import ConfigurationError, SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Batch, Cell, Column, Cursor, Layout, Mark, Waiting
 from edge_delta.core.time_formats import moment
 from edge_delta.source import cells, rows
@@ -16,8 +16,7 @@ from edge_delta.source.extents import Extent, Extents
 from edge_delta.source.moved import known
 from edge_delta.source.read_options import PLAIN, Options
 from edge_delta.source.rows import ROWID
-from edge_delta.source.schema import find_table, refuse_unknown_columns
-from edge_delta.source.shape import kinds_of_tables
+from edge_delta.source.schema import find_again, find_table, refuse_unknown_columns
 from edge_delta.source.witness import Witnesses, Witnessing
 
 if TYPE_CHECKING:
@@ -342,9 +341,5 @@ class SQLiteSource:
     def _notice_schema_change(self) -> None:
         version = self._database.scalar("PRAGMA schema_version")
         if version != self._schema_version:
-            there, name = kinds_of_tables(self._database), self._table.name
-            if name not in there:
-                again = "Nothing to do if the application makes it again; otherwise check --table"
-                raise SourceUnavailable(f"table {name!r} is not in {self._database.path} now", again)
-            self._table = find_table(self._database, name, self._timestamp_name, self._options, there)
+            self._table = find_again(self._database, self._table.name, self._timestamp_name, self._options)
         self._schema_version = version

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.errors import ConfigurationError, SourceUnavailable
 from edge_delta.core.model import Column, Layout
 from edge_delta.source import kinds, time_column, time_order
 from edge_delta.source.database import Database, quoted
@@ -71,11 +71,7 @@ class Table(Struct, frozen=True):
 
 
 def find_table(
-    database: Database,
-    name: str | None = None,
-    timestamp: str | None = None,
-    options: Options = _PLAIN,
-    there: dict[str, str] | None = None,
+    database: Database, name: str | None = None, timestamp: str | None = None, options: Options = _PLAIN
 ) -> Table:
     """The table to read, its columns and its timestamp column.
 
@@ -84,14 +80,32 @@ def find_table(
         name: the table or view; None takes the only table there is.
         timestamp: the timestamp column; None finds it, see `edge_delta.source.time_column`.
         options: what else the settings say.
-        there: the file's tables, where they are known.
 
     Raises:
         ConfigurationError: if the table or column does not exist, or several could be meant.
     """
-    there = there or kinds_of_tables(database)
+    there = kinds_of_tables(database)
     name = _chosen_table(database, name, there)
-    shape = shape_of(database, name, there[name])
+    return _described(database, shape_of(database, name, there[name]), timestamp, options)
+
+
+def find_again(database: Database, name: str, timestamp: str | None, options: Options) -> Table:
+    """A table that was found before, as it is now; see `find_table`.
+
+    Raises:
+        SourceUnavailable: if it is not there now.
+    """
+    there = kinds_of_tables(database)
+    if name not in there:
+        raise SourceUnavailable(
+            f"table {name!r} is not in {database.path} now",
+            "Nothing to do if the application makes it again; otherwise check --table",
+        )
+    return _described(database, shape_of(database, name, there[name]), timestamp, options)
+
+
+def _described(database: Database, shape: Shape, timestamp: str | None, options: Options) -> Table:
+    name = shape.name
     columns = _columns(shape.columns, options)
     needed, _ = time_column.chosen(database.path, name, columns, timestamp)
     columns = _unread(columns, options, {shape.alias, *shape.primary, needed.name if needed is not None else None})
