@@ -45,6 +45,9 @@ exits with 1) on loopback; `metrics_address` sets another address. For a device 
 [deploy/prometheus-rules.yml](../deploy/prometheus-rules.yml) has alerts, and
 [deploy/grafana-dashboard.json](../deploy/grafana-dashboard.json) a dashboard for them.
 
+Where a process has several sources, what is counted of one of them has the labels `node_id`, `source` and `table`
+before the others, in one file or on one port for all.
+
 delta-rs does not report how many requests it sends to the object store, or how many bytes of Parquet they carry. So
 edge-delta counts operations on tables, and bytes of rows in memory. An `append` that failed is an attempt that did not
 become a commit."""

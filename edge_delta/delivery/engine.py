@@ -157,6 +157,7 @@ class Engine:
 
     def in_order(self) -> None:
         """A cycle came to its end."""
+        self._reader.rest()
         self._outage.over()
 
     # -- by itself

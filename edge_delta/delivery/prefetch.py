@@ -42,15 +42,28 @@ class _Coming(Struct, Generic[W]):
     future: Future[tuple[Batch, W | None] | None]
 
 
+class Room:
+    """How many batches may be read ahead at a time, by one source or by several together: they bound the memory.
+
+    Args:
+        batches: how many.
+    """
+
+    def __init__(self, batches: int = _IN_FLIGHT) -> None:
+        self.left = batches
+
+
 class ReadAhead(Generic[W]):
     """Reads a source, and ahead of what is asked for where the backlog is large and there is a second core.
 
     Args:
         source: the source, which knows nothing of it.
+        room: of all sources of the process, where there are several.
     """
 
-    def __init__(self, source: SQLiteSource) -> None:
+    def __init__(self, source: SQLiteSource, room: Room | None = None) -> None:
         self.source = source
+        self._room = room or Room()
         self._coming: deque[_Coming[W]] = deque()
         self._base = Cursor()
         self._pool: ThreadPoolExecutor | None = None
@@ -70,7 +83,7 @@ class ReadAhead(Generic[W]):
         if self._coming and self._coming[0].after != cursor.rowid:
             self._drop()
         if not self._coming:
-            if upto is None or not self._worth(cursor, upto):
+            if upto is None or not (self._room.left and self._worth(cursor, upto)):
                 batch = self.source.read_after(cursor, limit=limit, upto=upto)
                 return None if batch is None else (batch, None)
             self._base = cursor
@@ -78,7 +91,9 @@ class ReadAhead(Generic[W]):
         import polars as pl  # noqa: F401, PLC0415 - while the readers are inside SQLite; it is what they need next
 
         while self._coming:
-            ready = self._coming.popleft().future.result()
+            coming = self._coming.popleft()
+            self._room.left += 1
+            ready = coming.future.result()
             if ready is not None:
                 batch, done = ready
                 self.source.learn(batch)
@@ -90,6 +105,11 @@ class ReadAhead(Generic[W]):
         """Close all connections; the next read opens the file that is there then."""
         self.renew()
         self.source.reopen()
+
+    def rest(self) -> None:
+        """Close what only a backlog needs, unless one is being read."""
+        if self._pool is not None and not self._coming:
+            self.renew()
 
     def renew(self) -> None:
         """Forget the readers: the next ones read as the source is to be read now."""
@@ -108,10 +128,11 @@ class ReadAhead(Generic[W]):
     def _fill(self, cursor: Cursor, work: Callable[[Batch], W | None], limit: int, upto: int | None) -> None:
         """Start reading what comes next, up to the bound."""
         after = self._coming[-1].last if self._coming else cursor.rowid
-        while len(self._coming) < _IN_FLIGHT and (upto is None or after < upto):
+        while self._room.left and len(self._coming) < _IN_FLIGHT and (upto is None or after < upto):
             extent = self.source.extent_after(after, limit=limit, upto=upto)
             if extent is None:
                 return
+            self._room.left -= 1
             self._coming.append(_Coming(after, extent.last, self._submit(extent, work)))
             after = extent.last
 
@@ -143,5 +164,6 @@ class ReadAhead(Generic[W]):
         """Forget what was read ahead: the cursor went another way."""
         while self._coming:
             coming = self._coming.popleft().future
+            self._room.left += 1
             if not coming.cancel():
                 coming.exception()

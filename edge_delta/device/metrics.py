@@ -7,8 +7,7 @@ age) is looked up when it is asked for, so a process that hangs cannot hide it.
 from __future__ import annotations
 
 import contextlib
-import http.server
-import json
+import copy
 import os
 import threading
 import time
@@ -23,7 +22,8 @@ from edge_delta import __version__
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.model import Mark
 from edge_delta.core.ports import SilentObserver
-from edge_delta.device.health import examine
+from edge_delta.device.health import Health, examine_all
+from edge_delta.device.metrics_server import Server
 from edge_delta.device.settled import settled
 from edge_delta.sinks.address import OPERATIONS
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from edge_delta.core.model import Cursor, Inventory, Step, Waiting
     from edge_delta.settings.sections import Settings
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _WRITE_EVERY = 10.0
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _KIND = {"counter": Counter, "gauge": Gauge}
@@ -124,21 +123,42 @@ class Metrics(SilentObserver):
 
     Args:
         settings: where metrics go, and the state directory that is looked at.
+
+    Attributes:
+        OF_SOURCE: the labels that come first where the process has several sources.
     """
+
+    OF_SOURCE = ("node_id", "source", "table")
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._registry = CollectorRegistry()
         self._of: dict[str, Any] = {name: self._made(name) for name in METRICS if name not in _LOOKED_UP}
         self._registry.register(_LookedUp(settings.state_dir))
-        self._of["edge_delta_build_info"].labels(__version__).set(1)
-        self._written = 0.0
+        self._build_info().set(1)
+        self._written = [0.0]
+        self._source: tuple[str, ...] = ()
+
+    def of_source(self, node_id: str, label: str, table: str) -> Metrics:
+        """The same, for what is heard of one of several sources."""
+        one = copy.copy(self)
+        one._source = (node_id, label, table)  # noqa: SLF001 - its own
+        return one
 
     def _made(self, name: str) -> Any:
         declared = METRICS[name]
+        labels = _labels(name, several=self._settings.several)
         if declared.kind == "histogram":
-            return Histogram(name, declared.help, declared.labels, registry=self._registry, buckets=_SECONDS)
-        return _KIND[declared.kind](name, declared.help, declared.labels, registry=self._registry)
+            return Histogram(name, declared.help, labels, registry=self._registry, buckets=_SECONDS)
+        return _KIND[declared.kind](name, declared.help, labels, registry=self._registry)
+
+    def _build_info(self) -> Any:
+        return self._of["edge_delta_build_info"].labels(__version__)
+
+    def _one(self, name: str, *labels: str) -> Any:
+        """A metric with its labels, and first those of the source where there are several."""
+        every = (*self._source, *labels)
+        return self._of[name].labels(*every) if every else self._of[name]
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -148,23 +168,24 @@ class Metrics(SilentObserver):
 
     def settled(self, step: Step, _waiting: Waiting) -> None:
         """One batch was settled."""
-        rows = self._of["edge_delta_rows_total"]
-        rows.labels(step.mode, "written").inc(step.written)
-        rows.labels(step.mode, "rejected").inc(step.rejected)
+        self._one("edge_delta_rows_total", step.mode, "written").inc(step.written)
+        self._one("edge_delta_rows_total", step.mode, "rejected").inc(step.rejected)
         # Windows are written later, and in other numbers, than the rows that they are made of.
-        rows.labels(step.mode, "not_selected").inc(max(0, step.read - step.written - step.rejected))
-        self._of["edge_delta_rows_gone_total"].labels(step.mode).inc(step.gone)
-        self._of["edge_delta_rows_updated_total"].labels(step.mode, "delivered").inc(step.updated)
-        self._of["edge_delta_rows_lost"].labels(step.mode).set(step.cursor.marks.get(Mark.LOST, 0))
+        self._one("edge_delta_rows_total", step.mode, "not_selected").inc(
+            max(0, step.read - step.written - step.rejected)
+        )
+        self._one("edge_delta_rows_gone_total", step.mode).inc(step.gone)
+        self._one("edge_delta_rows_updated_total", step.mode, "delivered").inc(step.updated)
+        self._one("edge_delta_rows_lost", step.mode).set(step.cursor.marks.get(Mark.LOST, 0))
         if step.commit is not None:
-            self._of["edge_delta_bytes_total"].labels(step.mode, "written").inc(step.commit.bytes)
-            self._of["edge_delta_commits_total"].labels(step.mode).inc()
-            self._of["edge_delta_commit_seconds"].labels(step.mode).observe(step.commit.seconds)
+            self._one("edge_delta_bytes_total", step.mode, "written").inc(step.commit.bytes)
+            self._one("edge_delta_commits_total", step.mode).inc()
+            self._one("edge_delta_commit_seconds", step.mode).observe(step.commit.seconds)
         if step.refused.rows:
-            self._of["edge_delta_bytes_total"].labels(step.mode, "rejected").inc(step.refused.bytes)
+            self._one("edge_delta_bytes_total", step.mode, "rejected").inc(step.refused.bytes)
             for rule, count in step.refused.by_rule.items():
-                self._of["edge_delta_rejected_rows_total"].labels(step.mode, rule).inc(count)
-        self._of["edge_delta_last_commit_timestamp_seconds"].labels(step.mode).set_to_current_time()
+                self._one("edge_delta_rejected_rows_total", step.mode, rule).inc(count)
+        self._one("edge_delta_last_commit_timestamp_seconds", step.mode).set_to_current_time()
         self._write()
 
     def looked_after(self, mode: str, found: Inventory) -> None:
@@ -172,38 +193,38 @@ class Metrics(SilentObserver):
         for state in ("live", "kept", "dead", "log"):
             for name, value in (("files", getattr(found, state)), ("bytes", getattr(found, f"{state}_bytes"))):
                 if value is not None:
-                    self._of[f"edge_delta_table_{name}"].labels(mode, state).set(value)
+                    self._one(f"edge_delta_table_{name}", mode, state).set(value)
 
     def swept(self, swept: Swept) -> None:
         """A look for rows below the cursors is over."""
-        self._of["edge_delta_sweep_seconds"].set(swept.seconds)
+        self._one("edge_delta_sweep_seconds").set(swept.seconds)
         for mode, rows in swept.rows.items():
-            self._of["edge_delta_rows_late_total"].labels(mode).inc(rows)
+            self._one("edge_delta_rows_late_total", mode).inc(rows)
         for mode, rows in swept.left.items():
-            self._of["edge_delta_rows_not_swept_total"].labels(mode).inc(rows)
+            self._one("edge_delta_rows_not_swept_total", mode).inc(rows)
         self._write()
 
     def updated(self, mode: str, _cursor: Cursor) -> None:
         """A delivered row was updated, and the table keeps what was delivered."""
-        self._of["edge_delta_rows_updated_total"].labels(mode, "ignored").inc()
+        self._one("edge_delta_rows_updated_total", mode, "ignored").inc()
 
     def held(self, mode: str, rows: int) -> None:
         """Rows wait until they are settled."""
-        self._of["edge_delta_rows_held"].labels(mode).set(rows)
+        self._one("edge_delta_rows_held", mode).set(rows)
 
     def cycled(self, _pause: float | None) -> None:
         """A cycle is over."""
-        self._of["edge_delta_cycles_total"].inc()
-        self._write(now=True)
+        self._one("edge_delta_cycles_total").inc()
+        self._write(now=not self._source)  # with several sources one of them is always over
 
     def failed(self, error: TransientError, _failures: int, _pause: float) -> None:
         """Something is unavailable."""
-        self._of["edge_delta_failures_total"].labels(type(error).__name__).inc()
+        self._one("edge_delta_failures_total", type(error).__name__).inc()
         self._write()
 
     def settings_changed(self, keys: Sequence[str]) -> None:
         """Other settings are in force."""
-        self._of["edge_delta_settings_changes_total"].inc(len(keys))
+        self._one("edge_delta_settings_changes_total").inc(len(keys))
 
     # -- where it goes
 
@@ -226,7 +247,7 @@ class Metrics(SilentObserver):
     def _server(self) -> Iterator[None]:
         place = (self._settings.metrics_address, self._settings.metrics_port)
         try:
-            server = _Server(place, self._settings.state_dir, self.text)
+            server = Server(place, self._settings.state_dir, self.text)
         except OSError as error:
             raise ConfigurationError(
                 f"metrics cannot be served on {place[0]}:{place[1]}: {error.strerror}", "Check metrics_port"
@@ -242,9 +263,9 @@ class Metrics(SilentObserver):
 
     def _write(self, *, now: bool = False) -> None:
         file = self._settings.metrics_file
-        if file is None or (not now and time.monotonic() - self._written < _WRITE_EVERY):
+        if file is None or (not now and time.monotonic() - self._written[0] < _WRITE_EVERY):
             return
-        self._written = time.monotonic()
+        self._written[0] = time.monotonic()
         temporary = file.with_name(f".{file.name}.new")  # the collector reads *.prom only
         with contextlib.suppress(OSError):  # nothing depends on it
             temporary.write_bytes(self.text())
@@ -264,6 +285,9 @@ _LOOKED_UP = (
 )
 
 
+_OF_THE_PROCESS = ("edge_delta_store_operations_total", "edge_delta_resident_memory_bytes", "edge_delta_build_info")
+
+
 class _LookedUp(Collector):
     """What is looked up when it is asked for."""
 
@@ -276,62 +300,48 @@ class _LookedUp(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The values now."""
-        health = examine(self._state_dir)
-        families = [_FAMILY[METRICS[n].kind](n, METRICS[n].help, labels=METRICS[n].labels or None) for n in _LOOKED_UP]
-        operations, waiting, purgeable, lag, healthy, in_a_row, odd, memory = families
+        found = examine_all(self._state_dir)
+        several = "" not in found
+        families = {
+            n: _FAMILY[METRICS[n].kind](n, METRICS[n].help, labels=_labels(n, several=several)) for n in _LOOKED_UP
+        }
         for labels, times in OPERATIONS.copy().items():
-            operations.add_metric(labels, times)
-        for mode, behind in health.behind.items():
-            waiting.add_metric([mode], behind.rows)
-        for table, number in settled(health.mirror).items():
-            if number is not None:
-                purgeable.add_metric([table], number)
-        if health.lag_seconds is not None and not health.unreadable:
-            lag.add_metric([], health.lag_seconds)
-        healthy.add_metric([], float(health.ok))
-        for mode, own in health.mirror.get("tables", {}).items():
-            in_a_row.add_metric([mode], own.get("rejected_in_a_row", 0))
-            odd.add_metric([mode], float(bool(own.get("doubtful_time"))))
-        memory.add_metric([], _resident_bytes())
-        return families
+            families["edge_delta_store_operations_total"].add_metric(labels, times)
+        for key, health in found.items():
+            label, _, table = key.partition("/")
+            _add(families, health, [str(health.mirror.get("node_id") or ""), label, table] if several else [])
+        families["edge_delta_resident_memory_bytes"].add_metric([], _resident_bytes())
+        return families.values()
+
+
+def _family(name: str, *, several: bool) -> Any:
+    declared = METRICS[name]
+    return _FAMILY[declared.kind](name, declared.help, labels=_labels(name, several=several))
+
+
+def _add(families: Mapping[str, Any], health: Health, source: list[str]) -> None:
+    """What one look at one source found."""
+    for mode, behind in health.behind.items():
+        families["edge_delta_rows_waiting"].add_metric([*source, mode], behind.rows)
+    for table, number in settled(health.mirror).items():
+        if number is not None:
+            families["edge_delta_settled_id"].add_metric(source or [table], number)
+    if health.lag_seconds is not None and not health.unreadable:
+        families["edge_delta_lag_seconds"].add_metric(source, health.lag_seconds)
+    families["edge_delta_healthy"].add_metric(source, float(health.ok))
+    for mode, own in health.mirror.get("tables", {}).items():
+        families["edge_delta_rejected_in_a_row"].add_metric([*source, mode], own.get("rejected_in_a_row", 0))
+        families["edge_delta_doubtful_times"].add_metric([*source, mode], float(bool(own.get("doubtful_time"))))
+
+
+def _labels(name: str, *, several: bool) -> tuple[str, ...]:
+    """A metric's labels: of several sources each has its own."""
+    own = METRICS[name].labels
+    if not several or name in _OF_THE_PROCESS:
+        return own
+    return (*Metrics.OF_SOURCE, *(label for label in own if label not in Metrics.OF_SOURCE))
 
 
 def _resident_bytes() -> int:
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGESIZE")
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, place: tuple[str, int], state_dir: Path, text: Any) -> None:
-        self.state_dir, self.text = state_dir, text
-        super().__init__(place, _Handler)
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    """GET /metrics and GET /health."""
-
-    server: _Server
-    timeout = 10
-
-    def do_GET(self) -> None:
-        if self.path == "/metrics":
-            self._answer(200, CONTENT_TYPE, self.server.text())
-        elif self.path == "/health":
-            health = examine(self.server.state_dir)
-            body = {"ok": health.ok, "verdict": health.verdict, "rows_waiting": health.rows_waiting}
-            self._answer(200 if health.ok else 503, "application/json", json.dumps(body).encode())
-        else:
-            self._answer(404, "text/plain", b"there are /metrics and /health\n")
-
-    def _answer(self, status: int, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """The log is for what the device does."""

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import adbc_driver_manager
-import adbc_driver_sqlite
 from arro3.core import Table as ArrowTable
 
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
 from edge_delta.source import columns, headers
+from edge_delta.source.connections import Connections
 from edge_delta.source.files import cannot_be_read, is_mount_point, other_name
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     import polars as pl
 
@@ -61,18 +61,27 @@ class Database:
         path: the database file.
         busy_timeout_ms: how long to wait for a lock before `Locked`.
         writes: whether it is opened for writing, which only `edge-delta purge` does.
+        shared: the connections of all who read files in this thread; None for one of its own.
 
     Raises:
         ConfigurationError: if there is no such file, it is no database, or it is mounted in a way that hides its log.
         SourceUnavailable: if it cannot be opened now.
     """
 
-    def __init__(self, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS, writes: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+        writes: bool = False,
+        shared: Connections | None = None,
+    ) -> None:
         self.path = path
+        self._shared = shared or Connections()
+        self._key: object = None
         self._writes = writes
         self._busy_timeout_ms = busy_timeout_ms
         self._connection: adbc_driver_manager.AdbcConnection | None = None
-        self._database: adbc_driver_manager.AdbcDatabase | None = None
         self.opened_as: tuple[int, int] = (0, 0)
         self._held = False
         self._immutable = False
@@ -138,12 +147,12 @@ class Database:
         self._settled = self._signature() if at_rest else None
         mode = "rw" if self._writes else "ro&immutable=1" if self._immutable else "ro"
         uri = f"file:{quote(str(self.path.resolve()))}?mode={mode}"
-        with self._errors():
-            database = adbc_driver_manager.AdbcDatabase(driver=_driver(), uri=uri)
-            connection = adbc_driver_manager.AdbcConnection(database)
-            columns.load(connection)
         self.opened_as = (stat.st_dev, stat.st_ino)
-        self._database, self._connection = database, connection
+        alike = at_rest or not self._immutable  # else nobody can tell whether it is still the same
+        key = (uri, *self.opened_as, self._settled, self._longest, None if alike else object())
+        with self._errors():
+            self._connection = connection = self._shared.of(uri, key)
+        self._key = key
         if not self._immutable:
             headers.hold(self.opened_as, header)
             self._held = True
@@ -181,13 +190,10 @@ class Database:
 
     def close(self) -> None:
         """Close; the next call opens again, whatever file is there then."""
-        connection, database = self._connection, self._database
-        self._connection = self._database = None
+        opened, self._connection = self._connection is not None, None
         self._seen = self._encoding = None
-        for handle in (connection, database):
-            if handle is not None:
-                with contextlib.suppress(adbc_driver_manager.Error):
-                    handle.close()
+        if opened:
+            self._shared.leave(self._key)
         if self._held:
             self._held = False
             headers.release(self.opened_as)
@@ -334,12 +340,6 @@ class Database:
                     "Run PRAGMA integrity_check on it; a copy made with sqlite3 .recover can be put in its place",
                 ) from error
             raise cannot_be_read(self.path, self._beside, message) from error
-
-
-def _driver() -> str:
-    """The driver's library; found beside its package, because asking the package costs an idle run 10 ms of imports."""
-    beside = Path(adbc_driver_sqlite.__file__).with_name("libadbc_driver_sqlite.so")
-    return str(beside) if beside.exists() else adbc_driver_sqlite._driver_path()  # noqa: SLF001
 
 
 def _first_line(error: Exception) -> str:

@@ -16,10 +16,9 @@ from edge_delta.delivery.updating import Updating
 from edge_delta.device.observers import observed
 from edge_delta.device.state import MIRROR, StateDirectory
 from edge_delta.recovery.takeover import older_state, refuse_another_table, take_over
-from edge_delta.source.database import BUSY_TIMEOUT_MS
 from edge_delta.topology.change import LiveSettings, pace_of
 from edge_delta.topology.draws import say_what_is_published
-from edge_delta.topology.lanes import Session, lanes_of, open_source, updates_of
+from edge_delta.topology.lanes import ALONE, Opening, Session, lanes_of, open_source, updates_of
 from edge_delta.topology.nodes import node_id_of
 from edge_delta.topology.sources import alone
 
@@ -94,9 +93,9 @@ def _session(
     return Session(source, node_id, log, wait)
 
 
-def opened(settings: Settings, log: Log, *, busy_ms: int = BUSY_TIMEOUT_MS) -> SQLiteSource:
+def opened(settings: Settings, log: Log, opening: Opening = ALONE) -> SQLiteSource:
     """The source, opened; the log has how it is read."""
-    source = open_source(settings, busy_ms=busy_ms)
+    source = open_source(settings, opening)
     if log.verbose:
         source.traced(lambda sql: log.debug(Event.STATEMENT, sql=sql[:_SHOWN]))
     _say_how_it_is_read(source, log)

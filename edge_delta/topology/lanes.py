@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from edge_delta import modes
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.time_formats import TimeForm
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from edge_delta.delivery.writing import Writing
     from edge_delta.settings.sections import Settings
     from edge_delta.sinks.delta.sink import DeltaSink
+    from edge_delta.source.connections import Connections
 
 
 class Session:
@@ -85,14 +88,24 @@ class Session:
             left()
 
 
-def open_source(settings: Settings, *, busy_ms: int = BUSY_TIMEOUT_MS) -> SQLiteSource:
-    """The source of these settings.
+class Opening(Struct, frozen=True):
+    """How databases are opened.
 
-    Args:
-        settings: the settings.
-        busy_ms: how long to wait for a lock on the database.
+    Attributes:
+        busy_ms: how long to wait for a lock.
+        connections: those of all sources of the process, where several read one file.
     """
-    database = Database(settings.sqlite, busy_timeout_ms=busy_ms)
+
+    busy_ms: int = BUSY_TIMEOUT_MS
+    connections: Connections | None = None
+
+
+ALONE = Opening()
+
+
+def open_source(settings: Settings, opening: Opening = ALONE) -> SQLiteSource:
+    """The source of these settings."""
+    database = Database(settings.sqlite, busy_timeout_ms=opening.busy_ms, shared=opening.connections)
     source = SQLiteSource(database, settings.sqlite_table_name, settings.timestamp_col, reading(settings))
     source.tell_by(witnessing(settings))
     return source

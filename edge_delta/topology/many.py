@@ -13,16 +13,18 @@ from edge_delta.core.errors import ConfigurationError, SourcesFailed
 from edge_delta.core.events import Event, Log
 from edge_delta.core.ports import SilentObserver
 from edge_delta.core.retry import Outage, Persistence
+from edge_delta.delivery.prefetch import ReadAhead, Room
 from edge_delta.delivery.turns import Share, Turns
 from edge_delta.device.mirror import Mirror
 from edge_delta.device.observers import Observers
 from edge_delta.device.state import StateDirectory
 from edge_delta.settings.load import file_of, load
 from edge_delta.settings.watch import FileWatch
+from edge_delta.source.connections import Connections
 from edge_delta.topology import build
 from edge_delta.topology.change import Wanted
 from edge_delta.topology.finding import Finding
-from edge_delta.topology.lanes import Session
+from edge_delta.topology.lanes import Opening, Session
 from edge_delta.topology.nodes import has_tables
 from edge_delta.topology.sources import (
     BUSY_MS,
@@ -32,6 +34,7 @@ from edge_delta.topology.sources import (
     all_tables,
     by_pattern,
     entries_of,
+    refuse_missing,
     refuse_mixing,
 )
 
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from edge_delta.core.errors import EdgeDeltaError, TransientError
     from edge_delta.core.ports import Observer
     from edge_delta.delivery.engine import Engine
+    from edge_delta.device.metrics import Metrics
     from edge_delta.settings.sections import Settings
 
 
@@ -63,7 +67,12 @@ def run(settings: Settings, log: Log, stop: Flag, *, flags: Mapping[str, Any] = 
     """
     state = StateDirectory(settings.state_dir)
     with state.locked(), contextlib.ExitStack() as until:
-        return _Process(settings, state, log, stop, flags=flags, heard=_observers_of_the_process(until)).run()
+        process = _Process(settings, state, log, stop, flags=flags, heard=_observers_of_the_process(until))
+        if settings.metrics_port or settings.metrics_file:
+            from edge_delta.device.metrics import Metrics  # noqa: PLC0415 - its packages are heavy, and it is seldom on
+
+            process.metrics = until.enter_context(Metrics(settings).served())
+        return process.run()
 
 
 class _Process:
@@ -86,6 +95,9 @@ class _Process:
         self._flags = flags
         self._choice = Choice.of(flags)
         self._tables: dict[str, OneTable] = {}
+        self._room = Room()
+        self._connections = Connections()
+        self.metrics: Metrics | None = None
         self._told: set[str] = set()
         self._finding: set[str] = set()
         self._not_found: dict[str, Any] = {}
@@ -161,13 +173,17 @@ class _Process:
         observers = Observers(Mirror(state, settings, log))
         for observer in self._heard:
             observers.add(observer)
+        if self.metrics is not None:
+            observers.add(self.metrics.of_source(self._node_id, one.label, one.table))
         if not self._settings.once:
             observers.mirror.started()
         wanted = self._wanted[one.key] = Wanted(settings, log)
 
         def load() -> Engine:
-            source = build.opened(settings, log, busy_ms=BUSY_MS)
+            refuse_missing(settings.sqlite)
+            source = build.opened(settings, log, Opening(BUSY_MS, self._connections))
             session = Session(source, self._node_id, log, self._stop.wait)
+            session.reader = ReadAhead(source, self._room)
             return build.build(settings, session, state, observers, self._flags, wanted=wanted)
 
         return Share(one.key, load, log=log, observer=observers, ended=observers.mirror.stopped)

@@ -16,6 +16,7 @@ from edge_delta.settings.declaration import changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from edge_delta.settings.sections import Settings
 
@@ -120,8 +121,7 @@ def _found(entry: Settings, wanted: Sequence[str], left_out: Callable[[LeftOut],
     from edge_delta.source.schema import find_table  # noqa: PLC0415 - as above
     from edge_delta.source.shape import kinds_of_tables  # noqa: PLC0415 - as above
 
-    if not entry.sqlite.exists():
-        raise SourceUnavailable(f"there is no database at {entry.sqlite}", "Check sqlite, or wait for who makes it")
+    refuse_missing(entry.sqlite)
     database = Database(entry.sqlite, busy_timeout_ms=BUSY_MS)
     with contextlib.closing(database):
         there = kinds_of_tables(database)
@@ -141,6 +141,16 @@ def _found(entry: Settings, wanted: Sequence[str], left_out: Callable[[LeftOut],
                 left_out(LeftOut(f"{entry.label}/{name}", error.fact))
                 continue
             yield name
+
+
+def refuse_missing(file: Path) -> None:
+    """Whether one of several databases is there: it may come yet, and the others need not wait for it.
+
+    Raises:
+        SourceUnavailable: if it is not.
+    """
+    if not file.exists():
+        raise SourceUnavailable(f"there is no database at {file}", "Check sqlite, or wait for who makes it")
 
 
 def by_pattern(entry: Settings) -> bool:

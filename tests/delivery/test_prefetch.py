@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from edge_delta.core import events as telemetry
 from edge_delta.core.model import Cursor
 from edge_delta.delivery import fitting
-from edge_delta.delivery.prefetch import ReadAhead
+from edge_delta.delivery.prefetch import ReadAhead, Room
 from edge_delta.settings import load as config
 from edge_delta.sinks.delta.types import to_delta
 from edge_delta.source import Database, SQLiteSource
@@ -130,3 +130,23 @@ def test_a_cell_that_does_not_fit_rejects_its_row_alone_far_ahead(backlog, folde
     assert deliver(backlog.path, folder).complete
     assert folder.read("_1_schematized").height == ROWS - 1_000 - 2
     assert sorted(folder.read("_rejected")["reading_id"]) == [9, 90_000]
+
+
+def test_several_sources_read_no_more_batches_ahead_together_than_one_does(backlog):
+    backlog.create("other")
+    backlog.add(ROWS, "other")
+    room, read, cursors = Room(2), {"readings": [], "other": []}, {"readings": Cursor(), "other": Cursor()}
+    readers = {table: ReadAhead(SQLiteSource(Database(backlog.path), table), room) for table in read}
+    ahead = []
+    for _ in range(3):
+        for table, reader in readers.items():  # in turn
+            batch, done = reader.read_after(cursors[table], lambda _b: "ahead", limit=2_000, upto=ROWS)
+            read[table] += batch.frame["_rowid"].to_list()
+            cursors[table] = batch.cursor
+            ahead.append((table, done))
+            assert room.left >= 0
+    for reader in readers.values():
+        reader.reopen()
+    assert room.left == 2
+    assert [ids == list(range(1, len(ids) + 1)) for ids in read.values()] == [True, True]
+    assert ("readings", "ahead") in ahead

@@ -172,6 +172,37 @@ def test_a_reset_goes_back_in_the_named_source_only(tmp_path, written, capsys):
     assert len(ids(tmp_path, "sensor/a_1_schematized")) == 300
 
 
+def test_one_file_of_metrics_has_each_source_by_its_labels(tmp_path, written):
+    prom = tmp_path / "edge.prom"
+    written.write_text(written.read_text().replace("retry_for", f'metrics_file = "{prom}"\nretry_for'))
+    run(written)
+    text = prom.read_text()
+    own = 'node_id="n1",source="other",table="a"'
+    values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if "{" in line}
+    assert values['edge_delta_rows_total{mode="raw",node_id="n1",outcome="written",source="other",table="a"}'] == 200
+    assert f"edge_delta_healthy{{{own}}} 1.0" in text
+    assert f"edge_delta_settled_id{{{own}}} 200.0" in text
+    assert 'source="sensor",table="b"' in text
+
+
+def test_sources_are_added_and_taken_out_while_it_runs(tmp_path, written, hall):
+    edge = EdgeDelta(tmp_path, {"config": str(written), "interval": 0.3})
+    try:
+        running = edge.start()
+        running.wait_until((tmp_path / "lake/other/a_0_raw/_delta_log").exists, what="the first", timeout=40)
+        text = written.read_text().replace('tables = ["a"]', 'tables = ["late"]')
+        hall.create("late")
+        hall.add(5, "late")
+        written.write_text(text)
+        table = tmp_path / "lake/other/late_0_raw"
+        running.wait_until((table / "_delta_log").exists, what="the added table", timeout=40)
+        told = {(e["source"], e["added"]) for e in running.named("sources changed")}
+        assert told == {("other/a", False), ("other/late", True)}
+        assert running.terminate() == 0
+    finally:
+        edge.end()
+
+
 def test_running_it_delivers_alerts_during_anothers_backlog_and_finds_a_new_table(tmp_path, written, sensor, hall):
     """Kills on the way lose and repeat nothing."""
     hall.create("alerts")
