@@ -33,9 +33,7 @@ T = TypeVar("T")
 
 
 def _done(turns: Iterator[None]) -> None:
-    """All turns, one after the other."""
-    for _ in turns:
-        pass
+    list(turns)
 
 
 _LOOK_EVERY = 2.0

@@ -7,11 +7,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from edge_delta.cli.commands.shared import chooses
+from edge_delta.core.errors import ConfigurationError
 from edge_delta.device import health, status
+from edge_delta.device.state import directories_of_sources, named
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
+    from pathlib import Path
 
     from edge_delta.cli.parser import Parser
 
@@ -30,13 +33,25 @@ def main(options: argparse.Namespace) -> int:
     """Show it, out of the state directory."""
     place = health.state_dir_of(options.state_dir, options.config)
     if options.watch:
-        status.watch(place)
+        status.watch(_of_one(place, options))
         return 0
     if options.settled:
         return _print_settled(status.settled_of(place, chooses(options)))
     about = status.reports(place, chooses(options))
     print(json.dumps(about, indent=2, ensure_ascii=False) if options.json else status.text(about))
     return 0
+
+
+def _of_one(place: Path, options: argparse.Namespace) -> Path:
+    """The state directory that a view can show: of several sources that of one."""
+    if not (several := directories_of_sources(place)):
+        return place
+    chosen = [directory for directory in several if chooses(options)(*named(directory))]
+    if len(chosen) != 1:
+        raise ConfigurationError(
+            f"--watch shows one source, and {len(chosen)} are meant", "Name it with --source and --table"
+        )
+    return chosen[0]
 
 
 def _print_settled(ids: Mapping[str, int | None]) -> int:
