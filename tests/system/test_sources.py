@@ -19,6 +19,30 @@ from edge_delta.topology import build
 from tests.support.command import EdgeDelta, eventually, parse_events
 from tests.support.sqlite import Sensor
 
+HOME_ASSISTANT = (
+    (
+        "CREATE TABLE states (state_id INTEGER NOT NULL, entity_id CHAR(0), state VARCHAR(255), last_updated_ts FLOAT, "
+        "context_id_bin BLOB, metadata_id INTEGER, PRIMARY KEY (state_id))"
+    ),
+    "CREATE TABLE states_meta (metadata_id INTEGER NOT NULL, entity_id VARCHAR(255), PRIMARY KEY (metadata_id))",
+    (
+        "CREATE TABLE events (event_id INTEGER NOT NULL, event_type CHAR(0), time_fired_ts FLOAT, context_id_bin BLOB, "
+        "event_type_id INTEGER, PRIMARY KEY (event_id))"
+    ),
+    (
+        "CREATE TABLE statistics (id INTEGER NOT NULL, created_ts FLOAT, metadata_id INTEGER, start_ts FLOAT, "
+        "mean FLOAT, last_reset CHAR(0), PRIMARY KEY (id))"
+    ),
+    (
+        'CREATE TABLE recorder_runs (run_id INTEGER NOT NULL, start DATETIME NOT NULL, "end" DATETIME, '
+        "closed_incorrect BOOLEAN NOT NULL, created DATETIME NOT NULL, PRIMARY KEY (run_id))"
+    ),
+    (
+        "CREATE TABLE migration_changes (migration_id VARCHAR(255) NOT NULL, version SMALLINT NOT NULL, "
+        "PRIMARY KEY (migration_id))"
+    ),
+)
+
 
 @pytest.fixture
 def hall(tmp_path):
@@ -159,6 +183,33 @@ def test_a_database_that_is_gone_is_no_green_light(tmp_path, written, sensor, ca
     flags = ["--state-dir", f"{tmp_path}/state", "--health-after", "0.01"]
     assert main(["health", *flags]) == 1
     assert "sensor: " in capsys.readouterr().out
+
+
+def test_the_database_of_home_assistant_is_delivered_whole_by_naming_nothing_but_its_file(tmp_path, sensor):
+    """Its schema, as of version 43 of the recorder, and what its columns hold."""
+    count = {"states": 40, "states_meta": 3, "events": 20, "statistics": 10, "recorder_runs": 1, "migration_changes": 1}
+    for statement in HOME_ASSISTANT:
+        sensor.run(statement)
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {})"
+    values = {
+        "states": "i, NULL, CASE i % 2 WHEN 0 THEN 'unavailable' ELSE '21.5' END, 1767225600.25 + i, randomblob(16), 1",
+        "states_meta": "i, 'sensor.t' || i",
+        "events": "i, NULL, 1767225600.25 + i, randomblob(16), 1",
+        "statistics": "i, 1767225600.25 + i, 1, 1767225600.0 + i, 1.5, NULL",
+        "recorder_runs": "i, '2026-01-01 00:00:00.000000', NULL, 0, '2026-01-01 00:00:00.000000'",
+        "migration_changes": "'state_context_id_as_binary', 1",
+    }
+    for table, row in values.items():
+        sensor.run(f"INSERT INTO {table} {numbers.format(count[table])} SELECT {row} FROM n")
+    flags = {"sqlite": str(sensor.path), "table_path": f"{tmp_path}/lake/{{table}}", "node_id": "ha"}
+    flags |= {"state_dir": str(tmp_path / "state"), "once": True, "all_tables": True, "processing_mode": "raw"}
+    log = io.StringIO()
+    assert build.run(config.load(flags, environment={}), events.configure(stream=log), threading.Event())
+    assert '"event": "table left out"' not in log.getvalue()
+    found = {table: pl.read_delta(str(tmp_path / "lake" / f"{table}_0_raw")) for table in count}
+    assert {table: rows.height for table, rows in found.items()} == count
+    assert set(found["states"]["state"]) == {"unavailable", "21.5"}
+    assert found["states"]["context_id_bin"].dtype == pl.Binary
 
 
 def test_a_reset_goes_back_in_the_named_source_only(tmp_path, written, capsys):
