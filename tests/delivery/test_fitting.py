@@ -189,12 +189,40 @@ def test_a_frame_without_rows_has_the_batchs_columns_in_their_kinds():
     assert fitting.blank([STAMP, FLAG]).schema == {ROWID: pl.Int64, "at": pl.String, "ok": pl.Boolean}
 
 
-def test_a_batch_comes_out_of_a_mode_as_rows_for_its_table_and_rejected_ones(tmp_path):
+@pytest.fixture
+def processed(tmp_path):
     settings = config.load({"sqlite": str(tmp_path / "a.db"), "table_path": str(tmp_path / "lake")}, environment={})
     mode, context = modes.load("schematized", settings), Context("n1", 0, at(0))
-    rows = batch([text(3), "soon", text(1)], layout=Layout((STAMP,), STAMP, None))
-    done = fitting.process(rows, mode, {}, context)
+    return lambda times: fitting.process(batch(times, layout=Layout((STAMP,), STAMP, None)), mode, {}, context)
+
+
+def test_a_batch_comes_out_of_a_mode_as_rows_for_its_table_and_rejected_ones(processed):
+    done = processed([text(3), "soon", text(1)])
     assert done.frame[ROWID].to_list() == [1, 2, 3]
     assert done.kept["timestamp"].to_list() == [at(3), at(1)]
     assert [(r.rowid, r.column) for r in done.rejected] == [(2, "at")]
     assert done.last_time == at(3)
+
+
+# -- conditions that the table has
+
+
+def test_rows_that_the_tables_conditions_refuse_are_rejected_and_the_others_stay_what_they_were(processed):
+    done = processed([text(3), text(1), "soon", text(2), text(4)])
+    assert fitting.without_refused(done, {}) is done
+    left = fitting.without_refused(done, {0: ("early", "second < 3"), 3: ("late", "second < 4")})
+    assert left.kept["timestamp"].to_list() == [at(1), at(2)]
+    assert [(r.rowid, r.rule, r.column) for r in left.rejected] == [
+        (1, "constraint", "early"),
+        (3, done.rejected[0].rule, "at"),
+        (5, "constraint", "late"),
+    ]
+    assert "second < 4" in left.rejected[-1].reason
+    again = fitting.without_refused(left, {1: ("even", "second % 2 = 1")})
+    assert again.kept["timestamp"].to_list() == [at(1)]
+    assert [r.rowid for r in again.rejected] == [1, 3, 4, 5]
+
+
+def test_rows_that_stand_for_many_are_refused_by_no_condition():
+    many = fitting.Processed(frame([text(1)]), frame([text(1)]), [], None)
+    assert fitting.without_refused(many, {0: ("early", "second < 3")}) is many
