@@ -58,15 +58,17 @@ KEYS = {
 """What names a row of each table."""
 
 
+_ONE_COMPILER = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC"
+"""Most of a short run is compilation, and the second compiler never earns its time back; with one compiler Java keeps
+48 MB of code unless told, and throws out what it needs again."""
+
+
 def settings(home: Path) -> dict[str, str]:
     """A small Spark: two cores, tables of few files, nothing listening but on loopback."""
     return {
         "spark.driver.extraClassPath": f"{JARS}/*",
         "spark.driver.memory": "1500m",
-        # Most of a short run is compilation; the second compiler never earns its time back. With one compiler Java keeps
-        # 48 MB of code, and throws out what it needs again.
-        "spark.driver.extraJavaOptions": f"-Dderby.system.home={home} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
-        "-XX:ReservedCodeCacheSize=256m",
+        "spark.driver.extraJavaOptions": f"-Dderby.system.home={home} {_ONE_COMPILER}",
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.driver.host": "127.0.0.1",
@@ -76,7 +78,10 @@ def settings(home: Path) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         # VACUUM lists the table in so many tasks: 10,000 unless told, which is minutes on two cores.
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
-        # Tables of a few rows: what compiling a query costs never comes back.
+        # Tables of a few rows: what compiling and improving a query costs never comes back, and nobody reads its plan.
+        "spark.sql.adaptive.enabled": "false",
+        "spark.sql.ui.explainMode": "simple",
+        "spark.sql.maxPlanStringLength": "100",
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.shuffle.partitions": "2",
