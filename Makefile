@@ -31,7 +31,7 @@ setup-spark: $(VENV)/.spark
 test-spark: $(VENV)/.spark ## run the tests with Spark; needs Java 17 and Maven
 	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m pytest tests/spark -m "not slow"
 
-test-spark-slow: $(VENV)/.spark ## a million rows, and three minutes of streaming
+test-spark-slow: $(VENV)/.spark ## a million rows, three minutes of streaming, and all that may happen to a source, two in a row
 	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m pytest tests/spark -m slow
 
 spark-beside: $(VENV)/.spark ## OPTIMIZE of Spark beside live devices; writes the figures into docs/databricks.md

@@ -29,7 +29,14 @@ def answered(spark: Any, place: Place, names: list[str]) -> dict[str, list[tuple
     return {n: sorted(tuple(row) for row in spark.sql(QUESTIONS[n].format(**SECONDS)).collect()) for n in names}
 
 
-@pytest.mark.parametrize("case", CASES, ids=["-".join(case) for case in CASES])
+EACH_ONCE = [("restore", "reset"), ("reset_half", "restore"), ("renumber", "reset"), ("recreate", "restore")]
+"""Everything that happens to a source is in these; the others, as long in Spark, have a make target of their own."""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=[] if c in EACH_ONCE else pytest.mark.slow, id="-".join(c)) for c in CASES],
+)
 def test_the_current_views_equal_the_truth(case, spark, sensor, folder):
     world = World(sensor, folder, seed=len(str(case)), key="renumber" not in case)
     steps(world, *case)
