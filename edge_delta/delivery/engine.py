@@ -93,7 +93,6 @@ class Engine:
         """A cycle every interval, until told to stop. Urgent lanes do not wait for it."""
         while not stop.is_set():
             self._persist(self.cycle, stop, for_seconds=None)
-            self._persist(self._settle_now_and_then, stop, for_seconds=None)
             self._wait(stop)
         self._persist(lambda _stop: self._finish(quick=True), stop, for_seconds=0)
         self._persist(self._settle, stop, for_seconds=0)
@@ -135,7 +134,7 @@ class Engine:
         self._settling.off = flush
         yield from self.turns(stop)
         if flush and not stop.is_set():
-            self._finish()
+            self._finish(flush=True)
         self._settle(stop)
         self._sweeping.finish(self._lanes)
         self._cycled(None)
@@ -317,6 +316,7 @@ class Engine:
         for lane in self._lanes:
             lane.cycle_over()
             self._tell_aside(lane)
+        self._settle_now_and_then()
 
     def _finish(self, *, quick: bool = False, flush: bool = False) -> None:
         """Write what waits for more rows; a flush is told as a cycle by itself."""
@@ -334,7 +334,7 @@ class Engine:
             self._settled(lane, step, Waiting(None, None))
         return sum(step.written for step in steps)
 
-    def _settle_now_and_then(self, _stop: Flag) -> None:
+    def _settle_now_and_then(self) -> None:
         """Commit the cursors of modes that select rows, once an hour."""
         if time.monotonic() - self._positions_at < _POSITION_EVERY:
             return

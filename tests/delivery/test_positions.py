@@ -5,18 +5,25 @@ from __future__ import annotations
 import io
 import threading
 
+import pytest
+
 from edge_delta.core import events as telemetry
 from edge_delta.settings import load as config
 from edge_delta.topology import build
 from tests.support.command import eventually
+from tests.support.tables import Place
 
 
-def test_a_running_process_commits_the_position_of_alerts_that_nothing_raised(sensor, folder, monkeypatch):
+@pytest.mark.parametrize("tables", [["readings"], ["readings", "others"]])
+def test_a_running_process_commits_the_position_of_alerts_that_nothing_raised(tables, sensor, tmp_path, monkeypatch):
     monkeypatch.setattr("edge_delta.delivery.engine._POSITION_EVERY", 0.0)
-    sensor.create()
-    sensor.add(100)
-    sensor.run("UPDATE readings SET status_code = NULL, humidity = NULL, temperature = 20")
-    values = {"sqlite": str(sensor.path), "table_path": folder.base, "node_id": "n1", "interval": 0.2}
+    for table in tables:
+        sensor.create(table)
+        sensor.add(100, table)
+        sensor.run(f"UPDATE {table} SET status_code = NULL, humidity = NULL, temperature = 20")
+    places = [Place(str(tmp_path / "lake" / table)) for table in tables]
+    values = {"sqlite": str(sensor.path), "table_path": str(tmp_path / "lake" / "{table}"), "node_id": "n1"}
+    values |= {"sqlite_table_name": tables, "interval": 0.2}
     settings = config.load(
         values | {"state_dir": str(sensor.path.parent / "state"), "processing_mode": ["emergency"]}, environment={}
     )
@@ -24,8 +31,8 @@ def test_a_running_process_commits_the_position_of_alerts_that_nothing_raised(se
     run = threading.Thread(target=build.run, args=(settings, telemetry.configure(stream=io.StringIO()), stop))
     run.start()
     try:
-        eventually(lambda: folder.exists("_4_emergency"), what="the alerts' table")
+        eventually(lambda: all(place.exists("_4_emergency") for place in places), what="the alerts' tables")
     finally:
         stop.set()
         run.join()
-    assert not folder.read("_4_emergency").height
+    assert not any(place.read("_4_emergency").height for place in places)

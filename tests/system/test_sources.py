@@ -103,6 +103,14 @@ def test_each_row_of_each_table_of_each_file_is_there_once(tmp_path, written, se
     assert ids(tmp_path, "other/a_0_raw") == ids(tmp_path, "other/a_1_schematized") == list(range(1, 211))
 
 
+def test_a_flush_is_in_the_log_of_each_source(tmp_path, written):
+    told = run(written, processing_mode=["aggregated"], flush=True)
+    finished = [e for e in told if e["event"] == "cycle finished"]
+    for source in ("sensor/a", "sensor/b", "other/a"):
+        windows = pl.read_delta(str(tmp_path / "lake" / f"{source}_3_aggregated")).height
+        assert sum(e["rows_written"] for e in finished if e["source"] == source) == windows > 0
+
+
 def test_nothing_depends_on_the_state_directories(tmp_path, written, sensor):
     run(written)
     subprocess.run(["rm", "-r", str(tmp_path / "state")], check=True)
