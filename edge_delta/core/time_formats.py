@@ -172,6 +172,8 @@ def zone_of(name: str) -> ZoneInfo:
 
 AHEAD_AFTER = timedelta(minutes=5)
 """What is further ahead of the clock has another zone or unit, or a clock of its own."""
+REJECTED_IN_A_ROW = 10
+"""Rows without one that was kept, from which on something is wrong with all of them."""
 REJECTED_CURE = "Look at the reasons in the rejected table; [columns] and timestamp_format say what the source holds"
 ODD_CURE = "Set timestamp_format or source_time_zone, or look at the clock of what writes the rows"
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.model import BEFORE_FIRST
-from edge_delta.core.time_formats import AUTO, TimeForm
+from edge_delta.core.time_formats import AUTO, REJECTED_IN_A_ROW, TimeForm
 from edge_delta.device.state import (
     directories_of_sources,
     is_full,
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from edge_delta.source.glance import Behind
 
 DEFAULT_ALLOWED = 960.0
-_REJECTED_IN_A_ROW = 10
-"""Rows without one that was kept, from which on something is wrong with all of them."""
 
 
 class Verdict(StrEnum):
@@ -97,7 +95,7 @@ class Health(Struct, frozen=True):
     def rejecting(self) -> list[str]:
         """The modes that reject every row that comes."""
         tables = self.mirror.get("tables", {})
-        return [m for m, table in tables.items() if table.get("rejected_in_a_row", 0) >= _REJECTED_IN_A_ROW]
+        return [m for m, table in tables.items() if table.get("rejected_in_a_row", 0) >= REJECTED_IN_A_ROW]
 
     @property
     def growth(self) -> float | None:

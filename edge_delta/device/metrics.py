@@ -302,9 +302,7 @@ class _LookedUp(Collector):
         """The values now."""
         found = examine_all(self._state_dir)
         several = "" not in found
-        families = {
-            n: _FAMILY[METRICS[n].kind](n, METRICS[n].help, labels=_labels(n, several=several)) for n in _LOOKED_UP
-        }
+        families = {n: _family(n, several=several) for n in _LOOKED_UP}
         for labels, times in OPERATIONS.copy().items():
             families["edge_delta_store_operations_total"].add_metric(labels, times)
         for key, health in found.items():

@@ -12,6 +12,7 @@ from edge_delta.core.counting import Counts
 from edge_delta.core.errors import ConfigurationError, PurgeRefused, SourceReset, StorageUnavailable
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Cursor
+from edge_delta.core.time_formats import REJECTED_IN_A_ROW
 from edge_delta.delivery.identity import Identity, Lanes, still_there
 from edge_delta.delivery.ledger import Ledger
 from edge_delta.recovery.purge.ages import ages
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 KEPT_ROWS = 500
 """The last rows stay, whatever is asked: by them and the cursor's witnesses it is told that the source is the same."""
 _ROWS = 50_000
-_MANY_REJECTED = 10  # as `edge_delta.device.health` has it: one bad row after another is no wrong setting
 
 
 class Wanted(Struct, frozen=True):
@@ -150,7 +150,7 @@ class Purge(Struct):
                     f"mode {route.name} has not taken all rows that came below its cursor",
                     "Compare with edge-delta verify; edge-delta reset delivers them while they are there",
                 )
-            if known.get("rejected_in_a_row", 0) >= _MANY_REJECTED:
+            if known.get("rejected_in_a_row", 0) >= REJECTED_IN_A_ROW:
                 raise PurgeRefused(
                     f"the last {known['rejected_in_a_row']:,} rows of mode {route.name} were rejected, every one",
                     "See why in the ..._rejected table, correct it, and run edge-delta replay; then purge",
