@@ -5,7 +5,6 @@ stdout is for results, stderr for the log.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta.cli.parser import chosen, command, parser_of
 from edge_delta.core.errors import EdgeDeltaError
+from edge_delta.core.machine import one_arena
 from edge_delta.device import library_output
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 JEMALLOC = {"_RJEM_MALLOC_CONF": "narenas:1,muzzy_decay_ms:0,dirty_decay_ms:1000"}
 """How the allocators of Polars and delta-rs are told to keep little; in the environment, before they are imported."""
-_M_ARENA_MAX = -8  # malloc.h
 
 
 def entry() -> None:
@@ -50,9 +49,7 @@ def _one_arena_each() -> None:
     """
     for name, value in JEMALLOC.items():
         os.environ.setdefault(name, value)
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):  # musl has no arenas
-        library.mallopt(_M_ARENA_MAX, 1)
+    one_arena()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

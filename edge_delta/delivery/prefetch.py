@@ -6,7 +6,6 @@ own, from the one SQLite library of the process, and reads one extent in one sho
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -15,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from edge_delta.core.errors import SourceUnavailable
+from edge_delta.core.machine import cores
 from edge_delta.core.model import Cursor
 
 if TYPE_CHECKING:
@@ -121,9 +121,8 @@ class ReadAhead(Generic[W]):
             self._free.get().reopen()
 
     def _worth(self, cursor: Cursor, upto: int) -> bool:
-        cores = len(os.sched_getaffinity(0))
         long = upto - max(cursor.rowid, 0) > _WORTH_ROWS
-        return self.source.keyed_by_rowid and cores > 1 and long and not self.source.moved()
+        return self.source.keyed_by_rowid and cores() > 1 and long and not self.source.moved()
 
     def _fill(self, cursor: Cursor, work: Callable[[Batch], W | None], limit: int, upto: int | None) -> None:
         """Start reading what comes next, up to the bound."""

@@ -8,12 +8,11 @@ machine, or where they are lost, rows wait once more; they are never delivered t
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
+from edge_delta.core.machine import boot, since_boot
 from edge_delta.core.model import Waiting
 
 if TYPE_CHECKING:
@@ -22,18 +21,6 @@ if TYPE_CHECKING:
 _KEPT = "settle"
 _SLOTS = 64
 """Looks are kept apart by so many parts of the time that rows are held; it is how exact that time is."""
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
-
-
-def _since_boot() -> float:
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def _boot() -> str | None:
-    try:
-        return _BOOT.read_text(encoding="ascii").strip()
-    except OSError:
-        return None
 
 
 class Settling(Struct):
@@ -50,7 +37,7 @@ class Settling(Struct):
     seconds: float
     load: Callable[[], dict[str, Any]] = dict
     save: Callable[[dict[str, Any]], None] = lambda _kept: None
-    clock: Callable[[], float] = _since_boot
+    clock: Callable[[], float] = since_boot
     off: bool = False
     _seen: list[tuple[float, int]] = field(default_factory=list)
     _generation: int | None = None
@@ -92,7 +79,8 @@ class Settling(Struct):
 
     def _recall(self, generation: int) -> None:
         kept = self.load().get(_KEPT, {})
-        if kept.get("boot") == _boot() and kept.get("generation") == generation:
+        # Where starts of the machine cannot be told apart, its seconds say nothing; then rows wait once more.
+        if kept.get("boot") is not None and kept["boot"] == boot() and kept.get("generation") == generation:
             now = self.clock()
             self._seen = [(at, rowid) for at, rowid in kept["seen"] if at <= now]
         self._generation = generation
@@ -120,7 +108,7 @@ class Settling(Struct):
         if not self.seconds or self._generation is None:
             return
         self._seen = self._current()
-        what = {"boot": _boot(), "generation": self._generation, "seen": self._seen}
+        what = {"boot": boot(), "generation": self._generation, "seen": self._seen}
         kept = self.load()
         if kept.get(_KEPT) != {**what, "seen": [list(one) for one in self._seen]}:
             self.save({**kept, _KEPT: what})

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -20,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from edge_delta import __version__
 from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.machine import resident_bytes
 from edge_delta.core.model import Mark
 from edge_delta.core.ports import SilentObserver
 from edge_delta.device.health import Health, examine_all
@@ -29,6 +28,7 @@ from edge_delta.sinks.address import OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from prometheus_client import Metric
 
@@ -308,7 +308,7 @@ class _LookedUp(Collector):
         for key, health in found.items():
             label, _, table = key.partition("/")
             _add(families, health, [str(health.mirror.get("node_id") or ""), label, table] if several else [])
-        families["edge_delta_resident_memory_bytes"].add_metric([], _resident_bytes())
+        families["edge_delta_resident_memory_bytes"].add_metric([], resident_bytes())
         return families.values()
 
 
@@ -338,8 +338,3 @@ def _labels(name: str, *, several: bool) -> tuple[str, ...]:
     if not several or name in _OF_THE_PROCESS:
         return own
     return (*Metrics.OF_SOURCE, *(label for label in own if label not in Metrics.OF_SOURCE))
-
-
-def _resident_bytes() -> int:
-    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    return int(pages) * os.sysconf("SC_PAGESIZE")

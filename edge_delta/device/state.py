@@ -6,7 +6,6 @@ Nothing here decides where to resume; the Delta log does. Losing the directory l
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from edge_delta.core.errors import AlreadyRunning, ConfigurationError, NodeUnknown
+from edge_delta.core.machine import is_locked, take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -108,19 +108,8 @@ def is_full(path: Path) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the directory's lock, without touching it.
-
-    Trying to take it would make a process that starts at that moment fail. The kernel lists the locks of the processes
-    that are visible from here (proc(5), /proc/locks); seen from another container, nobody holds it.
-    """
-    try:
-        inode = (process_directory(path) / _LOCK).stat().st_ino
-        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return False
-    # 1: FLOCK  ADVISORY  WRITE 708 08:01:131105 0 EOF
-    fields = (line.split() for line in lines)
-    return any(f[1] == "FLOCK" and f[5].rpartition(":")[2] == str(inode) for f in fields if len(f) > 5)  # noqa: PLR2004
+    """Whether a process holds the directory's lock, without touching it; see `edge_delta.core.machine.is_locked`."""
+    return is_locked(process_directory(path) / _LOCK)
 
 
 def kept_witness_key(path: Path) -> bytes:
@@ -178,7 +167,7 @@ class StateDirectory:
             ) from error
         try:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                take_lock(descriptor)
             except BlockingIOError:
                 holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
                 raise AlreadyRunning(

@@ -29,7 +29,7 @@ class ServiceManager(SilentObserver):
     def __init__(self, address: str) -> None:
         # A leading @ stands for the abstract namespace (unix(7)).
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._said = 0.0
 
     def __enter__(self) -> Self:

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
+from edge_delta.core.machine import mount_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def is_mount_point(path: Path) -> bool:
-    """Whether this very file is a mount of its own, as the kernel lists them in /proc/self/mountinfo."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return False
-    wanted = str(path.resolve())
-    return any(_unescaped(line.split(" ")[4]) == wanted for line in lines)
-
-
-def _unescaped(mount: str) -> str:
-    """Mount points with their octal escapes undone (proc(5): space, tab, newline and backslash)."""
-    return mount.encode("latin-1", "backslashreplace").decode("unicode_escape") if "\\" in mount else mount
+    """Whether this very file is a mount of its own, as far as the system tells."""
+    return str(path.resolve()) in mount_points()
 
 
 def other_name(path: Path, stat: os.stat_result) -> EdgeDeltaError:

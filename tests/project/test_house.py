@@ -122,3 +122,30 @@ def test_each_import_inside_a_function_has_its_reason_beside_it():
                 if not explained:
                     without.append(f"{path}:{statement.lineno}")
     assert sorted(set(without)) == []
+
+
+LINUX_ONLY = re.compile(
+    r"sched_\w+|memfd_create|posix_fadvise|fdatasync|pidfd_\w+|eventfd|sendfile|splice|SOCK_CLOEXEC|O_(TMPFILE|DIRECT|PATH)"
+    r"|CLOCK_BOOTTIME|F_OFD_\w+|syncfs|mallopt|malloc_trim|prctl|epoll|setns|unshare"
+)
+PLACES_OF_LINUX = re.compile(r"/proc\b|/sys/|/dev/shm")
+
+
+def linux_only(tree):
+    """Names and places that Linux alone has, where the code uses them; a text for people may speak of them."""
+    documents = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    for node in ast.walk(tree):
+        word = node.attr if isinstance(node, ast.Attribute) else node.value if isinstance(node, ast.Constant) else None
+        if not isinstance(word, str) or id(node) in documents:
+            continue
+        if LINUX_ONLY.fullmatch(word) or (isinstance(node, ast.Constant) and PLACES_OF_LINUX.match(word)):
+            yield node.lineno
+
+
+def test_one_module_makes_the_calls_that_linux_alone_has():
+    found = {
+        (path.relative_to(PACKAGE).as_posix(), line)
+        for path in MODULES
+        for line in linux_only(ast.parse(path.read_text(encoding="utf-8")))
+    }
+    assert {path for path, _ in found} == {"core/machine.py"}, found

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from msgspec import Struct
 from msgspec.json import Decoder
 
+from edge_delta.core import machine
 from edge_delta.core.errors import DiskFailed
 
 if TYPE_CHECKING:
@@ -47,17 +48,10 @@ def _decoder() -> Decoder[_Action]:
 
 
 def sync_file_system(path: Path) -> bool:
-    """Put all that was written to the file system of a path on the disk (syncfs(2)); False where that is not possible.
-
-    Linux reports errors of writing since 5.8; before, it reports none.
-    """
-    import ctypes  # noqa: PLC0415 - for commits of very many files only
-
+    """Put all that was written to the file system of a path on the disk; False where that is not possible."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return bool(ctypes.CDLL(None).syncfs(descriptor) == 0)
-    except AttributeError:
-        return False
+        return machine.sync_file_system(descriptor)
     finally:
         os.close(descriptor)
 
@@ -84,7 +78,7 @@ def sync(path: Path) -> None:
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        machine.sync(descriptor)
     except OSError as error:
         if error.errno == errno.EIO:  # asked again, the kernel would say that all is well
             raise DiskFailed(
