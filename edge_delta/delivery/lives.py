@@ -7,7 +7,9 @@ under other ids, or it was asked for by ``reset``. The first generation of such 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 NO_END = 2**63 - 1
 
 
-class Earlier(NamedTuple):
+class Earlier(Struct, frozen=True):
     """An earlier generation of the same source.
 
     Attributes:

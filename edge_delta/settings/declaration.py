@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -52,7 +52,10 @@ class Secret:
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of the settings. Each field's type carries an `about`."""
+    """A part of the settings. Each field's type carries an `about`.
+
+    Modules of sections do without ``from __future__ import annotations``: every start would compile each type again.
+    """
 
 
 def about(  # noqa: PLR0913 - one argument a place that a setting shows in
@@ -134,11 +137,11 @@ class Field(Struct, frozen=True):
 @cache
 def fields(section: type[Section]) -> tuple[Field, ...]:
     """A section's settings, in their order."""
-    hints = get_type_hints(section, include_extras=True)
-    return tuple(_field(plain, hints[plain.name]) for plain in msgspec.structs.fields(section))
+    return tuple(map(_field, msgspec.structs.fields(section)))
 
 
-def _field(plain: msgspec.structs.FieldInfo, form: Any) -> Field:
+def _field(plain: msgspec.structs.FieldInfo) -> Field:
+    form = plain.type
     meta = next((part for part in _parts(form) if isinstance(part, Meta) and part.extra), None)
     said: dict[str, Any] = dict(meta.extra or {}) if meta is not None else {}
     default = plain.default if plain.default_factory is msgspec.NODEFAULT else plain.default_factory()

@@ -1,7 +1,5 @@
 """What can be set, what each setting may be, and its default. `edge_delta.settings.load` reads them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -267,7 +265,7 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
     databricks: DatabricksSettings = DatabricksSettings()
 
     sources: Annotated[
-        tuple[Settings, ...],
+        tuple["Settings", ...],
         about("several sources, each with what is another for it than for all", fixed=True),
     ] = ()
 

@@ -1,7 +1,5 @@
 """What can be set about reading the source: what its times mean, what its columns hold."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Annotated, Literal
