@@ -15,12 +15,14 @@ COPY deploy/slim.py ./
 RUN /opt/edge-delta/bin/python slim.py \
  && /opt/edge-delta/bin/python -c "import boto3, deltalake, polars, pyarrow.dataset, pyarrow.fs, pyarrow.parquet"
 
-COPY pyproject.toml hatch_build.py README.md LICENSE ./
+COPY pyproject.toml hatch_build.py hatch_version.py README.md LICENSE ./
 COPY sql sql
 COPY edge_delta edge_delta
 # The root file system is read-only when it runs and the user may not write there, so what is not compiled now would be
 # compiled again at every start. Python 3.11's time zones are the system's; without them [aggregate] time_zone fails.
-RUN backend/bin/hatchling build -t wheel \
+# There is no repository here: build.sh says the version; without it, it is a hash of what is built.
+ARG VERSION=
+RUN EDGE_DELTA_VERSION="$VERSION" backend/bin/hatchling build -t wheel \
  && python -m pip --python /opt/edge-delta/bin/python install --no-compile --no-deps --no-index dist/*.whl \
  && /opt/edge-delta/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/edge-delta/lib \
  && /opt/edge-delta/bin/python -c "import zoneinfo; zoneinfo.ZoneInfo('Europe/Berlin')" \
@@ -28,7 +30,11 @@ RUN backend/bin/hatchling build -t wheel \
 
 
 FROM python:3.11-slim
+ARG VERSION=unknown
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="edge-delta" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.description="SQLite on the edge to Delta Lake, exactly once" \
       org.opencontainers.image.licenses="Apache-2.0"
 # A number, so that Kubernetes can tell that it is not root without looking into the image.

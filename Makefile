@@ -156,7 +156,7 @@ clean: ## remove what the other targets made
 
 # A stamp is renewed when its lock changes, or what the project is built from. The project itself is built with the locked
 # hatchling and compiler, not with fetched ones.
-BUILT_FROM := pyproject.toml hatch_build.py $(wildcard edge_delta/*/*.c edge_delta/*/*.h edge_delta/*/*/*.c)
+BUILT_FROM := pyproject.toml hatch_build.py hatch_version.py $(wildcard edge_delta/*/*.c edge_delta/*/*.h edge_delta/*/*/*.c)
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=..." if sys.version_info < (3, 11) else 0)'

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Builds the image, for one platform or several.
 #
-#   ./build.sh                          for this machine, as ORGANIZATION_NAME/IMAGE_NAME:VERSION
+#   ./build.sh                          for this machine, as ORGANIZATION_NAME/IMAGE_NAME:VERSION and :latest
 #   ./build.sh --tag 1.2.0 --push       for all PLATFORMS, pushed to --registry
 #   ./build.sh --registry local --push  to a registry on this machine, localhost:5000
 #
-# Flags: --tag TAG (default: the version in edge_delta/__init__.py), --push, --registry HOST|local (default: the engine's own)
+# Flags: --tag TAG (default: the version, with - in the place of +), --push, --registry HOST|local (default: the engine's own)
 # Environment: PLATFORMS (linux/amd64,linux/arm64), ORGANIZATION_NAME (edge-delta), IMAGE_NAME (edge-delta),
-# ENGINE (docker or buildah, whichever is there)
+# ENGINE (docker or buildah, whichever is there), VERSION (from the tags of the repository: python3 hatch_version.py)
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -16,7 +16,7 @@ fail() {
   exit 2
 }
 
-tag=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' edge_delta/__init__.py)
+tag=""
 registry=""
 push=false
 while [ $# -gt 0 ]; do
@@ -29,8 +29,12 @@ while [ $# -gt 0 ]; do
   esac
 done
 [ "$registry" = local ] && registry=localhost:5000
+version=${VERSION:-$(python3 hatch_version.py)} || fail "python3 tells the version from the tags; without it, set VERSION"
 organization=${ORGANIZATION_NAME:-edge-delta}
-image=${registry:+$registry/}$organization/${IMAGE_NAME:-edge-delta}:$tag
+name=${registry:+$registry/}$organization/${IMAGE_NAME:-edge-delta}
+image=$name:${tag:-${version//+/-}} # a tag of an image may have no +
+names=(--tag "$image")
+$push || [ -n "$tag" ] || names+=(--tag "$name:latest") # the name in deploy/; what devices pull is a version
 platforms=${PLATFORMS:-linux/amd64,linux/arm64}
 
 engine=${ENGINE:-}
@@ -45,24 +49,25 @@ if [ -z "$engine" ]; then
 fi
 
 echo "$image for $($push && echo "$platforms" || echo "${PLATFORMS:-this machine}") with $engine"
+named=(--build-arg "VERSION=$version" --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)")
 case $engine in
   docker)
     # Several platforms at once cannot be kept in the engine's own store, only pushed.
     if $push; then
-      docker buildx build --platform "$platforms" --tag "$image" --push .
+      docker buildx build "${named[@]}" --platform "$platforms" --tag "$image" --push .
     else
-      docker build ${PLATFORMS:+--platform "$PLATFORMS"} --tag "$image" .
+      docker build "${named[@]}" ${PLATFORMS:+--platform "$PLATFORMS"} "${names[@]}" .
     fi
     ;;
   buildah)
     # HEALTHCHECK exists in Docker's image format only. What is run while building has no need of a network namespace.
-    options=(--format docker ${BUILDAH_OPTIONS:-})
+    options=(--format docker "${named[@]}" ${BUILDAH_OPTIONS:-})
     if $push; then
       buildah build "${options[@]}" --platform "$platforms" --manifest "$image" .
       tls=(); [ "${registry%%:*}" = localhost ] && tls=(--tls-verify=false)
       buildah manifest push --all "${tls[@]}" "$image" "docker://$image"
     else
-      buildah build "${options[@]}" ${PLATFORMS:+--platform "$PLATFORMS"} --tag "$image" .
+      buildah build "${options[@]}" ${PLATFORMS:+--platform "$PLATFORMS"} "${names[@]}" .
     fi
     ;;
   *) fail "ENGINE=$engine: expected docker or buildah" ;;

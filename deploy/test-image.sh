@@ -49,6 +49,9 @@ if [ "$engine" = buildah ]; then
   mapfile -t variables < <(buildah inspect --format '{{range .OCIv1.Config.Env}}{{println .}}{{end}}' "$container" | sed '/^$/d')
   user=$(buildah inspect --format '{{.OCIv1.Config.User}}' "$container")
   directory=$(buildah inspect --format '{{.OCIv1.Config.WorkingDir}}' "$container")
+  label=$(buildah inspect --format '{{index .OCIv1.Config.Labels "org.opencontainers.image.version"}}' "$container")
+else
+  label=$(docker inspect --format '{{index .Config.Labels "org.opencontainers.image.version"}}' "$image")
 fi
 
 # inside COMMAND…: this process becomes the command in the image, with its user and environment and what is in settings.
@@ -77,6 +80,10 @@ run() { (inside "$@"); }
 
 source=(--sqlite /data/sensor.db --table sensor_readings --timestamp-field timestamp)
 count="SELECT count(*) AS found FROM readings_1_schematized"
+
+echo "-- one version in the repository, the label and the command"
+run edge-delta --version | grep -xF "edge-delta $label"
+[ "$label" = "$(python3 hatch_version.py)" ]
 
 echo "-- into a folder, twice"
 run edge-delta --once "${source[@]}" --table-path /lake/readings --state-dir /state

@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+try:
+    from edge_delta._version import VERSION as _BUILT  # written by hatch_build.py, from the tags of the repository
+except ImportError:  # a folder of sources that nobody installed
+    _BUILT = "0+unknown"
+
+__version__: str = _BUILT
