@@ -39,6 +39,7 @@ class Event(StrEnum):
     NOT_PURGED = "rows not purged"
     AHEAD = "times ahead of the clock"
     MODE_CHANGED = "processing mode changed"
+    READ_AGAIN = "settings read again"
     SETTINGS_CHANGED = "settings changed"
     SETTINGS_INVALID = "settings not taken over"
     NEEDS_RESTART = "settings need a restart"
@@ -90,6 +91,7 @@ EVENTS: Mapping[Event, str] = {
     Event.NOT_PURGED: "`purge` left rows that no table has as they are: table, rows, first_id, last_id.",
     Event.AHEAD: "Rows wait because their times are ahead of the clock: mode, rows, first, last.",
     Event.MODE_CHANGED: "The settings file names other modes: old, new, detail, routing.",
+    Event.READ_AGAIN: "SIGHUP came; what is another in the settings is said next: file (null: there is none).",
     Event.SETTINGS_CHANGED: "A setting was changed while running: key, old, new (secrets masked).",
     Event.SETTINGS_INVALID: "The settings file was changed and has errors; the old settings stay in force: error.",
     Event.NEEDS_RESTART: "Settings that cannot change while running were changed: keys.",
@@ -113,7 +115,7 @@ EVENTS: Mapping[Event, str] = {
     Event.TABLE_HEALED: "What a power cut left of a table was set aside; delivery continues: table, found.",
     Event.LIBRARY: "A library printed something by itself: said, source. With RUST_LOG set, such lines come unchanged.",
     Event.STOPPING: "A signal arrived; the batch in flight is finished first.",
-    Event.STOPPED: "The process ends.",
+    Event.STOPPED: "The process ends; batch_given_up: its time was over, and the next start reads those rows again.",
     Event.FAILED: "The process ends with an error.",
 }
 

@@ -28,6 +28,17 @@ FIXED = tuple(field.name for field in fields(Settings) if field.fixed)
 """Settings that take a restart: they say what the process is about."""
 
 
+class _Asked:
+    """How often the settings were to be read again (SIGHUP), which a process is told as a whole."""
+
+    times = 0
+
+
+def read_again() -> None:
+    """Let every watch read its file at its next look, whatever is in it; may be called by a signal's handler."""
+    _Asked.times += 1
+
+
 class SettingsWatch:
     """Looks for changes of the settings file.
 
@@ -57,7 +68,7 @@ class SettingsWatch:
 
     def poll(self) -> tuple[Settings, Settings] | None:
         """The running and the wanted settings as long as they differ; looks at most every `LOOK_EVERY` s."""
-        if self._file is not None and time.monotonic() >= self._next:
+        if self._file is not None and (time.monotonic() >= self._next or self._file.asked):
             self._next = time.monotonic() + LOOK_EVERY
             self._look(self._file)
         return (self._running, self._wanted) if self._wanted is not self._running else None
@@ -100,7 +111,7 @@ def wanted_of(before: Settings, found: Settings, log: Log, check: Callable[[Sett
 
 
 class FileWatch:
-    """Tells when a file has another content than at the last look; the first look is one in any case.
+    """Tells when a file has another content than at the last look, which is so at the first, or is to be read again.
 
     Args:
         file: the file; None for none.
@@ -109,13 +120,19 @@ class FileWatch:
     def __init__(self, file: Path | None) -> None:
         self._file = file
         self._seen: bytes | None = None
+        self._asked = _Asked.times
+
+    @property
+    def asked(self) -> bool:
+        """Whether it is to be read whatever is in it."""
+        return self._asked != _Asked.times
 
     def changed(self) -> bool:
         """Whether it has."""
         content = _content(self._file)
-        if content is None or content == self._seen:
+        if content is None or (content == self._seen and not self.asked):
             return False  # a file that is being replaced is not there for a moment
-        self._seen = content
+        self._seen, self._asked = content, _Asked.times
         return True
 
 

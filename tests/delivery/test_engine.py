@@ -172,8 +172,9 @@ def test_a_signal_while_the_store_hangs_ends_it_within_10_seconds(sensor, proxy,
     running.wait_until(lambda: len(proxy.requests("PUT", COMMIT)) >= 3, what="the request that hangs")
     started = time.monotonic()
     running.signal(signal.SIGTERM)
-    running.wait(12)
+    assert running.wait(12) == 0
     assert time.monotonic() - started < 10
+    assert running.named("stopped") == [running.named("stopped")[0] | {"batch_given_up": True}]
     proxy.clear()
     proxy.cut_all()
     edge.once().succeeded()

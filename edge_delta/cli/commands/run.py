@@ -11,12 +11,16 @@ from edge_delta.core.errors import REPORT, EdgeDeltaError, failure, frames
 from edge_delta.core.events import Event
 from edge_delta.device import signals
 from edge_delta.settings.declaration import masked
+from edge_delta.settings.load import file_of
+from edge_delta.settings.watch import read_again
 
 if TYPE_CHECKING:
     import argparse
     from threading import Event as Flag
 
     from edge_delta.cli.parser import Parser
+    from edge_delta.core.events import Log
+    from edge_delta.settings.sections import Settings
 
 HELP = "deliver new rows, continuously or once (the default command)"
 _OBJECTS_PER_COLLECTION = 100_000
@@ -57,11 +61,8 @@ def main(options: argparse.Namespace) -> int:
         gc.enable()
         finished.append(build.run(settings, log, stop, flags=vars(options)))
 
-    def on_signal(name: str) -> None:
-        log.info(Event.STOPPING, signal=name)
-
     try:
-        signals.run_until_signal(work, on_signal=on_signal)
+        signals.run_until_signal(work, _heard(settings, log, options))
     except EdgeDeltaError as error:
         log.error(Event.FAILED, error=str(error), exit_code=error.exit_code)  # noqa: TRY400 - one line, no traceback
         return error.exit_code
@@ -72,3 +73,18 @@ def main(options: argparse.Namespace) -> int:
         return 1
     log.info(Event.STOPPED)
     return 1 if settings.once and finished != [True] else 0
+
+
+def _heard(settings: Settings, log: Log, options: argparse.Namespace) -> signals.Heard:
+    """What signals come to: an ordered stop is one with exit code 0, unless `--once` promised more."""
+
+    def late() -> int:
+        log.warning(Event.STOPPED, batch_given_up=True)
+        return 1 if settings.once else 0
+
+    def again() -> None:
+        file = file_of(vars(options))
+        log.info(Event.READ_AGAIN, file=None if file is None else str(file))
+        read_again()
+
+    return signals.Heard(lambda name: log.info(Event.STOPPING, signal=name), late, again)
