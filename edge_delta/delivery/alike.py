@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -33,27 +33,34 @@ class Alike(Struct, frozen=True):
         return 2 * sum(w for equal, w in told if equal) > sum(w for _, w in told)
 
 
-def told_apart(rows: Iterable[tuple[int, CellsOf]], delivered: Iterable[CellsOf], alike: Alike) -> set[int]:
-    """The ids of rows that were delivered: each delivered row stands for one, and for an equal one if there is one.
+def pairs(
+    rows: Iterable[tuple[int, CellsOf]], delivered: Iterable[tuple[int, CellsOf]], alike: Alike
+) -> dict[int, int]:
+    """Which delivered row each row is: each of them stands for one, and for an equal one if there is one.
 
     Args:
         rows: the source's, with their ids.
-        delivered: the table's.
+        delivered: the table's, with the ids that they had; the first of equal ones is taken.
         alike: whether two are one.
     """
-    left: dict[Any, list[CellsOf]] = defaultdict(list)
-    for cells in delivered:
-        left[cells[alike.at]].append(cells)
-    found, others = set(), []
-    for rowid, cells in rows:
-        if cells in left[cells[alike.at]]:
-            left[cells[alike.at]].remove(cells)
-            found.add(rowid)
+    equal: dict[CellsOf, deque[int]] = defaultdict(deque)
+    for then, cells in delivered:
+        equal[cells].append(then)
+    found, others = dict[int, int](), []
+    for now, cells in rows:
+        same = equal.get(cells)
+        if same:
+            found[now] = same.popleft()
         else:
-            others.append((rowid, cells))
-    for rowid, cells in others:
-        same = next((one for one in left[cells[alike.at]] if alike(one, cells)), None)
-        if same is not None:
-            left[cells[alike.at]].remove(same)
-            found.add(rowid)
+            others.append((now, cells))
+    if not others:
+        return found
+    left: dict[Any, list[tuple[int, CellsOf]]] = defaultdict(list)
+    for cells, ids in equal.items():
+        left[cells[alike.at]].extend((then, cells) for then in ids)
+    for now, cells in others:
+        beside = left.get(cells[alike.at], [])
+        place = next((n for n, (_, there) in enumerate(beside) if alike(there, cells)), None)
+        if place is not None:
+            found[now] = beside.pop(place)[0]
     return found

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.plan import ROWID
-from edge_delta.core.questions import Condition, Question, Where, among, mine, named, rejected_by, within
+from edge_delta.core.questions import Question, Where, among, mine, named, rejected_by, within
 from edge_delta.delivery import fitting
-from edge_delta.delivery.alike import Alike, told_apart
+from edge_delta.delivery.alike import Alike
+from edge_delta.delivery.other_ids import GENERATION, under_other_ids
 from edge_delta.source.cells import is_left_out
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from edge_delta.core.model import Batch
     from edge_delta.delivery.route import Route
 
-GENERATION = "source_generation"
 KNOWN = "\0known"
 EQUAL = "\0equal"
 ON_TIME = "\0on time"
@@ -132,16 +132,9 @@ class Delivered(Struct, frozen=True):
         """
         if not ids or self.time is None or self.time not in rows.columns or self.route.source.layout.id_column:
             return set()
-        columns = self.kept_columns(rows)
-        times = rows[self.time].drop_nulls()
-        if not times.len() or self.time not in columns:
-            return set()
-        bounds = (Condition(self.time, ">=", times.min()), Condition(self.time, "<=", times.max()))
-        asked = {ROWID: self.key, GENERATION: GENERATION, **named(*columns)}
-        there = self.route.sink.ask(Question((*mine(self.route.device.node_id), *bounds), asked))
-        delivered = there.filter(pl.col(GENERATION).is_in([g for g, _, _ in self._chain()])).select(columns).rows()
-        alike = self.alike(rows, columns)
-        return told_apart(zip(rows[ROWID], rows.select(columns).rows(), strict=True), delivered, alike) & ids
+        generations = pl.col(GENERATION).is_in([g for g, _, _ in self._chain()])
+        found, _ = under_other_ids(self, rows, self.kept_columns(rows), generations)
+        return ids & found.keys()
 
     def _used_again(self, frame: pl.DataFrame, where: Where, known: set[int], timely: set[int]) -> bool:
         """Whether rows that have another time than the table has under their ids are other rows.

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from edge_delta.core.model import Cursor
 from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import COUNT, Question, mine, named, rejected_by, within
-from edge_delta.delivery.delivered import GENERATION, Delivered
+from edge_delta.delivery.delivered import Delivered
+from edge_delta.delivery.other_ids import GENERATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

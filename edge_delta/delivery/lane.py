@@ -148,6 +148,8 @@ class Lane:
                 'If it is meant to be new, set on_source_reset = "new_generation"; if not, put the old one back',
             ) from None
         before = self.cursor()
+        if not self.route.traits.windowed and before.rowid != before.marks.get(Mark.BEGINS):
+            self.settle()  # else a table without a row of this generation does not know that it has been
         fresh, unsure = self._identity.succeeded(before)
         fresh = self._left(before, fresh, self._identity.still_there)
         told = {"generation": fresh.generation, "known_until": fresh.marks.get(Mark.BEGINS)}

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from edge_delta.core.errors import TwoSources
-from edge_delta.core.model import BEFORE_FIRST, Cursor
+from edge_delta.core.model import Cursor
 from edge_delta.core.plan import ROWID
-from edge_delta.core.questions import Condition, Question, Total, between, mine, named, within
-from edge_delta.delivery.delivered import GENERATION, ON_TIME, TOLD, Delivered
+from edge_delta.core.questions import within
+from edge_delta.delivery.delivered import ON_TIME, TOLD, Delivered
+from edge_delta.delivery.other_ids import GENERATION, under_other_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_delta.core.questions import Where
-    from edge_delta.delivery.alike import Alike, CellsOf
     from edge_delta.delivery.route import Route
 
 _ROWS = 50_000
@@ -111,21 +110,23 @@ class Lineage:
     # -- rows in the order that they had
 
     def _by_order(self) -> Known | None:
-        last: Known | None = None
-        delivered: Iterator[tuple[CellsOf, int]] | None = None
+        """Up to where rows were delivered before, whatever ids they had; others may have come between them.
+
+        Those are below where the source goes on, so the sweep delivers them. A few rows that are alike by chance, as
+        where a clock begins anew at each start, are no source that goes on: most rows of one of both sides are in both.
+        """
+        known: Known | None = None
+        both = ours = theirs = passed = 0
         for rows in self._read():
-            alike = self._delivered.alike(rows, self._columns)
-            if delivered is None:
-                found = self._place_of(rows, alike)
-                if found is None:
-                    return last
-                delivered = self._following(*found)
-            for rowid, wanted in zip(rows[ROWID], self._cells(rows), strict=True):
-                known = next((there for found, there in delivered if found == wanted or alike(found, wanted)), None)
-                if known is None:
-                    return last
-                last = Known(rowid, known, known if last is None else last.first)
-        return last
+            until_then = pl.col(GENERATION) <= self.stands.generation
+            found, there = under_other_ids(self._delivered, rows, self._columns, until_then)
+            if not found:
+                break
+            last = max(found)
+            known = Known(last, found[last], found[min(found)] if known is None else known.first)
+            ours = passed + int((rows[ROWID] <= last).sum())
+            both, theirs, passed = both + len(found), theirs + there, passed + rows.height
+        return known if 2 * both >= min(ours, theirs) else None
 
     def _read(self, upto: int | None = None) -> Iterator[pl.DataFrame]:
         """Its rows as the mode makes them, without those that it rejects; none of the frames is empty."""
@@ -135,51 +136,3 @@ class Lineage:
             if rows.height:
                 yield rows
             cursor = Cursor(rowid=batch.cursor.rowid)
-
-    def _cells(self, rows: pl.DataFrame) -> list[CellsOf]:
-        return rows.select(self._columns).rows()
-
-    def _ask(self, where: Where) -> pl.DataFrame:
-        columns = {ROWID: self._delivered.key, GENERATION: GENERATION, **named(*self._columns)}
-        return self.route.sink.ask(Question((*mine(self.route.device.node_id), *where), columns, order=(ROWID,)))
-
-    def _place_of(self, rows: pl.DataFrame, alike: Alike) -> tuple[int, int] | None:
-        """The generation and the id under which the first row is in the table; files are passed over by its time."""
-        name = self._delivered.time
-        if name is None or name not in self._columns or rows[name][0] is None:
-            return None
-        there = self._ask((Condition(name, "=", rows[name][0]),))
-        first, cells = self._cells(rows.head(1))[0], self._cells(there)
-        same = [one == first for one in cells]
-        found = there.filter(pl.Series(same if any(same) else [alike(one, first) for one in cells], dtype=pl.Boolean))
-        if not found.height:
-            return None
-        last = found.filter(pl.col(GENERATION) == found[GENERATION].max())
-        return last[GENERATION][0], last[ROWID].min()  # type: ignore[return-value]
-
-    def _following(self, generation: int, start: int) -> Iterator[tuple[CellsOf, int]]:
-        """The rows of the table from an id on, with their ids; then those of later generations."""
-        while generation <= self.stands.generation:
-            yield from self._of_generation(generation, start)
-            generation, start = generation + 1, BEFORE_FIRST
-
-    def _of_generation(self, generation: int, start: int) -> Iterator[tuple[CellsOf, int]]:
-        stood = self.stands if generation == self.stands.generation else self.route.sink.witnessed(generation)
-        if stood is None:
-            return
-        own = Condition(GENERATION, "=", generation)
-        after = max(start - 1, BEFORE_FIRST)
-        if start == BEFORE_FIRST:
-            first = self._first_of(own)
-            after = stood.rowid if first is None else max(first - 1, BEFORE_FIRST)
-        width = _ROWS
-        while after < stood.rowid:
-            found = self._ask((own, *between(self._delivered.key, after, after + width)))
-            yield from zip(self._cells(found), found[ROWID], strict=True)
-            after += width
-            width = width * 2 if found.height < _ROWS // 2 else max(_ROWS, width // 2)  # ids may lie far apart
-
-    def _first_of(self, own: Condition) -> int | None:
-        first = Question((*mine(self.route.device.node_id), own), totals={"first": Total("min", self._delivered.key)})
-        found: int | None = self.route.sink.ask(first)["first"][0]
-        return found

@@ -14,7 +14,8 @@ from edge_delta.core.places import tells_by_name
 from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import Question, Where, among, mine, within
 from edge_delta.core.updates import VERSION
-from edge_delta.delivery.delivered import GENERATION, Delivered
+from edge_delta.delivery.delivered import Delivered
+from edge_delta.delivery.other_ids import GENERATION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,6 +5,7 @@ Here the beginnings of the same ones each time; `make histories` tries 10,000. S
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -128,4 +129,25 @@ def test_windows_that_a_kill_left_behind_go_on_where_the_readings_beside_them_do
     one = plan(31288)
     assert one.modes == ("schematized", "aggregated")
     wrong = happens(sensor, one)
+    assert wrong is None, wrong
+
+
+@pytest.mark.parametrize("kind", ["plain", "text key"])
+@pytest.mark.parametrize("mode", ["raw", "schematized", "sanitized", "aggregated", "emergency"])
+def test_rows_filled_in_before_vacuum_gives_all_rows_new_ids_repeat_nothing(mode, kind, sensor):
+    """The first row is new, and so are some between those that were delivered under other ids."""
+    steps = (("fill in", 25), ("deliver", 0), ("fill in", 37), ("vacuum", 0), ("deliver", 0), ("insert", 2))
+    wrong = happens(sensor, made(*steps, kind=kind, modes=(mode,)))
+    assert wrong is None, wrong
+    one = made(*steps, kind=kind, modes=(mode,), once=False)
+    wrong = happens(sensor, replace(one, steps=one.steps[2:]))
+    assert wrong is None, wrong
+
+
+@pytest.mark.parametrize("modes", [("emergency", "raw"), ("aggregated", "raw"), ("emergency",), ("aggregated",)])
+def test_a_row_under_a_used_id_is_known_behind_two_generations_of_which_nothing_was_read(modes, sensor):
+    """Alerts that are none leave nothing in their table, so the first generation's end has to be told to it."""
+    steps = (("delete newest", 26), ("deliver", 0), ("reuse ids", 34), ("insert or replace", 38))
+    one = made(*steps, modes=modes, time="offset", once=False)
+    wrong = happens(sensor, replace(one, steps=(Step("insert many", 10), *one.steps[1:])))
     assert wrong is None, wrong

@@ -1,0 +1,104 @@
+"""Rows that a table has under ids which they had before: VACUUM gives a table without an INTEGER PRIMARY KEY new ones.
+
+They are told by what is in them. The table is asked for rows of their times, in few stretches, so that one old row
+among new ones does not make it read all that lies between.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import polars as pl
+
+from edge_delta.core.plan import ROWID
+from edge_delta.core.questions import Condition, Question, mine, named
+from edge_delta.delivery.alike import pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_delta.core.questions import Where
+    from edge_delta.delivery.alike import Alike
+    from edge_delta.delivery.route import Route
+
+GENERATION = "source_generation"
+_STRETCHES = 8
+"""A question to the table takes a listing of its files, and a row's time may be anything."""
+
+
+class Compared(Protocol):
+    """What a table holds of a source, by columns that both have."""
+
+    @property
+    def route(self) -> Route:
+        """The way to the table."""
+
+    @property
+    def key(self) -> str:
+        """The table's column with the source row's id."""
+
+    @property
+    def time(self) -> str | None:
+        """The table's column with the reading's time."""
+
+    def alike(self, rows: pl.DataFrame, columns: list[str]) -> Alike:
+        """Tells whether a delivered row is one of the source."""
+
+
+def under_other_ids(
+    delivered: Compared, rows: pl.DataFrame, columns: list[str], generations: pl.Expr
+) -> tuple[dict[int, int], int]:
+    """Which of a source's rows a table has, whatever their ids were.
+
+    Args:
+        delivered: what the table has.
+        rows: the source's rows as the mode makes them.
+        columns: those by which they are compared.
+        generations: whether a row of the table is of interest.
+
+    Returns:
+        By the id of now, the one that the row had when it was delivered last; and how many rows the table has at these
+        times.
+    """
+    time = delivered.time
+    if time is None or time not in columns:
+        return {}, 0
+    alike = delivered.alike(rows, columns)
+    asked = {ROWID: delivered.key, GENERATION: GENERATION, **named(*columns)}
+    found, there = dict[int, int](), 0
+    for some, where in _at_times(rows, time):
+        beside = delivered.route.sink.ask(Question((*mine(delivered.route.device.node_id), *where), asked))
+        beside = beside.filter(generations).sort(GENERATION, ROWID, descending=True)
+        there += beside.height
+        found |= pairs(
+            zip(some[ROWID], some.select(columns).rows(), strict=True),
+            zip(beside[ROWID], beside.select(columns).rows(), strict=True),
+            alike,
+        )
+    return found, there
+
+
+def _at_times(rows: pl.DataFrame, time: str) -> Iterator[tuple[pl.DataFrame, Where]]:
+    """Rows by stretches of their times, with what the table's rows have to be; those without a time last."""
+    for first, last in stretches(rows[time].drop_nulls().unique().sort()):
+        there = pl.col(time).is_between(pl.lit(first), pl.lit(last))
+        yield rows.filter(there), (Condition(time, ">=", first), Condition(time, "<=", last))
+    if rows[time].null_count():
+        yield rows.filter(pl.col(time).is_null()), (Condition(time, "null"),)
+
+
+def stretches(times: pl.Series) -> Iterator[tuple[object, object]]:
+    """Few stretches in which times lie, without the widest gaps between them.
+
+    Args:
+        times: ascending.
+    """
+    if not times.len():
+        return
+    cuts = list[int]()
+    if times.dtype.is_numeric() or times.dtype.is_temporal():
+        gaps = times.to_physical().cast(pl.Float64).diff().fill_null(0)
+        cuts = sorted(gaps.arg_sort(descending=True).head(_STRETCHES - 1))
+    for start, end in zip([0, *cuts], [*cuts, times.len()], strict=True):
+        if start < end:
+            yield times[start], times[end - 1]
