@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.histories.plans import Kind, Plan
+    from tests.histories.states import State
     from tests.support.sqlite import Sensor
 
 EPOCH = 1_767_225_600
@@ -77,6 +78,12 @@ class Database:
 
     def tags(self) -> set[str]:
         return {str(tag) for (tag,) in self.run("SELECT sensor_id FROM r")}
+
+    def states(self) -> dict[str, State]:
+        """What may be updated of each row, by its tag."""
+        return {
+            str(tag): (humidity, note) for tag, humidity, note in self.run("SELECT sensor_id, humidity, note FROM r")
+        }
 
     def by_id(self) -> dict[int, str]:
         """Tags by the ids that rows have now; by their times where those are what they are read by."""

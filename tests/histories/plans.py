@@ -23,6 +23,7 @@ class Kind:
         timed: whether it has a time column.
         keeps_ids: whether VACUUM leaves the ids as they are.
         reuses: whether an id that is used again can be told from the row that had it before.
+        lasting: whether ids are a column of its own, so that a row's new state can be told from another row.
     """
 
     declaration: str
@@ -31,21 +32,23 @@ class Kind:
     timed: bool = True
     keeps_ids: bool = True
     reuses: bool = True
+    lasting: bool = False
 
 
 KINDS = {
-    "integer primary key": Kind("id INTEGER PRIMARY KEY, " + _COLUMNS),
-    "autoincrement": Kind("id INTEGER PRIMARY KEY AUTOINCREMENT, " + _COLUMNS),
+    "integer primary key": Kind("id INTEGER PRIMARY KEY, " + _COLUMNS, lasting=True),
+    "autoincrement": Kind("id INTEGER PRIMARY KEY AUTOINCREMENT, " + _COLUMNS, lasting=True),
     "descending": Kind("id INTEGER PRIMARY KEY DESC, " + _COLUMNS, keeps_ids=False),
     "plain": Kind(_COLUMNS, keeps_ids=False),
     "text key": Kind(_COLUMNS.replace("sensor_id TEXT", "sensor_id TEXT PRIMARY KEY"), keeps_ids=False),
-    "time as key": Kind(_COLUMNS.replace("{time}", "INTEGER PRIMARY KEY")),
+    "time as key": Kind(_COLUMNS.replace("{time}", "INTEGER PRIMARY KEY"), lasting=True),
     "key without rowid": Kind("id INTEGER PRIMARY KEY, " + _COLUMNS, "id", "WITHOUT ROWID"),
     "in order of time": Kind(_COLUMNS + ", PRIMARY KEY (timestamp, sensor_id)", None, "WITHOUT ROWID"),
     "no time": Kind(
         "id INTEGER PRIMARY KEY AUTOINCREMENT, sensor_id TEXT, temperature REAL, humidity REAL, model TEXT, note TEXT",
         timed=False,
         reuses=False,
+        lasting=True,
     ),
 }
 TIMES = {
@@ -57,6 +60,8 @@ TIMES = {
     "offset": ("TEXT", "strftime('%Y-%m-%dT%H:%M:%S+0000', ?, 'unixepoch')"),
 }
 """How a time is declared, and written from seconds since 1970."""
+READINGS = ("raw", "schematized", "sanitized")
+"""Modes whose tables have a row for each row of the source."""
 MODES = ("raw", "schematized", "sanitized", "aggregated", "emergency")
 ROWS = {
     "insert": 10,
@@ -95,6 +100,7 @@ RUNS = {
     "lose state": 2,
 }
 STEPS = ROWS | FILES | RUNS
+COLUMNS = ("add column", "rename column", "drop column")
 USED_AGAIN = ("replace", "insert or replace", "reuse ids")
 
 
@@ -122,6 +128,8 @@ class Plan:
         batch: the most rows in a commit.
         by_group: whether windows are of groups of rows, else of single ones.
         steps: what happens.
+        appends: whether new states of updated rows are delivered.
+        settle: seconds that rows are held back; each step takes some.
     """
 
     seed: int
@@ -134,6 +142,8 @@ class Plan:
     batch: int
     by_group: bool
     steps: tuple[Step, ...]
+    appends: bool = False
+    settle: int = 0
 
     @property
     def table(self) -> Kind:
@@ -155,7 +165,7 @@ def plan(seed: int) -> Plan:
         modes = tuple(m for m in modes if m in ("raw", "schematized")) or ("raw",)
     databases = 2 if draw.random() < 0.1 else 1
     steps = tuple(_steps(draw, kind, databases))
-    return Plan(
+    one = Plan(
         seed,
         kind,
         time,
@@ -167,6 +177,8 @@ def plan(seed: int) -> Plan:
         by_group=draw.random() < 0.5,
         steps=steps,
     )
+    appends = draw.random() < 0.4 and KINDS[kind].lasting and any(mode in READINGS for mode in modes)
+    return replace(one, appends=appends, settle=30 if draw.random() < 0.15 else 0)
 
 
 def _steps(draw: random.Random, kind: str, databases: int) -> Iterator[Step]:
@@ -199,3 +211,11 @@ def shrunk(one: Plan, fails: Callable[[Plan], bool], *, tries: int = 60) -> Plan
         if fails(replace(one, **changed)):
             return replace(one, **changed)
     return one
+
+
+def told(one: Plan, wrong: str) -> str:
+    """A history in words."""
+    how = f"{one.kind}, times as {one.time}, modes {' '.join(one.modes)}, batches of {one.batch}"
+    flags = [name for name in ("once", "swept", "by_group", "appends", "settle") if getattr(one, name)]
+    steps = "; ".join(f"{s.name} {s.much}" + (f" ({'ab'[s.database]})" if one.databases > 1 else "") for s in one.steps)
+    return f"seed {one.seed} [{how}, {', '.join(flags)}]: {steps}\n    {wrong}"

@@ -16,6 +16,8 @@ from edge_delta.topology.lanes import Session, open_source
 from tests.support.command import parse_events
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge_delta.core.ports import Sink
     from edge_delta.recovery.verify import Verification
 
@@ -62,12 +64,13 @@ class Process:
 
     Args:
         values: the settings as the command line has them.
-        sweep: seconds between sweeps.
+        once: whether each cycle is a process of its own.
+        clock: the seconds by which rows are held back.
     """
 
-    def __init__(self, values: dict[str, Any], *, once: bool) -> None:
+    def __init__(self, values: dict[str, Any], *, once: bool, clock: Callable[[], float] | None = None) -> None:
         self.values = values
-        self.once = once
+        self.once, self._clock = once, clock
         self.killer = Killer()
         self.log = io.StringIO()
         self._stack: ExitStack | None = None
@@ -114,6 +117,8 @@ class Process:
         session = Session(source, settings.node_id, log, opened=lambda sink: Mortal(sink, self.killer))  # type: ignore[arg-type,return-value]
         self._stack.callback(session.reader.reopen)
         self._engine = build.build(settings, session, state, observers, {})
+        if self._clock is not None:
+            self._engine._settling.clock = self._clock
 
     def _end(self) -> None:
         if self._stack is not None:

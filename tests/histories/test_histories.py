@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.histories import world
-from tests.histories.plans import Plan, Step, plan, shrunk
+from tests.histories.plans import Plan, Step, plan, shrunk, told
 from tests.histories.run import Noted
-from tests.histories.world import happens, told
+from tests.histories.states import States
+from tests.histories.world import happens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,3 +152,39 @@ def test_a_row_under_a_used_id_is_known_behind_two_generations_of_which_nothing_
     one = made(*steps, modes=modes, time="offset", once=False)
     wrong = happens(sensor, replace(one, steps=(Step("insert many", 10), *one.steps[1:])))
     assert wrong is None, wrong
+
+
+@pytest.mark.parametrize(
+    ("found", "wrong"),
+    [
+        ([(1,), (2,), (4,)], False),
+        ([(1,), (2,), (3,), (4,)], False),
+        ([(1,), (4,)], True),
+        ([(1,), (2,), (2,), (4,)], True),
+        ([(1,), (2,), (4,), (2,)], True),
+        ([(1,), (2,), (5,), (4,)], True),
+    ],
+)
+def test_each_state_that_was_there_at_a_delivery_is_wanted_once_and_one_at_a_kill_may_be_there(found, wrong):
+    states = States()
+    for value in (1, 2, 3, 4):
+        states.delivered({"a": (value,)}, sure=value != 3)
+    assert (states.wrong("a", found, appends=True, twice=False) is not None) == wrong
+
+
+def test_a_history_without_new_states_is_found_where_they_are_wanted(sensor, monkeypatch):
+    """The judge is judged: an update that is not delivered is a finding."""
+    one = made(("update old", 3), ("deliver", 0), appends=True)
+    assert happens(sensor, one) is None
+    monkeypatch.setattr(world.World, "_updates", lambda _self: 'on_update = "append"\nupdate_window = 1\n')
+    assert "has the states" in (happens(sensor, one) or "")
+
+
+def test_a_history_whose_rows_do_not_wait_is_found_where_they_have_to(sensor, monkeypatch):
+    one = made(("insert", 3), ("deliver", 0), ("deliver", 15), ("deliver", 15), ("deliver", 15), settle=30)
+    assert happens(sensor, one) is None
+    monkeypatch.setattr(world.World, "_settle", lambda _self: 0)
+    assert "before they were settled" in (happens(sensor, one) or "")
+    monkeypatch.setattr(world.World, "_settle", lambda _self: 10_000)
+    monkeypatch.setattr(world.World, "_finish", lambda *_: None)
+    assert "never delivered" in (happens(sensor, one) or "")

@@ -17,8 +17,9 @@ from deltalake import DeltaTable
 
 from edge_delta.core.errors import TwoSources
 from tests.histories.database import HOT, Database
-from tests.histories.plans import FILES, ROWS, Plan, plan, shrunk
+from tests.histories.plans import COLUMNS, FILES, READINGS, ROWS, Plan, plan, shrunk, told
 from tests.histories.process import Killed, Process
+from tests.histories.states import Held, States
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,8 +53,8 @@ class Broken(AssertionError):
 class Node:
     """A database, what delivers it, and what was seen of it."""
 
-    def __init__(self, database: Database, process: Process) -> None:
-        self.database, self.process = database, process
+    def __init__(self, database: Database, process: Process, held: Held) -> None:
+        self.database, self.process, self.held = database, process, held
         self.seen: set[str] = set()
         self.states = 0
         self.stopped = False
@@ -71,6 +72,7 @@ class World:
     def __init__(self, sensor: Sensor, folder: Path, one: Plan) -> None:
         self.folder, self.plan = folder, one
         self.base = str(folder / "lake" / "t")
+        self.rows, self.clock = States(), 0.0
         self.nodes = [self._node(sensor, number) for number in range(one.databases)]
 
     def _node(self, sensor: Sensor, number: int) -> Node:
@@ -93,11 +95,19 @@ class World:
             values["timestamp_col"] = "timestamp"
         group = "model" if self.plan.by_group else "sensor_id"
         (folder / "settings.toml").write_text(
+            f"settle = {self._settle()}\n{self._updates()}"
             f'[aggregate]\nwindow_minutes = {WINDOW // 60}\nallowed_lateness = 0\ngroup_by = ["{group}"]\n'
             'aggregations = { temperature = ["min", "max"] }\n'
             f"[emergency]\nseverity_thresholds = {{ temperature = {HOT} }}\nanomaly_flag = false\n"
         )
-        return Node(database, Process(values, once=self.plan.once))
+        process = Process(values, once=self.plan.once, clock=lambda: self.clock)
+        return Node(database, process, Held(self.plan.settle))
+
+    def _updates(self) -> str:
+        return 'on_update = "append"\nupdate_window = 1000000\n' if self.plan.appends else ""
+
+    def _settle(self) -> int:
+        return self.plan.settle
 
     # -- what happens
 
@@ -122,6 +132,10 @@ class World:
 
     def _do(self, node: Node, step: Step) -> None:
         node.database.open()
+        self.clock += 5 + step.much % 16
+        before = len(node.database.ever)
+        if step.name in FILES:  # a file that goes is read to its end
+            self.rows.delivered(node.database.states(), sure=False)
         if step.name in ROWS or step.name in FILES:
             getattr(node.database, step.name.replace(" ", "_"))(step.much)
         elif step.name == "restart":
@@ -137,18 +151,30 @@ class World:
                 node.process.killer.arm(step.name.removeprefix("killed "), step.much % 4)
             self._deliver(node)
             node.process.killer.arm("", 0)
+        node.held.happened(step.name, list(node.database.ever)[before:], self.clock)
 
     def _deliver(self, node: Node) -> None:
-        there = node.database.tags()
+        there, sure = node.database.states(), False
         try:
             node.process.deliver()
+            sure = self.plan.swept
         except Killed:
-            return
+            node.held.forget()
         except TwoSources as error:
             self._two(node, error)
+        settled = node.held.settled(there, self.clock) if sure else set()
+        self.rows.delivered({tag: there[tag] for tag in settled}, sure=True)
+        self.rows.delivered(there, sure=False)
+        node.seen |= settled
+        self._none_early(node)
+
+    def _none_early(self, node: Node) -> None:
+        mode = self.plan.modes[0]
+        if not self.plan.settle or mode == "aggregated" or node.database.kind.key is None:
             return
-        if self.plan.swept:
-            node.seen |= there
+        early = node.held.early(self._tags(mode), self.clock)
+        if early:
+            raise Broken(f"{mode}: delivered before they were settled: {early[:8]}")
 
     def _two(self, node: Node, error: TwoSources) -> None:
         node.stopped = True
@@ -158,7 +184,7 @@ class World:
     def _before_the_sweep(self, node: Node) -> None:
         """Where nobody looked below the cursor, `verify` says so."""
         mode = self.plan.modes[0]
-        if self.plan.swept or mode not in ("raw", "schematized", "sanitized") or node.database.kind.key is None:
+        if self.plan.swept or self.plan.settle or mode not in READINGS or node.database.kind.key is None:
             return
         node.database.open()
         self._deliver(node)
@@ -172,20 +198,21 @@ class World:
 
     def _finish(self, node: Node) -> None:
         node.database.open()
-        there = node.database.tags()
+        there = node.database.states()
+        self.rows.delivered(there, sure=True)
         try:
             node.process.finish()
         except TwoSources as error:
             self._two(node, error)
             return
-        node.seen |= there
+        node.seen |= there.keys()
 
     def _judged(self, node: Node) -> None:
         """Where all is well, `verify` says so; what the application changed later is all that it may name."""
         node.database.open()
         for report in node.process.verify():
             odd = dict(report.counts)
-            if node.database.changed:
+            if node.database.changed and not (self.plan.appends and report.mode in READINGS):
                 odd.pop("cell", None)
             if node.database.deleted:
                 odd.pop("lost", None)
@@ -219,7 +246,17 @@ class World:
                 found = sorted(set(found)) if self._may_repeat(mode) else found
                 self._each_once(mode, found, (seen & hot) - self._unsure(mode), hot)
             else:
-                self._each_once(mode, self._tags(mode), seen, ever)
+                tags = self._tags(mode)
+                self._each_once(mode, sorted(set(tags)) if self.plan.appends else tags, seen, ever)
+                self._in_their_states(mode)
+
+    def _in_their_states(self, mode: str) -> None:
+        if not self._exists(mode):
+            return
+        twice = any(step.name in COLUMNS for step in self.plan.steps)
+        wrong = self.rows.wrong_in(self._read(mode), appends=self.plan.appends, twice=twice)
+        if wrong is not None:
+            raise Broken(f"{mode}: {wrong}")
 
     def _events(self, mode: str, *names: str) -> list[dict[str, Any]]:
         said = [event for node in self.nodes for event in node.process.events()]
@@ -302,11 +339,3 @@ def story(sensor: Sensor, seed: int) -> str | None:
 def _kind(wrong: str | None) -> str | None:
     """What two findings have in common if they are one: they begin alike."""
     return None if wrong is None else " ".join(wrong.split()[:3])
-
-
-def told(one: Plan, wrong: str) -> str:
-    """A history in words."""
-    how = f"{one.kind}, times as {one.time}, modes {' '.join(one.modes)}, batches of {one.batch}"
-    flags = [name for name in ("once", "swept", "by_group") if getattr(one, name)]
-    steps = "; ".join(f"{s.name} {s.much}" + (f" ({'ab'[s.database]})" if one.databases > 1 else "") for s in one.steps)
-    return f"seed {one.seed} [{how}, {', '.join(flags)}]: {steps}\n    {wrong}"
