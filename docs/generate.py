@@ -19,7 +19,7 @@ import msgspec
 from edge_delta.cli.parser import command, sentence, whole_parser
 from edge_delta.core import errors
 from edge_delta.core.events import EVENTS
-from edge_delta.device.metrics import METRICS
+from edge_delta.device.declared_metrics import METRICS
 from edge_delta.settings.declaration import Field, Section, fields
 from edge_delta.settings.schema import json_schema
 from edge_delta.settings.sections import OF_THE_PROCESS, Settings
@@ -40,13 +40,18 @@ The log goes to stderr: one JSON object per line, or coloured text if stderr is 
 METRICS_WHERE = """\
 Off by default. `metrics_port` serves `/metrics` for Prometheus and `/health` (200, or 503 when `edge-delta health`
 exits with 1) on loopback; `metrics_address` sets another address. For a device that Prometheus cannot reach,
-`metrics_file` is written after each cycle, for the textfile collector of node_exporter.
+`metrics_file` is written every 15 seconds and after each cycle, for the textfile collector of node_exporter.
+
+Both go on whatever hangs: the store, a locked database, or the engine itself. A file stays as it is when the process
+is dead, so what is in it counts only as long as `edge_delta_heartbeat_timestamp_seconds` changes. While that changes
+and `edge_delta_progress_timestamp_seconds` does not, the engine hangs. The rules look at both, and `edge_delta:healthy`
+is what a dashboard shows: it is 0 for the dead, too.
 
 [deploy/prometheus-rules.yml](../deploy/prometheus-rules.yml) has alerts, and
 [deploy/grafana-dashboard.json](../deploy/grafana-dashboard.json) a dashboard for them.
 
-Where a process has several sources, what is counted of one of them has the labels `node_id`, `source` and `table`
-before the others, in one file or on one port for all.
+What is counted of a source has the labels `node_id`, `source` and `table`, what is of the process `node_id`; several
+sources are in one file or on one port.
 
 delta-rs does not report how many requests it sends to the object store, or how many bytes of Parquet they carry. So
 edge-delta counts operations on tables, and bytes of rows in memory. An `append` that failed is an attempt that did not

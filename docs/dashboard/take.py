@@ -86,7 +86,9 @@ def scrape(folder: Path, stack: contextlib.ExitStack) -> None:
     targets = [{"targets": [f"127.0.0.1:{port}"], "labels": {"instance": name}} for name, port in DEVICES.items()]
     jobs = [{"job_name": "edge-delta", "static_configs": targets}]
     file = folder / "prometheus.json"
-    file.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
+    rules = [str(ROOT / "deploy" / "prometheus-rules.yml")]
+    every = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    file.write_text(json.dumps({"global": every, "rule_files": rules, "scrape_configs": jobs}))
     stack.enter_context(
         running(
             "prometheus",

@@ -6,10 +6,10 @@ import http.server
 import json
 from typing import TYPE_CHECKING, Any
 
-from edge_delta.device.health import examine_all, worst
+from edge_delta.device.health import Verdict, worst
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from edge_delta.device.looks import Looks
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -19,15 +19,15 @@ class Server(http.server.ThreadingHTTPServer):
 
     Args:
         place: the address and the port.
-        state_dir: the state directory that is looked at.
+        looks: at the state directory and the databases.
         text: gives all metrics.
     """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, place: tuple[str, int], state_dir: Path, text: Any) -> None:
-        self.state_dir, self.text = state_dir, text
+    def __init__(self, place: tuple[str, int], looks: Looks, text: Any) -> None:
+        self.looks, self.text = looks, text
         super().__init__(place, _Handler)
 
 
@@ -41,13 +41,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/metrics":
             self._answer(200, CONTENT_TYPE, self.server.text())
         elif self.path == "/health":
-            found = examine_all(self.server.state_dir)
-            ok, whole = all(one.ok for one in found.values()), worst(found)
-            waiting = sum(one.rows_waiting for one in found.values())
-            body = {"ok": ok, "verdict": whole.verdict if whole is not None else None, "rows_waiting": waiting}
+            ok, body = self._health()
             self._answer(200 if ok else 503, "application/json", json.dumps(body).encode())
         else:
             self._answer(404, "text/plain", b"there are /metrics and /health\n")
+
+    def _health(self) -> tuple[bool, dict[str, Any]]:
+        """Whether it delivers; of what cannot be looked at for a while nobody knows."""
+        seen = self.server.looks.latest()
+        if seen is None or seen.stale:
+            return False, {"ok": False, "verdict": Verdict.SOURCE, "rows_waiting": None}
+        ok, whole = all(one.ok for one in seen.sources.values()), worst(seen.sources)
+        waiting = sum(one.rows_waiting for one in seen.sources.values())
+        return ok, {"ok": ok, "verdict": whole.verdict if whole is not None else None, "rows_waiting": waiting}
 
     def _answer(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)

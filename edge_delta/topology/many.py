@@ -191,6 +191,12 @@ class _Process:
     # -- while it runs
 
     def _tick(self) -> None:
+        """Say that the process goes on, and look at the settings."""
+        for observer in (*self._heard, *([self.metrics] if self.metrics is not None else [])):
+            observer.alive()
+        self._see_settings()
+
+    def _see_settings(self) -> None:
         """See whether the settings file names others, or other settings for them."""
         if not self._file.changed():
             return

@@ -272,7 +272,9 @@ def test_updates_that_are_ignored_are_counted_once_each(sensor, folder, tmp_path
     state = sensor.path.parent / "state"
     [mode] = status(state)["modes"].values()
     assert (mode["updates_ignored"], mode["updates_delivered"]) == (2, 0)
-    assert 'edge_delta_rows_updated_total{mode="schematized",outcome="ignored"} 1.0' in metrics.read_text()
+    assert (
+        'mode="schematized",node_id="n1",outcome="ignored",source="sensor",table="readings"} 1.0' in metrics.read_text()
+    )
     assert "2 updates of delivered rows seen and ignored" in ask("status", "--state-dir", state).stdout
     found = judged(sensor, folder, env={})
     assert found.counts == {"cell": 1}

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from edge_delta.device.declared_metrics import METRICS
 from edge_delta.device.health import Verdict, examine
-from edge_delta.device.metrics import METRICS
 from tests.support.inprocess import deliver
 
 

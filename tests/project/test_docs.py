@@ -11,8 +11,8 @@ import tomli
 
 from edge_delta.cli.parser import COMMANDS, whole_parser
 from edge_delta.core.events import EVENTS, Event
+from edge_delta.device.declared_metrics import METRICS
 from edge_delta.device.health import Verdict
-from edge_delta.device.metrics import METRICS
 from edge_delta.settings import load as config
 from edge_delta.settings import sections as settings
 from edge_delta.settings.declaration import fields
