@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 from edge_delta.core.counting import Swept
 from edge_delta.core.events import Event, Log
-from edge_delta.core.model import Cursor, Waiting
 from edge_delta.core.retry import Outage, Persistence
+from edge_delta.delivery.drains import Drains
 from edge_delta.delivery.pace import Pace, Tally
+from edge_delta.delivery.reports import Reports
 from edge_delta.delivery.settling import Settling
 from edge_delta.delivery.sweep import Sweeping
-from edge_delta.delivery.told import Told
+from edge_delta.delivery.unwell import Unwell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from threading import Event as Flag
 
     from edge_delta.core.errors import TransientError
-    from edge_delta.core.model import Step
     from edge_delta.core.ports import Observer
     from edge_delta.delivery.lane import Lane
     from edge_delta.delivery.prefetch import ReadAhead
@@ -78,10 +78,21 @@ class Engine:
         self._reload = reload
         self._sweeping = sweeping or Sweeping(float("inf"), dict, lambda _kept: None)
         self._settling = settling or Settling(0)
-        self._held = 0
         self._outage = Outage(log, observer)
-        self._told = Told(log)
+        self._unwell = Unwell(log, observer)
+        self._reports = Reports(log, observer, self._outage)
+        self._drains = Drains(
+            reader,
+            self._lanes,
+            pace,
+            reports=self._reports,
+            unwell=self._unwell,
+            sweeping=self._sweeping,
+            settling=self._settling,
+            changed=self.take_over_settings,
+        )
         self._behind = True
+        self._news = False  # whether rows came during the last cycle that only urgent lanes have seen
         self._positions_at = time.monotonic()
 
     @property
@@ -109,7 +120,7 @@ class Engine:
             TransientError: if something stayed unavailable for longer than ``retry_for``.
         """
         self._settling.off = flush
-        self._persist(self.cycle, stop, for_seconds=self._pace.retry_for)
+        self._persist(lambda flag: _done(self.turns(flag, once=True)), stop, for_seconds=self._pace.retry_for)
         if flush and not stop.is_set():
             self._persist(lambda _stop: self._finish(flush=True), stop, for_seconds=self._pace.retry_for)
         self._persist(self._settle, stop, for_seconds=self._pace.retry_for)
@@ -125,14 +136,14 @@ class Engine:
 
     def pause(self) -> float:
         """Seconds until the next cycle, which is told to those who hear of it."""
-        pause = self._pace.pause()
+        pause = self._until_next()
         self._cycled(pause)
         return pause
 
     def one_run(self, stop: Flag, *, flush: bool = False) -> Iterator[None]:
         """What `once` does, in turns; nothing is tried again."""
         self._settling.off = flush
-        yield from self.turns(stop)
+        yield from self.turns(stop, once=True)
         if flush and not stop.is_set():
             self._finish(flush=True)
         self._settle(stop)
@@ -167,12 +178,13 @@ class Engine:
     def _forget(self) -> None:
         self._behind = True
         self._reader.reopen()
+        self._unwell.clear(self._lanes)
         for lane in self._lanes:
             lane.forget()
 
     def _wait(self, stop: Flag) -> None:
         """Until the next cycle is due, with an eye on the settings and on what is urgent."""
-        pause = self._pace.pause()
+        pause = self._until_next()
         due = time.monotonic() + pause
         self._cycled(pause)
         while (left := due - time.monotonic()) > 0 and not stop.is_set():
@@ -182,27 +194,32 @@ class Engine:
             self._persist(lambda flag: _done(self.hurry(flag)), stop, for_seconds=None)
             self._observer.alive()
 
+    def _until_next(self) -> float:
+        """Seconds until the next cycle, or until tables are tried again that did not answer."""
+        pause, again = self._pace.pause(), self._unwell.again_at
+        return pause if again is None else min(pause, max(0.0, again - time.monotonic()))
+
     def _cycled(self, pause: float | None) -> None:
         if not self._behind:
             self._observer.cycled(pause)
 
     def hurry(self, stop: Flag) -> Iterator[None]:
         """Deliver what is new in the urgent lanes, in turns, and see what is new where rows are held back."""
-        urgent = [lane for lane in self._lanes if lane.urgent is not None]
+        for _ in self._urgent(stop):
+            self._behind = True  # the other lanes have not seen it
+            yield
+        self._unwell.end(self._lanes, raises=False)
+
+    def _urgent(self, stop: Flag) -> Iterator[None]:
+        urgent = [lane for lane in self._unwell.well(self._lanes) if lane.urgent is not None]
         if stop.is_set() or not (urgent or self._settling.holds):
             return
         changed = self._source.changed()
+        self._news = self._news or changed
         if changed and self._settling.holds:
-            self._look()
-            self._held = self._held or 1  # the next cycle is not idle
+            self._drains.look()
         if urgent and (changed or self._settling.ripe()):
-            self._behind = True  # the other lanes have not seen it
-            yield from self._drain_all(urgent, stop)
-
-    def _look(self) -> None:
-        """See up to where there are rows, by which they are told from newer ones later."""
-        cursor = max((lane.cursor() for lane in self._lanes), key=lambda c: (c.generation, c.rowid))
-        self._settling.look(self._source.waiting(Cursor()).last_rowid, cursor.generation)
+            yield from self._drains.some(urgent, stop)
 
     def take_over_settings(self) -> bool:
         """Go on with changed settings, if there are some."""
@@ -210,52 +227,63 @@ class Engine:
         if changed is None:
             return False
         for lane in self._lanes:
-            self._tell_aside(lane)
+            self._reports.aside(lane)
         lanes, self._pace = changed
+        self._unwell.clear(self._lanes)
         self._lanes, self._behind = list(lanes), True
+        self._drains.lanes, self._drains.pace = self._lanes, self._pace
         return True
 
     def cycle(self, stop: Flag) -> None:
         """Deliver what was there when the cycle began; costs nothing that grows if nothing is new."""
         _done(self.turns(stop))
 
-    def turns(self, stop: Flag) -> Iterator[None]:
-        """A cycle in turns, each one batch at most."""
+    def turns(self, stop: Flag, *, once: bool = False) -> Iterator[None]:
+        """A cycle in turns, each one batch at most.
+
+        Args:
+            stop: ends it after the batch in flight.
+            once: whether there is no other one, so that nothing is more urgent than the rest, and nothing tried again.
+        """
         self.take_over_settings()
         moved = self._source.moved()
-        if not (self._source.changed() or moved or self._behind or self._held):
+        if not (self._source.changed() or moved or self._behind or self._drains.held or self._news):
             self._idle()
             yield from self._sweep(stop)
             self._over()
             return
-        self._behind = True
+        self._behind, self._news = True, False
         held = self._settling.off
         self._settling.off = held or moved  # a file that goes is read to its end
-        yield from self._drain_all(self._lanes, stop)
+        yield from self._drain_all(stop, once=once)
         self._settling.off = held
         if moved and not stop.is_set():
             # The old file was read to its end through the open connection; what has its name now comes next.
+            self._unwell.end(self._lanes, raises=True)
             self._finish()
             self._log.warning(Event.SOURCE_REPLACED)
             self._reader.reopen()
-            yield from self._drain_all(self._lanes, stop)
+            yield from self._drain_all(stop, once=once)
         self._sweeping.changed()
         if not stop.is_set():
             yield from self._sweep(stop)
             self._over()
-        self._behind = stop.is_set()
+        self._unwell.end(self._lanes, raises=once)
+        self._behind = stop.is_set() or len(self._unwell.well(self._lanes)) < len(self._lanes)
 
     def _sweep(self, stop: Flag) -> Iterator[None]:
         """Deliver what was updated, and what came below the cursors if it is time to look."""
+        if len(self._unwell.well(self._lanes)) < len(self._lanes):
+            return  # a sweep counts for all lanes
         for lane, step in self._sweeping.updates(self._lanes, self._pace.batch_rows, stop):
-            self._settled(lane, step, Waiting(None, None))
+            self._reports.settled(lane, step)
             yield
         if self._sweeping.due():
             for found in self._sweeping.run(self._lanes, self._pace.batch_rows, stop):
                 if isinstance(found, Swept):
                     self._observer.swept(found)
                 else:
-                    self._settled(*found, Waiting(None, None))
+                    self._reports.settled(*found)
                     yield
 
     def _idle(self) -> None:
@@ -263,59 +291,19 @@ class Engine:
             self._log.info(Event.CYCLE_STARTED, mode=lane.name, rows_waiting=0, will_fetch=0)
             self._log.info(Event.CYCLE_FINISHED, mode=lane.name, rows_written=0, rows_rejected=0, rows_left=0)
 
-    def _drain_all(self, lanes: Sequence[Lane], stop: Flag) -> Iterator[None]:
-        if len(lanes) > 1:  # a later one may see that the source is another, and rows of an earlier one are of it then
-            for lane in lanes:
-                lane.check_source()
-        self._held = 0
-        for lane in list(lanes):
-            yield from self._drain(lane, stop)
-            if lane not in self._lanes:  # the settings changed on the way
-                yield from self._drain_all(self._lanes, stop)
+    def _drain_all(self, stop: Flag, *, once: bool) -> Iterator[None]:
+        while True:
+            lanes = self._unwell.begin(self._lanes)
+            yield from self._drains.all(lanes, stop, None if once else lambda: self._urgent(stop))
+            if not self._drains.replaced:  # the settings changed on the way
                 return
-
-    def _drain(self, lane: Lane, stop: Flag) -> Iterator[None]:
-        """Deliver what one lane had waiting when this began."""
-        started = time.perf_counter()
-        lane.check_source()
-        self._tell_aside(lane)
-        self._sweeping.begins(lane)
-        waiting = self._source.waiting(lane.cursor())
-        if self._settling.holds:
-            self._look()
-            waiting = self._settling.limit(waiting)
-        self._told.cycle_begins(lane.name, waiting, self._pace.batch_rows)
-        tally = Tally()
-        while waiting.rows and not stop.is_set() and not self.take_over_settings():
-            step = lane.step(limit=self._pace.batch_rows, upto=waiting.last_rowid, held=self._settling.holds)
-            if step is None:
-                break
-            tally.add(step)
-            self._tell_aside(lane)
-            self._settled(lane, step, waiting)
-            yield
-        self._finished(lane, tally, time.perf_counter() - started)
-
-    def _finished(self, lane: Lane, tally: Tally, seconds: float) -> None:
-        left = self._source.waiting(lane.cursor()).rows
-        if self._settling.holds:
-            self._held = max(self._held, left)
-            self._observer.held(lane.name, left)
-            self._settling.keep()
-        self._told.cycle_ends(lane.name, tally, left, seconds)
-
-    def _settled(self, lane: Lane, step: Step, waiting: Waiting) -> None:
-        self._outage.over()
-        self._told.step(step)
-        self._observer.settled(step, Waiting(step.cursor.rowid + 1, waiting.last_rowid))
-        if step.commit is not None and (found := lane.look_after()) is not None:
-            self._observer.looked_after(lane.name, found)
 
     def _over(self) -> None:
         """A cycle is over."""
-        for lane in self._lanes:
-            lane.cycle_over()
-            self._tell_aside(lane)
+        for lane in self._unwell.well(self._lanes):
+            with self._unwell.apart(lane, alone=len(self._lanes) == 1):
+                lane.cycle_over()
+                self._reports.aside(lane)
         self._settle_now_and_then()
 
     def _finish(self, *, quick: bool = False, flush: bool = False) -> None:
@@ -323,22 +311,14 @@ class Engine:
         for lane in self._lanes:
             started = time.perf_counter()
             lane.finish(quick=quick)
-            if (written := self._tell_aside(lane)) and flush:
-                self._finished(lane, Tally(rows_written=written), time.perf_counter() - started)
-
-    def _tell_aside(self, lane: Lane) -> int:
-        """Tell what was seen and committed beside batches; how many rows that was."""
-        for cursor in lane.ignored_updates():
-            self._observer.updated(lane.name, cursor)
-        for step in (steps := lane.aside()):
-            self._settled(lane, step, Waiting(None, None))
-        return sum(step.written for step in steps)
+            if (written := self._reports.aside(lane)) and flush:
+                self._drains.ended(lane, Tally(rows_written=written), time.perf_counter() - started)
 
     def _settle_now_and_then(self) -> None:
         """Commit the cursors of modes that select rows, once an hour."""
         if time.monotonic() - self._positions_at < _POSITION_EVERY:
             return
-        for lane in self._lanes:
+        for lane in self._unwell.well(self._lanes):
             if lane.route.traits.selective:
                 lane.settle()
         self._positions_at = time.monotonic()

@@ -59,6 +59,8 @@ class Lane:
         self._start = Cursor()
         self._ahead: Cursor | None = None
         self._read: Cursor | None = None
+        self.away = False  # whether its table does not answer: where it stood last counts meanwhile
+        self._stood: Cursor | None = None
         self.was_chosen = False  # so that rows which others read before a mode is chosen are none that it missed
         self._aside: list[Step] = []
         self._passed_by = 0
@@ -91,9 +93,12 @@ class Lane:
 
     def cursor(self) -> Cursor:
         """Where this lane goes on: behind the last row that it settled."""
+        if self.away and self._stood is not None:
+            return self._stood
         stands = self._ahead or self.sink.committed() or self._start
         if self._read is not None and (self._read.generation, self._read.rowid) > (stands.generation, stands.rowid):
             stands = self._ahead = self._read
+        self._stood = stands
         return stands
 
     def start_from(self, cursor: Cursor) -> None:
@@ -189,10 +194,12 @@ class Lane:
 
     # -- one batch, one commit
 
-    def step(self, *, limit: int, upto: int | None = None, held: bool = False) -> Step | None:
-        """Deliver the next batch; None if there is none. What is ``held`` back is so in another source too."""
-        found = self._next_batch(limit, upto, held=held)
-        if found is None:
+    def step(self, *, limit: int, upto: int | None = None, held: bool = False, kept: bool = False) -> Step | None:
+        """Deliver the next batch; None if there is none.
+
+        What is ``held`` back is so in another source too; a batch that is ``kept`` is taken by another lane next.
+        """
+        if (found := self._next_batch(limit, upto, held=held, kept=kept)) is None:
             return None
         batch = found[0]
         self.route.device.log.debug(
@@ -205,17 +212,15 @@ class Lane:
             refused=len(batch.rejected),
         )
         before = self.cursor()
-        step = replace(self._writing.deliver(counted(batch, before), found[1], before), gone=self._gone(batch, before))
+        step = self._writing.deliver(counted(batch, before), found[1], before)
+        if self.route.source.keyed_by_rowid and before.rowid != BEFORE_FIRST:
+            step = replace(step, gone=left_out(batch, before))
         self._ahead = None if step.commit is not None else step.cursor
         if not self.route.traits.replayable and self.route.source.keyed_by_rowid:
             self.passed.add(found[0])
         if self.route.versioned and self.route.device.updates is not None:
             self.seen.add(found[0], self.route.device.updates.window)
         return step
-
-    def _gone(self, batch: Batch, before: Cursor) -> int:
-        known = self.route.source.keyed_by_rowid and before.rowid != BEFORE_FIRST
-        return left_out(batch, before) if known else 0
 
     def deliver_below(self, batch: Batch, marks: Mapping[str, int] = MappingProxyType({})) -> Step:
         """Deliver rows that came below the cursor, which stays where it is, and takes these marks."""
@@ -252,9 +257,11 @@ class Lane:
             self._ahead = None if step.commit is not None else step.cursor
         return step, late
 
-    def _next_batch(self, limit: int, upto: int | None, *, held: bool) -> tuple[Batch, Prepared | None] | None:
+    def _next_batch(
+        self, limit: int, upto: int | None, *, held: bool, kept: bool
+    ) -> tuple[Batch, Prepared | None] | None:
         try:
-            found = self._reader.read_after(self.cursor(), self._work(), limit=limit, upto=upto)
+            found = self._reader.read_after(self.cursor(), self._work(), limit=limit, upto=upto, kept=kept)
             self._identity.agrees_with_others(self.cursor())  # after it was read: a source that went does not come back
         except SourceReset:
             self.check_source()
@@ -285,11 +292,7 @@ class Lane:
         return 0 < ahead <= round(self.route.device.now().timestamp() * 1_000_000)
 
     def finish(self, *, quick: bool = False) -> None:
-        """The source is about to go, or the process; what waits for more rows is written now.
-
-        Args:
-            quick: whether to leave what would take long.
-        """
+        """The source is about to go, or the process; what waits is written now, but what takes long if ``quick``."""
         if self.route.traits.windowed:
             self._committed_aside(self._writing.finish(self.cursor(), quick=quick))
 

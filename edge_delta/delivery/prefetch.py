@@ -1,5 +1,8 @@
 """Reading ahead of a backlog: while one batch is written, the next ones are read and worked on by other threads.
 
+A batch is read once for all lanes that stand at the same row and take it one after the other; the last of them lets go
+of it. What lies close behind another place is read beside that: alerts do not wait for what is read ahead of a backlog.
+
 SQLite and the driver release the interpreter's lock, so two readers keep two cores busy. Each has a connection of its
 own, from the one SQLite library of the process, and reads one extent in one short transaction; none spans an upload.
 """
@@ -15,7 +18,7 @@ from msgspec.structs import replace
 
 from edge_delta.core.errors import SourceUnavailable
 from edge_delta.core.machine import cores
-from edge_delta.core.model import Cursor
+from edge_delta.core.model import Cursor, Mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +45,36 @@ class _Coming(Struct, Generic[W]):
     future: Future[tuple[Batch, W | None] | None]
 
 
+class _Kept(Struct, frozen=True):
+    """A batch that the next lane takes too."""
+
+    before: Cursor
+    limit: int
+    batch: Batch
+
+    def suits(self, cursor: Cursor, limit: int, upto: int | None) -> bool:
+        """Whether the same rows would be read now."""
+        same = stand_together(self.before, cursor) and limit == self.limit
+        return same and (upto is None or self.batch.cursor.rowid <= upto)
+
+
+def stand_together(one: Cursor, other: Cursor) -> bool:
+    """Whether two lanes go on behind the same row of the same source, by all that a cursor says of it."""
+    return _place(one) == _place(other)
+
+
+def _place(cursor: Cursor) -> tuple[int, int, int | None, tuple[int, ...]]:
+    # After a start, a cursor has the first of its witnesses alone until the others are asked for.
+    return cursor.generation, cursor.rowid, cursor.fingerprint, cursor.witnesses[:1]
+
+
+def _behind(batch: Batch, cursor: Cursor) -> Batch:
+    """A batch as it goes on from a lane's cursor, with what the lane keeps there."""
+    ends = batch.cursor
+    counted = {Mark.COUNTED: ends.marks[Mark.COUNTED]} if Mark.COUNTED in ends.marks else {}
+    return replace(batch, cursor=cursor.moved_to(ends.rowid, ends.witnesses).marked(**counted))
+
+
 class Room:
     """How many batches may be read ahead at a time, by one source or by several together: they bound the memory.
 
@@ -66,11 +99,18 @@ class ReadAhead(Generic[W]):
         self._room = room or Room()
         self._coming: deque[_Coming[W]] = deque()
         self._base = Cursor()
+        self._kept: _Kept | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._free: SimpleQueue[SQLiteSource] = SimpleQueue()
 
     def read_after(
-        self, cursor: Cursor, work: Callable[[Batch], W | None], *, limit: int, upto: int | None = None
+        self,
+        cursor: Cursor,
+        work: Callable[[Batch], W | None],
+        *,
+        limit: int,
+        upto: int | None = None,
+        kept: bool = False,
     ) -> tuple[Batch, W | None] | None:
         """The next batch (see `SQLiteSource.read_after`), and what came of the work on it if it was read ahead.
 
@@ -79,11 +119,25 @@ class ReadAhead(Generic[W]):
             work: what to do with a batch that is read ahead, on the thread that reads it.
             limit: the most rows.
             upto: the last key to read, None for all there are.
+            kept: whether another lane takes the same batch next.
         """
-        if self._coming and self._coming[0].after != cursor.rowid:
-            self._drop()
-        if not self._coming:
-            if upto is None or not (self._room.left and self._worth(cursor, upto)):
+        if self._kept is not None and self._kept.suits(cursor, limit, upto):
+            batch = _behind(self._kept.batch, cursor)
+            self._kept = self._kept if kept else None
+            return batch, None
+        found = self._read_after(cursor, work, limit, upto)
+        if found is not None and kept:
+            self._kept = _Kept(cursor, limit, found[0])
+        return found
+
+    def _read_after(
+        self, cursor: Cursor, work: Callable[[Batch], W | None], limit: int, upto: int | None
+    ) -> tuple[Batch, W | None] | None:
+        if not (self._coming and self._coming[0].after == cursor.rowid):
+            long = upto is not None and self._worth(cursor, upto)
+            if long:
+                self._drop()
+            if not (long and self._room.left):
                 batch = self.source.read_after(cursor, limit=limit, upto=upto)
                 return None if batch is None else (batch, None)
             self._base = cursor
@@ -98,8 +152,13 @@ class ReadAhead(Generic[W]):
                 batch, done = ready
                 self.source.learn(batch)
                 self._fill(batch.cursor, work, limit, upto)
-                return replace(batch, cursor=cursor.moved_to(batch.cursor.rowid, batch.cursor.witnesses)), done
+                return _behind(batch, cursor), done
         return None  # purged since they were counted
+
+    def leave(self) -> None:
+        """Let go of what was read and not taken."""
+        self._kept = None
+        self._drop()
 
     def reopen(self) -> None:
         """Close all connections; the next read opens the file that is there then."""
@@ -113,7 +172,7 @@ class ReadAhead(Generic[W]):
 
     def renew(self) -> None:
         """Forget the readers: the next ones read as the source is to be read now."""
-        self._drop()
+        self.leave()
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None

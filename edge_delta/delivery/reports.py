@@ -1,0 +1,48 @@
+"""What became of batches, for the log and for those that hear of it; and the upkeep that a commit may be due for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_delta.core.model import Waiting
+from edge_delta.delivery.told import Told
+
+if TYPE_CHECKING:
+    from edge_delta.core.events import Log
+    from edge_delta.core.model import Step
+    from edge_delta.core.ports import Observer
+    from edge_delta.core.retry import Outage
+    from edge_delta.delivery.lane import Lane
+
+NOTHING = Waiting(None, None)
+
+
+class Reports:
+    """Reports what became of lanes' batches.
+
+    Args:
+        log: where it is told.
+        observer: hears of it.
+        outage: is over with the first batch that is settled.
+    """
+
+    def __init__(self, log: Log, observer: Observer, outage: Outage) -> None:
+        self.told = Told(log)
+        self.observer = observer
+        self._outage = outage
+
+    def settled(self, lane: Lane, step: Step, waiting: Waiting = NOTHING) -> None:
+        """A batch of a lane is in its tables; ``waiting`` is what was there when its round began."""
+        self._outage.over()
+        self.told.step(step)
+        self.observer.settled(step, Waiting(step.cursor.rowid + 1, waiting.last_rowid))
+        if step.commit is not None and (found := lane.look_after()) is not None:
+            self.observer.looked_after(lane.name, found)
+
+    def aside(self, lane: Lane) -> int:
+        """Tell what was seen and committed beside batches; how many rows that was."""
+        for cursor in lane.ignored_updates():
+            self.observer.updated(lane.name, cursor)
+        for step in (steps := lane.aside()):
+            self.settled(lane, step)
+        return sum(step.written for step in steps)
