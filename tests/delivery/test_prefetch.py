@@ -9,11 +9,13 @@ from contextlib import closing
 import polars as pl
 import pytest
 from deltalake import DeltaTable
+from msgspec.structs import replace
 
 from edge_delta.core import events as telemetry
-from edge_delta.core.model import Cursor
+from edge_delta.core.errors import SourceReset
+from edge_delta.core.model import Cursor, Mark
 from edge_delta.delivery import fitting
-from edge_delta.delivery.prefetch import ReadAhead, Room
+from edge_delta.delivery.prefetch import ReadAhead, Room, stand_together
 from edge_delta.settings import load as config
 from edge_delta.sinks.delta.types import to_delta
 from edge_delta.source import Database, SQLiteSource
@@ -150,3 +152,59 @@ def test_several_sources_read_no_more_batches_ahead_together_than_one_does(backl
     assert room.left == 2
     assert [ids == list(range(1, len(ids) + 1)) for ids in read.values()] == [True, True]
     assert ("readings", "ahead") in ahead
+
+
+def test_a_batch_is_kept_for_the_next_lane_and_let_go_by_the_last(backlog):
+    database = Database(backlog.path)
+    with closing(database):
+        reader, nothing = ReadAhead(SQLiteSource(database)), lambda _batch: None
+        first = reader.read_after(Cursor(), nothing, limit=100, kept=True)[0]
+        second = reader.read_after(Cursor(marks={Mark.LOST: 3}), nothing, limit=100)[0]
+        third = reader.read_after(Cursor(), nothing, limit=100)[0]
+    assert second.frame is first.frame
+    assert second.cursor == first.cursor.marked(**{Mark.LOST: 3})  # what a lane keeps with its place is its own
+    assert third.frame is not first.frame
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"generation": 1}, id="another generation"),
+        pytest.param({"witnesses": (7,)}, id="another row at the same place"),
+        pytest.param({"rowid": 99}, id="another place"),
+    ],
+)
+def test_a_batch_is_not_taken_by_a_lane_that_stands_elsewhere(backlog, other):
+    database = Database(backlog.path)
+    with closing(database):
+        source = SQLiteSource(database)
+        reader, nothing = ReadAhead(source), lambda _batch: None
+        stands = source.placed(Cursor(), 100)
+        kept = reader.read_after(stands, nothing, limit=100, kept=True)[0]
+        assert stand_together(stands, replace(stands, tally=9))
+        elsewhere = replace(stands, **other)
+        assert not stand_together(stands, elsewhere)
+        try:
+            found = reader.read_after(elsewhere, nothing, limit=100)
+        except SourceReset:  # the row is not the one that was delivered
+            return
+        assert found[0].frame is not kept.frame
+
+
+def test_what_is_read_far_behind_leaves_what_was_read_ahead_for_whoever_waits_for_it(backlog):
+    database, worked = Database(backlog.path), []
+    with closing(database):
+        reader, cursor = ReadAhead(SQLiteSource(database)), Cursor()
+
+        def work(batch):
+            worked.append(batch.first_rowid)
+            return "ahead"
+
+        for _ in range(3):
+            batch, done = reader.read_after(cursor, work, limit=2_000, upto=ROWS)
+            assert done == "ahead"
+            cursor = batch.cursor
+            beside, done = reader.read_after(Cursor(rowid=ROWS - 10), work, limit=2_000, upto=ROWS)
+            assert (beside.rows, done) == (10, None)
+        reader.leave()
+    assert len(worked) == len(set(worked)) <= 5
