@@ -12,8 +12,8 @@ from tests.support.tables import assert_each_once
 ALL = "raw,schematized,sanitized,aggregated,emergency"
 ALERTS = {"EMERGENCY_CONFIG": '{"severity_thresholds": {"temperature": 1000}, "anomaly_flag": false, "min_pause": 0.1}'}
 ALERT = "INSERT INTO readings (sensor_id, timestamp, temperature) VALUES ('s', '2026-01-01T00:00:00Z', 5000)"
-BACKLOG = 60_000
-SMALL = 500  # rows in a batch, so that the backlog takes seconds
+BACKLOG = 15_000
+SMALL = 250  # rows in a batch, so that the backlog takes seconds
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_a_backlog_in_one_mode_does_not_hold_the_alerts_of_the_same_table(sensor
 def test_a_mode_that_is_far_behind_does_not_hold_the_others(sensor, folder, command):
     sensor.create()
     sensor.add(BACKLOG)
-    edge = command(sensor.path, folder, node_id="n1", interval=0.5)
+    edge = command(sensor.path, folder, node_id="n1", interval=0.3)
     edge.once(processing_mode="schematized").succeeded()
     running = edge.start(processing_mode="raw,schematized", max_batch_size=SMALL)
     running.wait_for("batch committed", count=3)
