@@ -12,7 +12,7 @@ SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-spark demo test attacks privacy-year coverage test-slow test-readers test-spark test-spark-slow spark-beside sanitize mutants torture recreated purging alerts powercut year soak fleet costs sources readme upgrade-fixture \
+.PHONY: help setup setup-spark demo test attacks privacy-year coverage test-slow test-readers test-spark test-spark-slow spark-beside sanitize mutants torture recreated purging alerts powercut year soak fleet overview costs sources readme upgrade-fixture \
 	test-image lint format docs screens lock wheel clean
 
 help: ## show this list
@@ -104,6 +104,9 @@ soak: $(VENV)/.dev ## an hour of cycles back to back under faults; memory, descr
 
 fleet: $(VENV)/.dev ## 1, 8 and 32 devices at once; writes the figures into docs/fleets.md
 	$(BIN)/python -m tools.fleet
+
+overview: $(VENV)/.dev ## edge-delta fleet over 1,000 devices in a folder and on S3: seconds, CPU, memory
+	$(BIN)/python -m tools.overview
 
 costs: $(VENV)/.dev ## count what a device asks of S3; writes the figures into docs/databricks.md (four minutes)
 	$(BIN)/python -m tools.costs

@@ -54,6 +54,7 @@ class Event(StrEnum):
     UNAVAILABLE = "unavailable"
     RECOVERED = "recovered"
     STATE_NOT_WRITTEN = "state not written"
+    HEARTBEAT = "heartbeat not written"
     UPKEEP = "table looked after"
     UPKEEP_FAILED = "upkeep failed"
     STATEMENT = "statement"
@@ -106,6 +107,7 @@ EVENTS: Mapping[Event, str] = {
     Event.UNAVAILABLE: "Source or storage cannot be used now; edge-delta retries: error, failures, pause.",
     Event.RECOVERED: "It works again: after_seconds, failures.",
     Event.STATE_NOT_WRITTEN: "The state directory cannot be written; delivery continues: error.",
+    Event.HEARTBEAT: "The heartbeat beside the tables cannot be written, said once; delivery continues: error.",
     Event.UPKEEP: "Small files compacted, old ones deleted: table, files_before, files_after, files_vacuumed, "
     "bytes_rewritten, seconds.",
     Event.UPKEEP_FAILED: "The maintenance of a table failed this time; delivery continues: table, error.",

@@ -22,6 +22,7 @@ from edge_delta.core.model import Mark
 from edge_delta.core.ports import SilentObserver
 from edge_delta.core.time_formats import doubtful
 from edge_delta.device.settled import settled_id
+from edge_delta.device.vitals import Vitals
 
 if TYPE_CHECKING:
     from edge_delta.core.counting import Swept
@@ -89,6 +90,7 @@ class Mirror(SilentObserver):
             "last_error": before.get("last_error"),
             "stopped": before.get("stopped"),
         }
+        self.vitals = Vitals(self._content)
         self.set_to(settings)
         self._round_over()
 
@@ -115,7 +117,7 @@ class Mirror(SilentObserver):
         stamp = source.timestamp
         form = {"format": stamp.time.format, "zone": stamp.time.zone} if stamp is not None else None
         name = stamp.name if stamp is not None else None
-        self._source = source
+        self._source = self.vitals.source = source
         self._content |= {"node_id": node_id, "source_table": source.table, "timestamp_col": name, "times": form}
 
     def settled(self, step: Step, waiting: Waiting) -> None:
@@ -141,9 +143,8 @@ class Mirror(SilentObserver):
             "rejected_in_a_row": 0 if step.rejected < step.read else before.get("rejected_in_a_row", 0) + step.rejected,
             "doubtful_time": _doubtful(step) or before.get("doubtful_time"),
             "rows_lost": step.cursor.marks.get(Mark.LOST, 0),
-            "rows_late": before.get("rows_late", 0),
+            **{name: before.get(name, 0) for name in ("rows_late", "updates_ignored")},
             "updates_delivered": before.get("updates_delivered", 0) + step.updated,
-            "updates_ignored": before.get("updates_ignored", 0),
             "rows_held": 0,
             "last_update": before.get("last_update"),
             "rows_gone": before.get("rows_gone", 0) + step.gone,
@@ -153,6 +154,7 @@ class Mirror(SilentObserver):
             "committed_at": now().isoformat(),
             "backlog": begins or before.get("backlog"),
             "files": before.get("files"),
+            "recent": self.vitals.settled(step),
         }
         # Within a round the next batch overwrites it at once, and each replacing of a file costs some milliseconds.
         if begins or not waiting.rows or time.monotonic() - self._written_at >= _ROUND_SECONDS:

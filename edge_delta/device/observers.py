@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edge_delta.core.events import Log
     from edge_delta.core.model import Cursor, Inventory, Step, Waiting
     from edge_delta.core.ports import Source
+    from edge_delta.device.heartbeat import Heartbeat
     from edge_delta.device.state import StateDirectory
     from edge_delta.settings.sections import Settings
 
@@ -98,6 +99,25 @@ class Observers(Observer):
         """See `Observer.settings_changed`."""
         for observer in self._all:
             observer.settings_changed(keys)
+
+
+@contextlib.contextmanager
+def beating(settings: Settings, state: StateDirectory, log: Log) -> Iterator[Heartbeat | None]:
+    """Write a heartbeat while the process works, if the settings ask for one.
+
+    Args:
+        settings: those of the process.
+        state: its state directory.
+        log: where it is said that it cannot be written.
+    """
+    if not settings.heartbeat:
+        yield None
+        return
+    from edge_delta.device.heartbeat import Heartbeat  # noqa: PLC0415 - it is seldom on
+
+    heartbeat = Heartbeat(settings, state, log)
+    with heartbeat.beating():
+        yield heartbeat
 
 
 @contextlib.contextmanager

@@ -99,7 +99,7 @@ class DatabricksSettings(Section, frozen=True, kw_only=True):
 
 OF_THE_PROCESS = frozenset(
     {"state_dir", "node_id", "once", "retry_for", "metrics_port", "metrics_address", "metrics_file", "sources"}
-    | {"gps_fuzzing_secret", "witness_key", "storage", "databricks"}
+    | {"gps_fuzzing_secret", "witness_key", "storage", "databricks", "heartbeat"}
 )
 """What is the same for all sources of a process, and so stands in no entry of ``[[sources]]``."""
 
@@ -241,6 +241,15 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    heartbeat: Annotated[
+        float,
+        about(
+            "seconds between heartbeats beside the tables, by which edge-delta fleet tells idle from dead; 0: none",
+            env="HEARTBEAT",
+            fixed=True,
+            ge=0,
+        ),
+    ] = 0.0
     sweep: Annotated[
         float,
         about("seconds between looks for rows below the cursor; 0: each cycle", env="SWEEP", fixed=True, ge=0),

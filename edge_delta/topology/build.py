@@ -13,7 +13,7 @@ from edge_delta.delivery.engine import Engine
 from edge_delta.delivery.settling import Settling
 from edge_delta.delivery.sweep import Sweeping
 from edge_delta.delivery.updating import Updating
-from edge_delta.device.observers import observed
+from edge_delta.device.observers import beating, observed
 from edge_delta.device.state import MIRROR, StateDirectory
 from edge_delta.recovery.takeover import older_state, refuse_another_table, take_over
 from edge_delta.topology.change import LiveSettings, pace_of
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     from edge_delta.core.updates import Updates
     from edge_delta.delivery.lane import Lane
+    from edge_delta.device.heartbeat import Heartbeat
     from edge_delta.device.observers import Observers
+    from edge_delta.device.vitals import Vitals
     from edge_delta.settings.sections import Settings
     from edge_delta.source import SQLiteSource
     from edge_delta.topology.change import Wanted
@@ -64,12 +66,23 @@ def run(
         from edge_delta.topology import many  # noqa: PLC0415 - not where there is one source
 
         return many.run(settings, log, stop, flags=flags)
-    return _run_alone(alone(settings), log, stop, flags)
+    own, state = alone(settings), StateDirectory(settings.state_dir)
+    with state.locked(), beating(settings, state, log) as heartbeat:
+        return _run_alone(own, state, log, stop, flags=flags, heartbeat=heartbeat)
 
 
-def _run_alone(settings: Settings, log: Log, stop: Flag, flags: Mapping[str, Any]) -> bool:
-    state = StateDirectory(settings.state_dir)
-    with state.locked(), observed(settings, state, log) as observers:
+def _run_alone(  # noqa: PLR0913 - the root of a process
+    settings: Settings,
+    state: StateDirectory,
+    log: Log,
+    stop: Flag,
+    *,
+    flags: Mapping[str, Any],
+    heartbeat: Heartbeat | None,
+) -> bool:
+    with observed(settings, state, log) as observers:
+        if heartbeat is not None:
+            observers.add(heartbeat.of_source("", observers.mirror))
         outage = Outage(log, observers)
         starting = Persistence(outage, stop, for_seconds=settings.retry_for if settings.once else None)
         engine = starting.call(
@@ -131,8 +144,11 @@ def _say_what_becomes_of_updates(updates: Updates, lanes: Sequence[Lane], log: L
     )
 
 
-def _lanes(settings: Settings, session: Session, state: StateDirectory, flags: Mapping[str, Any]) -> list[Lane]:
+def _lanes(
+    settings: Settings, session: Session, state: StateDirectory, flags: Mapping[str, Any], vitals: Vitals
+) -> list[Lane]:
     """The lanes, where they go on from what an older tool or an earlier run left."""
+    session.vitals = vitals
     lanes, mirror = lanes_of(settings, session), state.mirror()
     for lane in lanes:
         lane.was_chosen = lane.name in mirror.get("modes", ())
@@ -165,7 +181,7 @@ def build(  # noqa: PLR0913 - the root of an engine: each of its parts is handed
     Raises:
         EdgeDeltaError: if something that is needed is not there.
     """
-    lanes = _lanes(settings, session, state, flags)
+    lanes = _lanes(settings, session, state, flags, observers.mirror.vitals)
     say_what_is_published(settings, session, state)
     observers.opened(session.source, session.node_id)
     updating = None

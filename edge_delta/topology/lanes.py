@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edge_delta.core.ports import Sink
     from edge_delta.delivery.prepared import Prepared
     from edge_delta.delivery.writing import Writing
+    from edge_delta.device.vitals import Vitals
     from edge_delta.settings.sections import Settings
     from edge_delta.sinks.delta.sink import DeltaSink
     from edge_delta.source.connections import Connections
@@ -52,6 +53,7 @@ class Session:
     Attributes:
         reader: reads the source for all lanes.
         lanes: all of them.
+        vitals: what commits say of the device; None where nothing is.
     """
 
     def __init__(  # noqa: PLR0913 - the root of a process: each of its parts is handed in from another place
@@ -74,6 +76,7 @@ class Session:
         self.lanes = Lanes()
         self.left_to_say: Callable[[], None] | None = None
         self.audit: Audit | None = None
+        self.vitals: Vitals | None = None
 
     def before_places(self) -> None:
         """Before displaced places are committed: see that they are all, and say once what is left to be said of them.
@@ -196,6 +199,9 @@ def _lane(settings: Settings, mode: str, session: Session) -> Lane:
     healed = session.log if session.heals else None
     tables = DeviceTables(settings, session.node_id, session.source.table, session.wait, healed, session.before_places)
     sink, rejects = tables.of_mode(mode), tables.rejected(mode)
+    if session.vitals is not None:
+        sink.saying(session.vitals.of_mode(mode))
+        rejects.saying(session.vitals.of_rejected(mode))
     ends = Tables(session.opened(sink), session.opened(rejects), tables.keepers(sink, rejects, session.log))
     stops = settings.on_source_reset == "stop"
     device = Device(session.node_id, now, session.log, stops, updates_of(settings))

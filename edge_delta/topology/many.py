@@ -16,7 +16,7 @@ from edge_delta.core.retry import Outage, Persistence
 from edge_delta.delivery.prefetch import ReadAhead, Room
 from edge_delta.delivery.turns import Share, Turns
 from edge_delta.device.mirror import Mirror
-from edge_delta.device.observers import Observers
+from edge_delta.device.observers import Observers, beating
 from edge_delta.device.state import StateDirectory
 from edge_delta.settings.load import file_of, load
 from edge_delta.settings.watch import FileWatch
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from edge_delta.core.errors import EdgeDeltaError, TransientError
     from edge_delta.core.ports import Observer
     from edge_delta.delivery.engine import Engine
+    from edge_delta.device.heartbeat import Heartbeat
     from edge_delta.device.metrics import Metrics
     from edge_delta.settings.sections import Settings
 
@@ -72,6 +73,7 @@ def run(settings: Settings, log: Log, stop: Flag, *, flags: Mapping[str, Any] = 
             from edge_delta.device.metrics import Metrics  # noqa: PLC0415 - its packages are heavy, and it is seldom on
 
             process.metrics = until.enter_context(Metrics(settings).served())
+        process.heartbeat = until.enter_context(beating(settings, state, log))
         return process.run()
 
 
@@ -98,6 +100,7 @@ class _Process:
         self._room = Room()
         self._connections = Connections()
         self.metrics: Metrics | None = None
+        self.heartbeat: Heartbeat | None = None
         self._told: set[str] = set()
         self._finding: set[str] = set()
         self._not_found: dict[str, Any] = {}
@@ -175,6 +178,8 @@ class _Process:
             observers.add(observer)
         if self.metrics is not None:
             observers.add(self.metrics.of_source(self._node_id, one.label, one.table))
+        if self.heartbeat is not None:
+            observers.add(self.heartbeat.of_source(one.key, observers.mirror))
         if not self._settings.once:
             observers.mirror.started()
         wanted = self._wanted[one.key] = Wanted(settings, log)

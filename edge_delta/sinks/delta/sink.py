@@ -78,6 +78,7 @@ class DeltaSink(OpenedTable):
         self._append_only = append_only
         self._statistics = statistics
         self._notes = notes
+        self._said: list[Callable[[Cursor, int], Mapping[str, str]]] = []
         self._turns = Turns(wait or threading.Event().wait)
 
     def annotated(self, notes: Mapping[str, str]) -> DeltaSink:
@@ -86,9 +87,17 @@ class DeltaSink(OpenedTable):
         self._notes = lambda: {**(before() if before is not None else {}), **notes}
         return self
 
-    def _commit_properties(self, cursor: Cursor) -> CommitProperties:
+    def saying(self, notes: Callable[[Cursor, int], Mapping[str, str]]) -> DeltaSink:
+        """Record with every commit what is said of its cursor and its rows, for who looks at a whole fleet."""
+        self._said.append(notes)
+        return self
+
+    def _commit_properties(self, cursor: Cursor, rows: int) -> CommitProperties:
+        notes = dict(self._notes()) if self._notes is not None else {}
+        for said in self._said:
+            notes |= said(cursor, rows)
         return CommitProperties(
-            custom_metadata=dict(self._notes()) or None if self._notes is not None else None,
+            custom_metadata=notes or None,
             app_transactions=self._cursors.transactions(cursor, self._cursor, anew=not self._commits),
             max_commit_retries=_COMMIT_RETRIES,
         )
@@ -139,7 +148,7 @@ class DeltaSink(OpenedTable):
                     **how,
                     schema_mode="merge" if added else None,
                     writer_properties=frames().writer_properties(fitted.schema),
-                    commit_properties=self._commit_properties(cursor),
+                    commit_properties=self._commit_properties(cursor, frame.height),
                     post_commithook_properties=self._after_commits(),
                 )
                 self._settle(table)
