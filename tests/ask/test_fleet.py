@@ -69,7 +69,7 @@ def test_a_heartbeat_tells_an_idle_device_from_a_dead_one(found: Device, verdict
     assert found.ok == (verdict in {Verdict.UP_TO_DATE, Verdict.DELIVERING, Verdict.QUIET})
 
 
-def test_who_was_heard_of_longest_ago_stands_first_among_those_with_the_same_verdict() -> None:
+def test_who_delivered_longest_ago_stands_first_among_those_with_the_same_verdict() -> None:
     devices = [device(10), device(3_000, waiting=1), device(9_000, waiting=1), device(5_000, beat=beat(4_000))]
     found = ordered(replace(d, node=str(n)) for n, d in enumerate(devices))
     assert [d.node for d in found] == ["3", "2", "1", "0"]
@@ -288,7 +288,7 @@ def test_a_page_needs_nothing_from_elsewhere_and_shows_odd_names_as_they_are(
     page = tmp_path / "fleet.html"
     env = {"PATH": os.environ["PATH"]}
     done = finished(["fleet", "--table-path", folder.base, "--html", str(page)], cwd=tmp_path, env=env, timeout=60)
-    assert (done.code, done.stdout) == (0, "1 devices: 1 up to date\n")
+    assert (done.code, done.stdout) == (0, "1 device: 1 up to date\n")
     text = page.read_text(encoding="utf-8")
     assert "&lt;b&gt;x" in text
     assert not re.findall(r"""(?:src|href|url\(|@import|//)""", text)

@@ -212,13 +212,9 @@ class Device(Struct):
 
 
 def ordered(devices: Iterable[Device]) -> list[Device]:
-    """Who needs somebody most first: by what is the matter, then by how long ago it was last heard of."""
+    """Who needs somebody most first: by what is the matter, then by how long ago it delivered, and what waits."""
     order = list(Verdict)
-    return sorted(devices, key=lambda d: (order.index(d.verdict), _heard(d), d.node))
-
-
-def _heard(device: Device) -> float:
-    return max(device.committed or 0, device.beat["at"] if device.beat is not None else 0)
+    return sorted(devices, key=lambda d: (order.index(d.verdict), d.committed or 0, -(d.waiting or 0), d.node))
 
 
 def about(device: Device, time: Callable[[float | None], str | None]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from edge_delta.ask.fleet.devices import Verdict
-from edge_delta.ask.fleet.text import HEADS, NUMBERS, cells, written
+from edge_delta.ask.fleet.text import HEADS, NUMBERS, cells, number_of, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,8 +67,8 @@ def as_page(devices: Sequence[Device], at: float) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>edge-delta: {len(devices):,} devices</title><style>{_STYLE}</style></head><body>\n"
-        f"<h1>{len(devices):,} devices</h1><p>As their tables' logs and heartbeats say at {written(at)}.</p>\n"
+        f"<title>edge-delta: {number_of(devices)}</title><style>{_STYLE}</style></head><body>\n"
+        f"<h1>{number_of(devices)}</h1><p>As their tables' logs and heartbeats say at {written(at)}.</p>\n"
         f'<ul>{said}</ul><input type="search" placeholder="Find devices" aria-label="Find devices">\n'
         f"<table><thead><tr>{heads}</tr></thead><tbody>\n{lines}\n</tbody></table>\n"
         "<p>A number with + is a lower bound: the device counts since less than a day ago.</p>\n"

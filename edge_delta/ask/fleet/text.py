@@ -41,10 +41,15 @@ def as_json(devices: Sequence[Device], at: float) -> str:
     return json.dumps(whole, indent=2, ensure_ascii=False)
 
 
+def number_of(devices: Sequence[Device]) -> str:
+    """How many there are, in words."""
+    return f"{len(devices):,} device{'s' if len(devices) != 1 else ''}"
+
+
 def summary(devices: Sequence[Device]) -> str:
     """How many devices are how, in one line."""
     counts = Counter(device.verdict for device in devices)
-    return f"{len(devices):,} devices: " + ", ".join(f"{counts[v]:,} {v}" for v in Verdict if counts[v])
+    return f"{number_of(devices)}: " + ", ".join(f"{counts[v]:,} {v}" for v in Verdict if counts[v])
 
 
 def cells(device: Device) -> tuple[str, ...]:
