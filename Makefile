@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-spark demo test attacks privacy-year coverage test-slow test-readers test-spark test-spark-slow spark-beside sanitize mutants torture recreated purging alerts powercut year soak fleet overview costs sources readme upgrade-fixture \
-	test-image lint format docs screens lock wheel clean
+	test-image lint format docs site screens lock wheel wheels pythons release changelog workflows clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -129,6 +129,10 @@ format: $(VENV)/.dev ## format the code
 
 docs: $(VENV)/.dev ## write the generated pages of docs/ again
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/pictures.py
+
+site: $(VENV)/.site ## make a site of docs/ in build/site, and check its links; SERVE=1 shows it on port 8000
+	$(VENV)/site/bin/python docs/site.py $(if $(SERVE),serve,build)
 
 screens: $(VENV)/.dev ## take the pictures of docs/screens again, from running programs
 	$(BIN)/python docs/screens.py
@@ -147,6 +151,8 @@ lock: $(VENV)/.dev ## lock what pyproject.toml asks for and the locks do not hav
 		--output-file requirements-bench.lock
 	$(COMPILE) pyproject.toml --group dev --group spark --group build --constraint requirements-dev.lock \
 		--output-file requirements-spark.lock
+	$(COMPILE) --group release --output-file requirements-release.lock
+	$(COMPILE) --group site --output-file requirements-site.lock
 	$(COMPILE) --group readers --output-file requirements-readers.lock
 	$(COMPILE) --group arrow14 --output-file requirements-arrow14.lock
 
@@ -154,8 +160,24 @@ wheel: $(VENV)/.dev ## build the wheel into dist/
 	rm -rf dist
 	$(BIN)/hatchling build -t wheel
 
+wheels: $(VENV)/.dev $(VENV)/.release ## build the wheels of Linux and macOS, x86-64 and ARM64, into dist/, and look at them
+	$(BIN)/python -m tools.wheels $(ARGS)
+
+pythons: $(VENV)/.dev ## deliver 20,000 rows with the wheel on each Python from 3.11 to 3.14 that can be had
+	$(BIN)/python -m tools.pythons $(ARGS)
+
+# With VERSION it is rehearsed as that version, before its tag is there.
+release: $(VENV)/.dev $(VENV)/.release ## all of a release but the upload, into dist/ (VERSION=0.1.0 rehearses it without the tag)
+	$(BIN)/python -m tools.release $(if $(VERSION),--version $(VERSION)) $(ARGS)
+
+changelog: $(VENV)/.dev ## put what is unreleased in CHANGELOG.md under VERSION and today's date
+	$(BIN)/python -m tools.release --changelog $(VERSION)
+
+workflows: ## check .github/workflows with actionlint; needs Go
+	cd tests/workflows && go tool actionlint -color ../../.github/workflows/*.yml
+
 clean: ## remove what the other targets made
-	rm -rf $(VENV) dist edge_delta/source/*.so .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist edge_delta/_version.py edge_delta/*/*.so edge_delta/*/*/*.so .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # A stamp is renewed when its lock changes, or what the project is built from. The project itself is built with the locked
 # hatchling and compiler, not with fetched ones.
@@ -177,6 +199,12 @@ $(VENV)/.dev: requirements-dev.lock $(BUILT_FROM) | $(VENV)/.created
 	@touch $@ $(VENV)/.runtime
 
 include benchmarks/bench.mk
+
+# What looks at what is released, and what makes a site of docs/.
+$(VENV)/.release $(VENV)/.site: $(VENV)/.%: requirements-%.lock | $(VENV)/.created
+	$(PYTHON) -m venv $(VENV)/$*
+	$(VENV)/$*/bin/python -m pip --quiet --disable-pip-version-check install --only-binary=:all: --require-hashes -r $<
+	@touch $@
 
 # Readers that other tests have no use for. Where one cannot be had, its test says so and is skipped.
 $(VENV)/.readers $(VENV)/.arrow14: $(VENV)/.%: requirements-%.lock | $(VENV)/.created

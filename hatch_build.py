@@ -37,11 +37,11 @@ class Platform(NamedTuple):
     tag: str
 
 
-# The oldest system that the locked packages have wheels for, not the oldest that our own part would run on: pip on an
-# older one would find ours and none of theirs. `tools/wheels.py` compares them.
+# The oldest systems that the locked packages have wheels for, not those that our own part would run on: on an older one
+# pip would find ours and not theirs. `make wheels` asks for them.
 PLATFORMS = {
-    "linux-x86_64": Platform("x86_64-linux-gnu.2.24", "manylinux_2_24_x86_64"),
-    "linux-aarch64": Platform("aarch64-linux-gnu.2.24", "manylinux_2_24_aarch64"),
+    "linux-x86_64": Platform("x86_64-linux-gnu.2.28", "manylinux_2_28_x86_64"),
+    "linux-aarch64": Platform("aarch64-linux-gnu.2.28", "manylinux_2_28_aarch64"),
     "macos-x86_64": Platform("x86_64-macos.12.0", "macosx_12_0_x86_64"),
     "macos-arm64": Platform("aarch64-macos.12.0", "macosx_12_0_arm64"),
 }
@@ -64,6 +64,10 @@ class CompiledPart(BuildHookInterface[Any]):
             for source, library in LIBRARIES.items():
                 (place / library).parent.mkdir(parents=True, exist_ok=True)
                 words = [*FLAGS, *chosen.target.split(), "-o", str(place / library), source, "-lm"]
+                if (
+                    "macos" in chosen.target
+                ):  # the name that a library of macOS bears is else the place that it was made at
+                    words += ["-install_name", f"@rpath/{Path(library).name}"]
                 subprocess.run(  # noqa: S603 - nothing here is from outside
                     [sys.executable, "-m", "ziglang", "cc", *words],
                     cwd=Path(self.root),

@@ -20,6 +20,13 @@
 
 #include "../../core/arrow.h"
 
+#ifdef __APPLE__ /* has no sincos, and its compilers make one of the two */
+static inline void sincos(double angle, double *sine, double *cosine) {
+  *sine = sin(angle);
+  *cosine = cos(angle);
+}
+#endif
+
 #pragma STDC FP_CONTRACT OFF
 
 #define NOWHERE UINT32_MAX
