@@ -60,6 +60,7 @@ class CompiledPart(BuildHookInterface[Any]):
         self._made = Path(tempfile.mkdtemp(prefix="edge-delta-"))
         place = Path(self.root) if editable else self._made
         chosen = _platform()
+        kept = Path(self.root) / ".cache" / "zig"  # what the compiler makes for itself, for each system once
         with tempfile.TemporaryDirectory() as cache:
             for source, library in LIBRARIES.items():
                 (place / library).parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +72,7 @@ class CompiledPart(BuildHookInterface[Any]):
                 subprocess.run(  # noqa: S603 - nothing here is from outside
                     [sys.executable, "-m", "ziglang", "cc", *words],
                     cwd=Path(self.root),
-                    env={"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache} | os.environ,
+                    env={"ZIG_GLOBAL_CACHE_DIR": str(kept), "ZIG_LOCAL_CACHE_DIR": cache} | os.environ,
                     check=True,
                 )
         (place / VERSION).write_text(_version_file(self.metadata.version, editable=editable), encoding="utf-8")

@@ -41,12 +41,10 @@ def main() -> None:
 def built(folder: Path, dist: Path, platforms: tuple[str, ...] = tuple(PLATFORMS)) -> list[Path]:
     """Wheels of what is in a folder, one for each platform."""
     before = set(dist.glob("*.whl"))
-    with tempfile.TemporaryDirectory() as cache:
-        for name in platforms:
-            run(
-                sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", dist,
-                folder=folder, ZIG_GLOBAL_CACHE_DIR=cache, **{VARIABLE: name},
-            )  # fmt: skip
+    cache = {"ZIG_GLOBAL_CACHE_DIR": str(ROOT / ".cache" / "zig")}
+    for name in platforms:
+        words = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", dist]
+        run(*words, folder=folder, **cache, **{VARIABLE: name})
     wheels = sorted(set(dist.glob("*.whl")) - before)
     if [wheel.stem.split("-")[-1] for wheel in wheels] != sorted(PLATFORMS[name].tag for name in platforms):
         raise Failed(f"other wheels than expected: {', '.join(wheel.name for wheel in wheels)}")
