@@ -46,6 +46,29 @@ def test_each_row_of_any_table_arrives_once(create, sensor, folder):
     assert folder.read("_0_raw")["x"].sort().to_list() == [i + 20.5 for i in range(21)]
 
 
+@pytest.mark.parametrize(
+    "create",
+    [
+        "CREATE TABLE t (id INTEGER PRIMARY KEY DESC, x REAL, timestamp TEXT)",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY /* no AUTOINCREMENT here */, x REAL, timestamp TEXT)",
+        "CREATE TABLE t (id TEXT PRIMARY KEY, x REAL, timestamp TEXT) WITHOUT /*c*/ ROWID",
+    ],
+    ids=["descending", "a comment says AUTOINCREMENT", "WITHOUT ROWID with a comment inside"],
+)
+def test_rows_arrive_once_where_the_newest_were_deleted_though_the_text_of_the_table_misleads(create, sensor, folder):
+    """A descending key is no alias, so it stays empty; a table has no AUTOINCREMENT because a comment names it."""
+    sensor.run(create)
+    given = "WITHOUT" in create
+    insert = f"INSERT INTO t ({'id, ' if given else ''}x, timestamp) VALUES ({'?1, ' if given else ''}?1, ?2)"
+    for start in (0, 10):
+        rows = [(i, f"2026-01-01T00:00:{i:02}Z") for i in range(start, start + 10)]
+        sensor.many(insert, rows)
+        for _ in range(2):
+            deliver(sensor.path, folder, env={"SWEEP": "0"}, processing_mode="raw", sqlite_table_name="t")
+            sensor.run("DELETE FROM t WHERE x > ?", start + 7)
+    assert folder.read("_0_raw")["x"].sort().to_list() == [float(i) for i in range(20)]
+
+
 def test_full_text_and_spatial_indexes_are_no_tables_beside_the_only_one(sensor):
     sensor.create()
     sensor.run("CREATE VIRTUAL TABLE words USING fts5(sensor_id)")
