@@ -52,7 +52,7 @@ class Settling(Struct):
         """Rows up to an id are there.
 
         Args:
-            last: the id; None if there is no row behind the cursor.
+            last: the id; None if there is no row at all, so that whatever comes is new, whatever id it gets.
             generation: of the source. In another one, ids say nothing of those before.
         """
         if self._generation is None:
@@ -60,6 +60,7 @@ class Settling(Struct):
         if generation != self._generation:
             self._generation, self._seen, self._used = generation, [], None
         if last is None:
+            self._seen = []
             return
         # The newest rows may have been deleted, and what gets their ids is new.
         beyond = [at for at, rowid in self._seen if rowid >= last][:1]

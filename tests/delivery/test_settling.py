@@ -124,3 +124,22 @@ def test_ids_are_settled_by_when_they_were_seen_whatever_the_clock_and_the_sourc
     fresh = Settling(60, **made)
     fresh.look(300, generation=0)
     assert fresh.limit(waiting) == Waiting(None, None)
+
+
+def test_rows_that_get_the_ids_of_held_ones_wait_where_the_table_was_empty_in_between():
+    """As where a table is dropped and made again before anything of it was delivered."""
+    clock, kept = [0.0], {}
+    made = {"load": lambda: kept, "save": kept.update, "clock": lambda: clock[0]}
+    one = Settling(30, **made)
+    one.look(12, 0)
+    one.keep()
+    clock[0] = 40
+    again = Settling(30, **made)
+    again.look(None, 0)
+    again.keep()
+    clock[0] = 50
+    last = Settling(30, **made)
+    last.look(4, 0)
+    assert last.limit(Waiting(1, 4)) == Waiting(None, None)
+    clock[0] = 80
+    assert last.limit(Waiting(1, 4)) == Waiting(1, 4)
