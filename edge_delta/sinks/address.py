@@ -41,6 +41,8 @@ _UNKNOWN_AUTHORITY = r"UnknownIssuer|invalid peer certificate|CERTIFICATE_VERIFY
 _NO_BUCKET = r"NoSuchBucket|ContainerNotFound"
 _NO_CREDENTIALS = r"(?i)credential|instance metadata|169\.254\.169\.254|IMDS"
 _SECRETS = r"(?i)(X-Amz-(?:Credential|Signature|Security-Token)=|sig=|AccountKey=)[^&\s\"]+"
+_MAY_BE_MISSING = "_last_checkpoint"
+"""An object that is asked for in each log and that the first commits of a table do not have."""
 _LONGEST = 300
 
 
@@ -158,6 +160,21 @@ def no_credentials(uri: str, message: str = "") -> StorageUnavailable:
     )
 
 
+def _granting(uri: str, message: str) -> str:
+    """What to do about a refusal.
+
+    A store tells whether a name is there only to who may list it, and answers 403 for one that is not to others.
+    """
+    hint = "Check the credentials in the environment and the bucket's policy"
+    if uri.startswith("s3://") and _MAY_BE_MISSING in message:
+        bucket, _, path = uri.removeprefix("s3://").partition("/")
+        hint += (
+            f"; if that object is not there, s3:ListBucket on {bucket} with s3:prefix {path.partition('/')[0]}* is "
+            "missing, see docs/security.md"
+        )
+    return hint
+
+
 def unavailable(uri: str, error: BaseException) -> StorageUnavailable:
     """What a store's error means, and what to do about it."""
     message, whole = plain(error), _whole(error)  # what tells the cause often stands at the end of a long message
@@ -166,9 +183,7 @@ def unavailable(uri: str, error: BaseException) -> StorageUnavailable:
     if re.search(_NO_BUCKET, whole):
         return StorageUnavailable(f"the bucket of {uri} does not exist", "Create it, or check --table-path")
     if re.search(_REFUSED, whole):
-        return StorageUnavailable(
-            f"access to {uri} is refused: {message}", "Check the credentials in the environment and the bucket's policy"
-        )
+        return StorageUnavailable(f"access to {uri} is refused: {message}", _granting(uri, whole))
     if re.search(_UNKNOWN_AUTHORITY, whole):
         return StorageUnavailable(
             f"the certificate of the store of {uri} is not trusted",

@@ -241,6 +241,16 @@ def test_a_device_may_not_delete():
     assert all(not s["Resource"].endswith(":::*") for p in (device, keeper) for s in p["Statement"])
 
 
+def test_a_device_of_its_own_prefix_is_granted_nothing_outside_of_it():
+    policy = json.loads((DEPLOY / "iam-policy-own-prefix.json").read_text())
+    for statement in policy["Statement"]:
+        if statement["Action"] == "s3:ListBucket":
+            assert statement["Condition"] == {"StringLike": {"s3:prefix": ["${aws:username}/*"]}}
+        else:
+            assert statement["Resource"].endswith("/${aws:username}/*")
+            assert "s3:DeleteObjectVersion" not in statement["Action"]
+
+
 # -- monitoring
 
 

@@ -23,12 +23,17 @@ _SECONDS = 20.0
 class Weed:
     """``weed mini`` with one bucket.
 
+    Args:
+        directory: where its data and log are.
+        config: its identities and their policies; by default one that may do everything.
+
     Raises:
         RuntimeError: if it does not answer in time, with the end of its log.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, config: Path | None = None) -> None:
         self._directory = directory
+        self._config = config
         for attempt in range(_STARTS):
             self._log = directory / f"weed-{attempt}.log"
             self._process = self._start(directory / f"data-{attempt}")
@@ -46,6 +51,8 @@ class Weed:
         data.mkdir()
         self.port, command = local_s3.command(data, BUCKET)
         command.append("-s3.autoCreateBucket=false")
+        if self._config is not None:
+            command.append(f"-s3.config={self._config}")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         environment |= {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
         with self._log.open("wb") as log:
