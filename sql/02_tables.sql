@@ -5,6 +5,7 @@
 -- leave its statement out. Run the file again when there is one.
 -- Who: CREATE TABLE on the schema and CREATE EXTERNAL TABLE on the location.
 -- After edge-delta added a column: 10.
+-- As it stands it takes Databricks Runtime 17.3 (EXECUTE IMMEDIATE of a joined text); what edge-delta sql prints does not.
 -- Parameters: :catalog, :schema, :base_path
 
 USE CATALOG IDENTIFIER(:catalog);

@@ -1,12 +1,15 @@
 -- 03  Views over the fleet
 --
 -- All devices' readings as one; readings, windows and alerts, each once; the latest reading of each sensor, windows rolled
--- up to hours and days, groups of alerts and those that are open.
+-- up to hours and days, groups of alerts and those that are open. delivered_readings has every delivery (bronze), the
+-- current_ and fleet_ views each row once (silver), fleet_latest, fleet_hourly and fleet_daily are for dashboards (gold).
 -- What a reset delivers again is there in two generations. The current_ views leave out what readings_superseded names:
 -- rows that came again, also where they have other ids by now. A backup's rows are not delivered again, and what it took
 -- back stays; so do the readings of a database that was made again. Filter by time: that is what files are passed over by.
 -- Where table_path has {node_id}, each device has tables of its own: register them under names of their own in 02, and
--- put them into fleet_readings with UNION ALL BY NAME; the other views stay as they are.
+-- put them into delivered_readings with UNION ALL BY NAME; the other views stay as they are. edge-delta sql prints a
+-- schema for each device instead. The recent_ views have what arrived within 30 days and read no more than that: a view
+-- that sees each row once by itself cannot pass over old files.
 -- Who: CREATE TABLE on the schema (views count as tables), SELECT on the tables.
 -- Parameters: :catalog, :schema
 
@@ -14,8 +17,8 @@ USE CATALOG IDENTIFIER(:catalog);
 
 USE SCHEMA IDENTIFIER(:schema);
 
-CREATE OR REPLACE VIEW fleet_readings
-  COMMENT 'All readings of all devices; a reading is named by node_id, source_generation and reading_id' AS
+CREATE OR REPLACE VIEW delivered_readings
+  COMMENT 'All that was delivered; a delivery is named by node_id, source_generation and reading_id' AS
 SELECT * FROM readings_1_schematized;
 
 -- What resets took the place of. Before the first reset there is no such table: leave its part of the union out.
@@ -30,7 +33,7 @@ WHERE 1 = 0;
 CREATE OR REPLACE VIEW current_readings
   COMMENT 'Each reading once, as the newest delivery of it has it' AS
 SELECT * EXCEPT (newest) FROM (
-  SELECT *, max(source_generation) OVER (PARTITION BY node_id, reading_id) AS newest FROM fleet_readings
+  SELECT *, max(source_generation) OVER (PARTITION BY node_id, reading_id) AS newest FROM delivered_readings
 ) AS r
 WHERE NOT EXISTS (
   SELECT 1 FROM superseded AS s
@@ -60,6 +63,46 @@ WHERE NOT EXISTS (
     AND r.reading_id > s.after_id AND r.reading_id <= s.upto_id AND (s.other_ids OR r.newest >= s.by_generation)
 );
 
+CREATE OR REPLACE VIEW recent_readings
+  COMMENT 'Each reading once of those that arrived within 30 days' AS
+SELECT * EXCEPT (newest) FROM (
+  SELECT *, max(source_generation) OVER (PARTITION BY node_id, reading_id) AS newest FROM delivered_readings
+  WHERE databricks_inserted_at > current_timestamp() - INTERVAL 30 DAYS
+) AS r
+WHERE NOT EXISTS (
+  SELECT 1 FROM superseded AS s
+  WHERE s.mode = 'schematized' AND s.node_id = r.node_id AND s.source_generation = r.source_generation
+    AND r.reading_id > s.after_id AND r.reading_id <= s.upto_id AND (s.other_ids OR r.newest >= s.by_generation)
+);
+
+CREATE OR REPLACE VIEW recent_raw
+  COMMENT 'Each row of the raw table once of those that arrived within 30 days' AS
+SELECT * EXCEPT (newest) FROM (
+  SELECT *, max(source_generation) OVER (PARTITION BY node_id, source_rowid) AS newest FROM readings_0_raw
+  WHERE databricks_inserted_at > current_timestamp() - INTERVAL 30 DAYS
+) AS r
+WHERE NOT EXISTS (
+  SELECT 1 FROM superseded AS s
+  WHERE s.mode = 'raw' AND s.node_id = r.node_id AND s.source_generation = r.source_generation
+    AND r.source_rowid > s.after_id AND r.source_rowid <= s.upto_id AND (s.other_ids OR r.newest >= s.by_generation)
+);
+
+CREATE OR REPLACE VIEW recent_sanitized
+  COMMENT 'Each row of the sanitized table once of those that arrived within 30 days' AS
+SELECT * EXCEPT (newest) FROM (
+  SELECT *, max(source_generation) OVER (PARTITION BY node_id, reading_id) AS newest FROM readings_2_sanitized
+  WHERE databricks_inserted_at > current_timestamp() - INTERVAL 30 DAYS
+) AS r
+WHERE NOT EXISTS (
+  SELECT 1 FROM superseded AS s
+  WHERE s.mode = 'sanitized' AND s.node_id = r.node_id AND s.source_generation = r.source_generation
+    AND r.reading_id > s.after_id AND r.reading_id <= s.upto_id AND (s.other_ids OR r.newest >= s.by_generation)
+);
+
+CREATE OR REPLACE VIEW fleet_readings
+  COMMENT 'All readings of all devices, each once' AS
+SELECT * FROM current_readings;
+
 CREATE OR REPLACE VIEW current_windows
   COMMENT 'Each window once: add up its rows where a backup took readings of it back' AS
 SELECT * EXCEPT (first_of_all, last_of_all) FROM (
@@ -84,16 +127,17 @@ WHERE NOT EXISTS (
 );
 
 CREATE OR REPLACE VIEW fleet_latest
-  COMMENT 'The latest reading of each sensor' AS
+  COMMENT 'The latest reading of each sensor that delivered one within 30 days' AS
 SELECT * EXCEPT (place) FROM (
   SELECT *, row_number() OVER (
     PARTITION BY node_id, sensor_id ORDER BY timestamp DESC NULLS LAST, source_generation DESC, reading_id DESC
   ) AS place
-  FROM current_readings
+  FROM recent_readings
 )
 WHERE place = 1;
 
--- A mean of means weighs windows by their readings; where some of those have no temperature, it is close and not exact.
+-- A mean of means weighs windows by their readings; where some of those have no temperature, it is close and not exact. With
+-- sum and count among the aggregations of the column it is exact: edge-delta sql prints the views so.
 CREATE OR REPLACE VIEW fleet_hourly
   COMMENT 'Windows rolled up to hours' AS
 SELECT

@@ -6,8 +6,9 @@
 --   1. stop every edge-delta that writes to the table (their rows wait in SQLite);
 --   2. let the credential and the external location write for as long as it takes;
 --   3. run this file; 4. make both read-only again; 5. start the devices.
--- Never switch on liquid clustering (CLUSTER BY), row tracking, in-commit timestamps, type widening, column defaults or
--- identity columns: edge-delta then stops with exit code 3 and says which feature has to go.
+-- Never switch on liquid clustering (CLUSTER BY), row tracking, in-commit timestamps, type widening, column defaults,
+-- identity columns or catalog commits, and never ALTER TABLE ... SET MANAGED: edge-delta then stops with exit code 3 and
+-- says which feature has to go.
 -- VACUUM removes files that no version of the last seven days needs. No less: files of a slow upload are in no version yet.
 -- Who: MODIFY on the tables.
 -- Parameters: :catalog, :schema

@@ -8,10 +8,10 @@ USE CATALOG IDENTIFIER(:catalog);
 
 USE SCHEMA IDENTIFIER(:schema);
 
--- A device that has delivered nothing for four intervals of 300 s.
+-- A device that has delivered nothing for four intervals of 300 s, or for as long as fleet_devices allows it.
 SELECT node_id, last_delivery, seconds_since_delivery
 FROM quality_freshness
-WHERE seconds_since_delivery > 1200;
+WHERE seconds_since_delivery > allowed_seconds OR last_delivery IS NULL;
 
 -- More than one row in a hundred rejected.
 SELECT node_id, rule, column_name, rejected, share

@@ -17,7 +17,7 @@ SELECT * EXCEPT (newest, state) FROM (
     dense_rank() OVER (
       PARTITION BY node_id, source_generation, reading_id ORDER BY coalesce(row_version, 1) DESC
     ) AS state
-  FROM fleet_readings
+  FROM delivered_readings
 ) AS r
 WHERE state = 1 AND NOT EXISTS (
   SELECT 1 FROM superseded AS s
@@ -50,6 +50,57 @@ SELECT * EXCEPT (newest, state) FROM (
       PARTITION BY node_id, source_generation, reading_id ORDER BY coalesce(row_version, 1) DESC
     ) AS state
   FROM readings_2_sanitized
+) AS r
+WHERE state = 1 AND NOT EXISTS (
+  SELECT 1 FROM superseded AS s
+  WHERE s.mode = 'sanitized' AND s.node_id = r.node_id AND s.source_generation = r.source_generation
+    AND r.reading_id > s.after_id AND r.reading_id <= s.upto_id AND (s.other_ids OR r.newest >= s.by_generation)
+);
+
+CREATE OR REPLACE VIEW recent_readings
+  COMMENT 'Each reading once, as its last row_version has it, of those that arrived within 30 days' AS
+SELECT * EXCEPT (newest, state) FROM (
+  SELECT *,
+    max(source_generation) OVER (PARTITION BY node_id, reading_id) AS newest,
+    dense_rank() OVER (
+      PARTITION BY node_id, source_generation, reading_id ORDER BY coalesce(row_version, 1) DESC
+    ) AS state
+  FROM delivered_readings
+  WHERE databricks_inserted_at > current_timestamp() - INTERVAL 30 DAYS
+) AS r
+WHERE state = 1 AND NOT EXISTS (
+  SELECT 1 FROM superseded AS s
+  WHERE s.mode = 'schematized' AND s.node_id = r.node_id AND s.source_generation = r.source_generation
+    AND r.reading_id > s.after_id AND r.reading_id <= s.upto_id AND (s.other_ids OR r.newest >= s.by_generation)
+);
+
+CREATE OR REPLACE VIEW recent_raw
+  COMMENT 'Each row of the raw table once, as its last row_version has it, of those that arrived within 30 days' AS
+SELECT * EXCEPT (newest, state) FROM (
+  SELECT *,
+    max(source_generation) OVER (PARTITION BY node_id, source_rowid) AS newest,
+    dense_rank() OVER (
+      PARTITION BY node_id, source_generation, source_rowid ORDER BY coalesce(row_version, 1) DESC
+    ) AS state
+  FROM readings_0_raw
+  WHERE databricks_inserted_at > current_timestamp() - INTERVAL 30 DAYS
+) AS r
+WHERE state = 1 AND NOT EXISTS (
+  SELECT 1 FROM superseded AS s
+  WHERE s.mode = 'raw' AND s.node_id = r.node_id AND s.source_generation = r.source_generation
+    AND r.source_rowid > s.after_id AND r.source_rowid <= s.upto_id AND (s.other_ids OR r.newest >= s.by_generation)
+);
+
+CREATE OR REPLACE VIEW recent_sanitized
+  COMMENT 'Each row of the sanitized table once, as its last row_version has it, of those that arrived within 30 days' AS
+SELECT * EXCEPT (newest, state) FROM (
+  SELECT *,
+    max(source_generation) OVER (PARTITION BY node_id, reading_id) AS newest,
+    dense_rank() OVER (
+      PARTITION BY node_id, source_generation, reading_id ORDER BY coalesce(row_version, 1) DESC
+    ) AS state
+  FROM readings_2_sanitized
+  WHERE databricks_inserted_at > current_timestamp() - INTERVAL 30 DAYS
 ) AS r
 WHERE state = 1 AND NOT EXISTS (
   SELECT 1 FROM superseded AS s

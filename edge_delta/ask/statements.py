@@ -11,6 +11,8 @@ from msgspec import Struct
 from edge_delta.ask.tables import Tables
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.updates import VERSION
+from edge_delta.sinks import address as storage
+from edge_delta.topology.sources import in_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +29,7 @@ _PARENT = "regexp_replace(:base_path, '/[^/]*$', '')"
 _MADE = re.compile(r"\bCREATE (?:OR REPLACE (?:VIEW|TABLE)|TABLE IF NOT EXISTS) ([\w`]+)")
 _NAME = re.compile(
     r"\b(?:readings_(?:\d_\w+|rejected|superseded)|fleet_\w+|quality_\w+|rollup_\w+"
-    r"|current_(?:readings|raw|sanitized|windows|alerts)|superseded|alert_groups|open_alerts)\b"
+    r"|current_(?:readings|raw|sanitized|windows|alerts)|recent_(?:readings|raw|sanitized)|delivered_readings|superseded|alert_groups|open_alerts)\b"
 )
 _COMMENT = re.compile(r"COMMENT '[^']*'")
 _UNION = re.compile(r"(\n *UNION(?: ALL)?\n)")
@@ -43,12 +45,14 @@ class Target(Struct, frozen=True):
         schema: the schema in it.
         base_path: the tables' base, as ``--table-path``.
         tables: columns and their types by table, for those that exist.
+        location: the folder that holds the tables of all devices; empty for the one that holds these.
     """
 
     catalog: str
     schema: str
     base_path: str
     tables: Mapping[str, Mapping[str, str]]
+    location: str = ""
 
     @property
     def name(self) -> str:
@@ -81,8 +85,7 @@ def head(text: str) -> str:
 
 def filled(statement: str, target: Target) -> str:
     """A statement with literals for parameters, and as plain SQL instead of EXECUTE IMMEDIATE."""
-    parent = target.base_path.rpartition("/")[0]
-    text = statement.replace(_PARENT, _literal(parent))
+    text = statement.replace(_PARENT, _literal(target.location or target.base_path.rpartition("/")[0]))
     for name in ("catalog", "schema", "base_path"):
         value = str(getattr(target, name))
         in_text = value if name == "base_path" else _quoted(value)
@@ -106,8 +109,12 @@ def rolled_up(view: str, columns: Mapping[str, str]) -> str:
     groups = ["node_id", *names[names.index("window_end") + 1 : names.index("record_count")]]
     values = ["sum(record_count) AS record_count"]
     for column in names[names.index("record_count") + 1 : names.index("first_reading_id")]:
-        function, _, _ = column.partition("_")
-        if function == "avg":
+        function, _, of = column.partition("_")
+        if function == "avg" and {f"sum_{of}", f"count_{of}"} <= columns.keys():
+            values.append(f"sum(sum_{of}) / sum(count_{of}) AS {column}")
+        elif function == "avg" and f"count_{of}" in columns:
+            values.append(f"sum({column} * count_{of}) / sum(count_{of}) AS {column}")
+        elif function == "avg":
             weight = f"sum(CASE WHEN {column} IS NOT NULL THEN record_count END)"
             values.append(f"sum({column} * record_count) / {weight} AS {column}")
         elif function in _WHOLE:
@@ -170,7 +177,7 @@ def script(text: str, target: Target, missing: set[str]) -> Iterator[str]:
 
 def _read_by(names: set[str]) -> set[str]:
     """The tables that a view is made of, by the names that stand in it."""
-    return names | ({"readings_1_schematized"} if "fleet_readings" in names else set())
+    return names | ({"readings_1_schematized"} if "delivered_readings" in names else set())
 
 
 def target_of(settings: Settings, catalog: str, schema: str) -> Target:
@@ -190,7 +197,25 @@ def target_of(settings: Settings, catalog: str, schema: str) -> Target:
         for known, sink in tables.sinks.items()
         if (found := sink.snapshot()) is not None
     }
-    return Target(catalog, schema, base, columns)
+    return Target(catalog, schema, base, columns, _location(settings))
+
+
+def _location(settings: Settings) -> str:
+    """The folder that holds the tables of all devices, where each has tables of its own; else empty."""
+    before, node, _ = settings.table_path.partition("{node_id}")
+    return storage.address(before.rpartition("/")[0] or ".", node_id="") if node else ""
+
+
+def schema_of(settings: Settings, schema: str) -> str:
+    """The schema of these tables: one for each device where each has tables of its own, because they are named alike.
+
+    Args:
+        settings: the settings.
+        schema: the schema of all.
+    """
+    if "{node_id}" not in settings.table_path:
+        return schema
+    return in_path(f"{schema}_{Tables(settings).node_id}").replace(".", "_")  # Unity Catalog refuses dots
 
 
 def printed(settings: Settings, catalog: str, schema: str, only: list[str]) -> str:

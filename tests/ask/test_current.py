@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +18,19 @@ if TYPE_CHECKING:
 HOUR = "2026-01-01 "
 READINGS = "node_id TEXT, source_generation INT, reading_id BIGINT, sensor_id TEXT, timestamp TIMESTAMP"
 TABLES = {
-    "readings_0_raw": "node_id TEXT, source_generation INT, source_rowid BIGINT",
+    "readings_0_raw": "node_id TEXT, source_generation INT, source_rowid BIGINT, "
+    "databricks_inserted_at TIMESTAMP DEFAULT localtimestamp",
     "readings_superseded": "node_id TEXT, mode TEXT, source_generation INT, after_id BIGINT, upto_id BIGINT, "
     "by_generation INT, other_ids BOOLEAN",
     "readings_1_schematized": f"{READINGS}, databricks_inserted_at TIMESTAMP, temperature DOUBLE",
-    "readings_2_sanitized": READINGS,
+    "readings_2_sanitized": f"{READINGS}, databricks_inserted_at TIMESTAMP DEFAULT localtimestamp",
     "readings_3_aggregated": "node_id TEXT, source_generation INT, window_start TIMESTAMP, sensor_id TEXT, "
     "record_count BIGINT, avg_temperature DOUBLE, min_temperature DOUBLE, max_temperature DOUBLE, "
-    "first_reading_id BIGINT, last_reading_id BIGINT",
-    "readings_4_emergency": f"{READINGS}, alert_type TEXT, severity TEXT, alert_id BIGINT, value DOUBLE",
+    "first_reading_id BIGINT, last_reading_id BIGINT, databricks_inserted_at TIMESTAMP DEFAULT localtimestamp",
+    "readings_4_emergency": f"{READINGS}, alert_type TEXT, severity TEXT, alert_id BIGINT, value DOUBLE, "
+    "databricks_inserted_at TIMESTAMP DEFAULT localtimestamp",
     "readings_rejected": "node_id TEXT, source_generation INT, reading_id BIGINT, mode TEXT, rule TEXT, "
-    "column_name TEXT, replayed_at TIMESTAMP",
+    "column_name TEXT, replayed_at TIMESTAMP, databricks_inserted_at TIMESTAMP DEFAULT localtimestamp",
 }
 
 
@@ -35,6 +38,7 @@ def in_duckdb(statement: str) -> str:
     """The words that DuckDB has others for, without what it has not."""
     for theirs, ours in (("current_timestamp()", "localtimestamp"), ("unix_timestamp(", "epoch(")):
         statement = statement.replace(theirs, ours)
+    statement = re.sub(r"\n  USING DELTA COMMENT '[^']*'$", "", statement)
     return re.sub(r"\n  COMMENT '[^']*' AS", " AS", statement).replace("* EXCEPT (", "* EXCLUDE (")
 
 
@@ -45,14 +49,15 @@ def views() -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute(f"CREATE TABLE {name} ({columns})")
         for file in statements.files()[2:4]:
             for _, statement in statements.split(file.read_text()):
-                if statement.startswith("CREATE"):
+                if statement.startswith(("CREATE", "MERGE")):
                     connection.execute(in_duckdb(statement))
         yield connection
 
 
-def reading(generation: int, row: int, time: str | None, value: float = 1.0) -> tuple[Any, ...]:
+def reading(generation: int, row: int, time: str | None, value: float = 1.0, *, days: float = 0) -> tuple[Any, ...]:
+    """One that arrived so many days ago."""
     moment = None if time is None else HOUR + time
-    return ("n", generation, row, "a", moment, HOUR + "12:00", value)
+    return ("n", generation, row, "a", moment, datetime.now(UTC).replace(tzinfo=None) - timedelta(days), value)
 
 
 def alert(generation: int, row: int, time: str, severity: str = "high", value: float = 1.0) -> tuple[Any, ...]:
@@ -60,7 +65,9 @@ def alert(generation: int, row: int, time: str, severity: str = "high", value: f
 
 
 def fill(views: duckdb.DuckDBPyConnection, table: str, *rows: tuple[Any, ...]) -> None:
-    views.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    """Rows with the table's first columns; the others have their defaults."""
+    names = [column for column, *_ in views.execute(f"DESCRIBE {table}").fetchall()][: len(rows[0])]
+    views.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})", rows)
 
 
 def asked(views: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]]:
@@ -78,6 +85,10 @@ def test_readings_that_were_delivered_again_are_current_once_whatever_they_look_
     reset(views, "schematized", after=2)
     found = asked(views, "SELECT reading_id, source_generation, temperature FROM current_readings ORDER BY ALL")
     assert found == [(1, 0, 1), (2, 0, 1), (3, 1, 2), (4, 1, 2), (5, 1, 2), (6, 1, 2), (7, 1, 2)]
+    for view in ("fleet_readings", "recent_readings"):
+        assert asked(views, f"SELECT reading_id, source_generation, temperature FROM {view} ORDER BY ALL") == found
+    assert asked(views, "SELECT count(*) FROM delivered_readings") == [(11,)]
+    assert asked(views, "SELECT reading_id FROM fleet_latest") == [(7,)]
 
 
 def test_a_reading_that_did_not_come_again_stays_current(views):
@@ -98,6 +109,48 @@ def test_readings_of_a_database_that_was_made_again_are_all_current(views):
     fill(views, "readings_1_schematized", *(reading(0, i, f"10:0{i}") for i in range(1, 4)))
     fill(views, "readings_1_schematized", *(reading(1, i, f"10:0{i}") for i in range(1, 4)))
     assert asked(views, "SELECT count(*) FROM current_readings") == [(6,)]
+
+
+def test_a_check_looks_at_what_arrived_within_thirty_days_whatever_its_ids_are(views):
+    """A row from far below the others, which a sweep found, is no end of a gap."""
+    fill(views, "readings_1_schematized", *(reading(0, i, "10:00", days=40) for i in (1, 5, 90)))
+    fill(views, "readings_1_schematized", reading(0, 99, "10:00", days=30.5), reading(0, 100, "10:01"))
+    fill(views, "readings_1_schematized", reading(0, 103, "10:02"), reading(0, 7, "10:03"))
+    fill(views, "readings_rejected", ("n", 0, 101, "schematized", "type", "temperature", None))
+    assert asked(views, "SELECT first_missing, last_missing FROM quality_gaps ORDER BY ALL") == [(102, 102)]
+    fill(views, "readings_1_schematized", reading(0, 5, "10:00", days=40))
+    assert asked(views, "SELECT count(*) FROM quality_duplicates") == [(0,)]
+    assert asked(views, "SELECT reading_id FROM recent_readings ORDER BY ALL") == [(7,), (100,), (103,)]
+    assert asked(views, "SELECT reading_id FROM fleet_latest") == [(7,)]
+
+
+def test_freshness_knows_retired_and_quiet_devices_and_forgets_none(views):
+    nodes = {"fresh": 0, "quiet": 2, "gone": 2, "back": 0, "long silent": 40}
+    rows = [(node, *reading(0, 1, "10:00", days=days)[1:]) for node, days in nodes.items()]
+    fill(views, "readings_1_schematized", *rows)
+    long_ago = datetime.now(UTC).replace(tzinfo=None) - timedelta(40)
+    views.execute("INSERT INTO fleet_devices (node_id, last_delivery) VALUES ('long silent', ?)", [long_ago])
+    views.execute("INSERT INTO fleet_devices (node_id) VALUES ('never came')")
+    views.execute("INSERT INTO fleet_devices (node_id, quiet_seconds) VALUES ('quiet', 999999)")
+    for node in ("gone", "back"):
+        retired = "localtimestamp - INTERVAL 1 DAY"
+        views.execute(f"INSERT INTO fleet_devices (node_id, retired_at) VALUES ('{node}', {retired})")
+    assert asked(views, "SELECT node_id FROM quality_freshness ORDER BY ALL") == [
+        *[("back",), ("fresh",), ("long silent",), ("never came",), ("quiet",)]
+    ]
+    silent = statements.split(statements.files()[5].read_text())
+    [query] = [text for _, text in silent if "quality_freshness" in text]
+    assert sorted(row[0] for row in asked(views, query)) == ["long silent", "never came"]
+
+
+def test_devices_that_came_are_kept_with_their_last_delivery(views):
+    fill(views, "readings_1_schematized", reading(0, 1, "10:00", days=3), reading(0, 2, "10:00", days=1))
+    views.execute("INSERT INTO fleet_devices (node_id, note) VALUES ('n', 'in hall 7')")
+    [merge] = [text for _, text in statements.split(statements.files()[3].read_text()) if text.startswith("MERGE")]
+    for _ in range(2):
+        views.execute(in_duckdb(merge))
+        found = "SELECT node_id, note, last_delivery > localtimestamp - INTERVAL 30 HOURS FROM fleet_devices"
+        assert asked(views, found) == [("n", "in hall 7", True)]
 
 
 def test_windows_that_were_made_again_count_once_in_the_hours(views):
@@ -147,7 +200,8 @@ def test_alerts_that_were_delivered_again_are_current_once(views):
 
 def test_an_alert_that_is_over_is_not_open(views):
     views.execute(
-        "INSERT INTO readings_4_emergency SELECT 'n', 0, i, s, localtimestamp - INTERVAL 1 HOUR, 'hot', v, i, 1 FROM "
+        "INSERT INTO readings_4_emergency SELECT 'n', 0, i, s, localtimestamp - INTERVAL 1 HOUR, 'hot', v, i, 1, "
+        "localtimestamp FROM"
         " (VALUES (1, 'a', 'high'), (2, 'a', 'over'), (3, 'b', 'high')) t (i, s, v)"
     )
     assert asked(views, "SELECT sensor_id, alerts FROM open_alerts") == [("b", 1)]

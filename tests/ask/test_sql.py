@@ -79,6 +79,33 @@ def test_the_roll_up_has_the_columns_of_the_table():
     assert "std_co2" not in view
 
 
+def test_hours_are_exact_where_the_windows_have_sums_and_counts():
+    names = ["window_start", "window_end", "record_count", "avg_co2", "sum_co2", "count_co2", "first_reading_id"]
+    view = rolled_up("fleet_hourly", dict.fromkeys(names, "double"))
+    assert "sum(sum_co2) / sum(count_co2) AS avg_co2" in view
+    assert "sum(count_co2) AS count_co2" in view
+    without_sums = rolled_up("fleet_daily", dict.fromkeys([n for n in names if n != "sum_co2"], "double"))
+    assert "sum(avg_co2 * count_co2) / sum(count_co2) AS avg_co2" in without_sums
+
+
+def test_each_device_with_tables_of_its_own_has_a_schema_of_its_own(folder, sensor, command):
+    sensor.create()
+    sensor.add(5)
+    base = f"{Path(folder.base).parent}/{{node_id}}/readings"
+    texts = []
+    for node in ("hall.7-a", "hall.7-b"):
+        state = Path(folder.base).parent / f"state-{node}"
+        command(sensor.path, folder, table_path=base, node_id=node, state_dir=state).once().succeeded()
+        words = ["sql", "01", "02", "--table-path", base, "--node-id", node]
+        texts.append(finished(words, cwd=Path("/"), env=clean_environment(), timeout=60).succeeded().stdout)
+        assert f"USE SCHEMA `sensor_data_{node.replace('.', '_')}`;" in texts[-1]
+        assert f"LOCATION '{base.replace('{node_id}', node)}_1_schematized';" in texts[-1]
+    # One external location for all of them: a second one of the same name would be passed over without a word.
+    assert {re.search(r"EXTERNAL LOCATION .* URL '([^']*)'", text)[1] for text in texts} == {
+        str(Path(folder.base).parent)
+    }
+
+
 def test_what_needs_a_table_that_is_not_there_is_a_comment():
     target = Target("main", "s", "s3://b/readings", {"readings_1_schematized": {"reading_id": "long"}})
     missing = {"readings_0_raw", "readings_rejected", "readings_3_aggregated", "readings_4_emergency"}

@@ -298,7 +298,7 @@ def test_the_current_views_show_the_last_state_of_each_row(sensor, folder, monke
             connection.register(name, frame)
         for file in (statements.files()[2], statements.files()[10]):
             for _, statement in statements.split(file.read_text()):
-                if re.match(r"CREATE OR REPLACE VIEW (fleet_readings|superseded|current_r|current_s)", statement):
+                if re.match(r"CREATE OR REPLACE VIEW (delivered_readings|superseded|current_r|current_s)", statement):
                     connection.execute(in_duckdb(statement))
         for name, key in (("readings", "reading_id"), ("raw", "source_rowid"), ("sanitized", "reading_id")):
             assert connection.execute(f"SELECT {key}, temperature FROM current_{name} ORDER BY 1").fetchall() == wanted

@@ -98,7 +98,7 @@ def test_what_a_later_generation_delivered_again_is_current_once(outcome, spark,
     there = spark.table("readings_1_schematized").columns
     later = ", ".join("7" if name == "source_generation" else name for name in there)
     spark.sql(
-        "CREATE OR REPLACE VIEW fleet_readings AS SELECT * FROM readings_1_schematized UNION ALL "
+        "CREATE OR REPLACE VIEW delivered_readings AS SELECT * FROM readings_1_schematized UNION ALL "
         f"SELECT {later} FROM readings_1_schematized WHERE reading_id = {readings['reading_id'].min()}"
     )
     spark.sql(
@@ -106,11 +106,11 @@ def test_what_a_later_generation_delivered_again_is_current_once(outcome, spark,
         f"0L AS after_id, {readings['reading_id'].max()}L AS upto_id, 7 AS by_generation, false AS other_ids"
     )
     try:
-        assert spark.table("fleet_readings").count() == readings.height + 1
+        assert spark.table("delivered_readings").count() == readings.height + 1
         assert spark.table("current_readings").count() == readings.height
         assert spark.table("quality_duplicates").count() == 0
     finally:
-        spark.sql("CREATE OR REPLACE VIEW fleet_readings AS SELECT * FROM readings_1_schematized")
+        spark.sql("CREATE OR REPLACE VIEW delivered_readings AS SELECT * FROM readings_1_schematized")
         [view] = [s for s in outcome["executed"] if s.startswith("CREATE OR REPLACE VIEW superseded")]
         spark.sql(view)
 
@@ -130,13 +130,13 @@ def test_the_duplicate_check_fails_on_a_duplicate(outcome, spark):
     assert outcome
     spark.sql("USE SCHEMA sensor_data")
     spark.sql(
-        "CREATE OR REPLACE VIEW fleet_readings AS SELECT * FROM readings_1_schematized UNION ALL "
+        "CREATE OR REPLACE VIEW delivered_readings AS SELECT * FROM readings_1_schematized UNION ALL "
         "SELECT * FROM readings_1_schematized WHERE reading_id = 1"
     )
     [check] = [s for s in outcome["executed"] if "assert_true" in s]
     with pytest.raises(Exception, match="more than once"):
         spark.sql(check).collect()
-    spark.sql("CREATE OR REPLACE VIEW fleet_readings AS SELECT * FROM readings_1_schematized")
+    spark.sql("CREATE OR REPLACE VIEW delivered_readings AS SELECT * FROM readings_1_schematized")
 
 
 def test_what_the_command_prints_runs_as_it_is(spark, tables):

@@ -170,7 +170,7 @@ TABLES = {
 }
 """By what follows ``current_`` in a view's name."""
 MADE_FIRST = re.compile(
-    rf"CREATE OR REPLACE VIEW (?:superseded|fleet_readings|current_(?:{'|'.join(TABLES)}))\n",
+    rf"CREATE OR REPLACE VIEW (?:superseded|delivered_readings|current_(?:{'|'.join(TABLES)}))\n",
 )
 """The statements of sql/03_views.sql that make these views and those that they read."""
 VIEWS = dict(zip(("raw", "readings", "sanitized", "windows", "alerts"), MODES, strict=True))

@@ -33,5 +33,6 @@ def main(options: argparse.Namespace) -> int:
         if one.label:  # the views have the same names in each
             schema = in_path(f"{schema}_{one.label}_{one.table}")
             print(f"-- {one.key}\n")
+        schema = statements.schema_of(one.settings, schema)
         print(statements.printed(one.settings, catalog, schema, options.only), end="")
     return 0
