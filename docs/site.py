@@ -11,11 +11,14 @@ import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from mkdocs.__main__ import cli
 from mkdocs.structure.files import File, Files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -23,6 +26,7 @@ SITE = ROOT / "build" / "site"
 PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
 MERMAID = re.compile(r"```mermaid\n.*?```\n", re.DOTALL)
+PICTURE = re.compile(r"(?<=!)\[([^]]*)\]\((?!https?:)([^)\s]+)\)")
 FENCE = re.compile(r"^( *```[a-z]+) [^\n]*$", re.MULTILINE)
 ITEM = re.compile(r"(?:[-*]|\d+\.) +")
 LOADS = {"src", "srcset", "data", "poster"}
@@ -42,14 +46,21 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Let links lead to what is on the site; one to a folder becomes its text. The drawing stands for its sketch."""
-    markdown = MERMAID.sub("![What comes from where](pictures/overview.svg)\n", markdown)
+    markdown = MERMAID.sub("![What comes from where](docs/pictures/overview.svg)\n", markdown)
     markdown = _lists(FENCE.sub(r"\1", markdown))  # what tests read behind the language is not for readers
     here = page.file.src_uri
 
     def led(link: re.Match[str]) -> str:
         return f"[{link[1]}]({target})" if (target := _target(here, link[2])) else link[1]
 
-    return re.sub(r"\[((?:[^][]|\[[^]]*\])*)\]\((?!https?:|#)([^)\s]+)\)", led, markdown)
+    return re.sub(
+        r"(?<!!)\[((?:[^][]|\[[^]]*\])*)\]\((?!https?:|#)([^)\s]+)\)", led, PICTURE.sub(_shown(here), markdown)
+    )
+
+
+def _shown(page: str) -> Callable[[re.Match[str]], str]:
+    """A picture of docs/, as the page shows it; mkdocs says where there is none."""
+    return lambda found: f"[{found[1]}]({_target(page, found[2]) or found[2]})"
 
 
 def _lists(markdown: str) -> str:
