@@ -13,10 +13,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-spark demo test attacks privacy-year coverage test-slow test-readers test-spark test-spark-slow spark-beside sanitize mutants torture recreated purging alerts powercut year soak fleet overview costs sources readme upgrade-fixture \
-	test-image lint format docs site screens lock wheel wheels pythons release changelog workflows clean
+	test-image lint format docs site screens lock wheel wheels pythons arm64 release changelog workflows clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/.dev ## make .venv with everything that development needs
 
@@ -165,6 +165,9 @@ wheels: $(VENV)/.dev $(VENV)/.release ## build the wheels of Linux and macOS, x8
 
 pythons: $(VENV)/.dev ## deliver 20,000 rows with the wheel on each Python from 3.11 to 3.14 that can be had
 	$(BIN)/python -m tools.pythons $(ARGS)
+
+arm64: $(VENV)/.dev ## run the ARM64 wheel under qemu, 20,000 rows in every mode; needs root and apt-get
+	tools/arm64.sh
 
 # With VERSION it is rehearsed as that version, before its tag is there.
 release: $(VENV)/.dev $(VENV)/.release ## all of a release but the upload, into dist/ (VERSION=0.1.0 rehearses it without the tag)
