@@ -20,7 +20,7 @@ help: ## show this list
 
 setup: $(VENV)/.dev ## make .venv with everything that development needs
 
-demo: $(VENV)/.runtime ## show the main job on sample data, in a temporary folder
+demo: $(VENV)/.runtime $(VENV)/.demo ## show the main job on sample data, in a temporary folder; after it also .venv/bin/edge-delta demo --s3
 	$(BIN)/edge-delta demo
 
 test: $(VENV)/.dev ## run the tests
@@ -153,6 +153,7 @@ lock: $(VENV)/.dev ## lock what pyproject.toml asks for and the locks do not hav
 		--output-file requirements-spark.lock
 	$(COMPILE) --group release --output-file requirements-release.lock
 	$(COMPILE) --group site --output-file requirements-site.lock
+	$(COMPILE) --group demo --constraint requirements-dev.lock --output-file requirements-demo.lock
 	$(COMPILE) --group readers --output-file requirements-readers.lock
 	$(COMPILE) --group arrow14 --output-file requirements-arrow14.lock
 
@@ -194,6 +195,11 @@ $(VENV)/.created:
 $(VENV)/.runtime: requirements.lock requirements-build.lock $(BUILT_FROM) | $(VENV)/.created
 	$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The S3 server for edge-delta demo --s3. Where it cannot be had, everything else of the demonstration works without it.
+$(VENV)/.demo: requirements-demo.lock | $(VENV)/.runtime
+	$(PIP) --require-hashes -r requirements-demo.lock || echo "edge-delta demo --s3 will not work: requirements-demo.lock cannot be installed"
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(BUILT_FROM) | $(VENV)/.created

@@ -14,6 +14,7 @@ from msgspec import Struct
 from edge_delta.core.events import Log
 from edge_delta.core.model import Commit, Cursor
 from edge_delta.device.state import kept_node_id
+from edge_delta.doctor import tall
 from edge_delta.modes.privacy import audit
 from edge_delta.topology.auditing import SAMPLED
 from edge_delta.topology.lanes import Session, lanes_of, open_source
@@ -129,6 +130,7 @@ class Rehearsal(Struct, frozen=True):
         read: rows read.
         kept: what would be written there; None where nothing would be.
         rejected: what would go to the rejected table, if anything.
+        origin: the source column of each column of the table.
     """
 
     mode: str
@@ -136,6 +138,7 @@ class Rehearsal(Struct, frozen=True):
     read: int
     kept: pl.DataFrame | None
     rejected: pl.DataFrame | None
+    origin: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -171,7 +174,10 @@ class Stage:
         if step is None:
             return None
         kept, rejected = (next(iter(t.frames), None) for t in (lane.sink, lane.rejects) if isinstance(t, Rehearsed))
-        return Rehearsal(lane.name, lane.sink.uri, step.read, kept, rejected)
+        columns = [*(kept.columns if kept is not None else ()), *(rejected.columns if rejected is not None else ())]
+        rename = self.settings.schematize.rename
+        origin = tall.origins(self.source.layout, rename, columns, raw=lane.name == "raw")
+        return Rehearsal(lane.name, lane.sink.uri, step.read, kept, rejected, origin)
 
 
 def rehearsals(settings: Settings) -> Iterator[tuple[str, Rehearsal | None]]:
@@ -207,5 +213,5 @@ def show(settings: Settings, flags: Mapping[str, Any] = MappingProxyType({}), *,
             print(f"{mode}: {found.read:,} rows read, {written:,} would go to {found.table}, {refused:,} be rejected")
             for frame in (found.kept, found.rejected):
                 if frame is not None and frame.height:
-                    print(frame.head(rows))
+                    print("\n".join(tall.lines(frame, found.origin)) if tall.is_wide(frame) else frame.head(rows))
     print("Nothing was written.", file=sys.stderr)

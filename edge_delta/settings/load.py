@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 
 from edge_delta.core.errors import ConfigurationError, Problem, nearest
+from edge_delta.settings import mistakes
 from edge_delta.settings.declaration import Field, S, Secret, changed, fields
 from edge_delta.settings.sections import OF_THE_PROCESS, Settings
 
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DEFAULT_FILE = Path("config.toml")
-_OF_THE_UPLOADER = frozenset(
-    {"databricks_table", "databricks_host", "databricks_http_path", "databricks_database", "sqlite_table"}
-    | {"enable_sanitize", "enable_filter", "enable_aggregate"}
-    | {"sanitize_config", "filter_config", "aggregate_config", "emergency_config"}
-)
-"""Its keys, which docs/from-the-uploader.md has."""
 _SECRET_WORDS = ("secret", "password", "token", "account_key", "access_key", "sas")
 
 
@@ -150,7 +145,7 @@ def _from_environment(environment: Mapping[str, str], values: dict[str, Any], pl
                 values[field.name] = json.loads(text)
             except json.JSONDecodeError as error:
                 del values[field.name]
-                problems.append(Problem(places[field.name], field.name, "", f"is not JSON: {error}"))
+                problems.append(Problem(places[field.name], field.name, "", mistakes.not_json(text, error)))
     return problems
 
 
@@ -177,16 +172,7 @@ def _toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the settings file {path} cannot be read: {error}", "Check --config") from None
     except tomli.TOMLDecodeError as error:
-        raise _not_toml(path, error) from None
-
-
-def _not_toml(path: Path, error: Exception) -> ConfigurationError:
-    if path.suffix.lower() in (".yaml", ".yml", ".json"):
-        return ConfigurationError(
-            f"{path} is not TOML, and settings are read from TOML only",
-            "Write them as in config.toml.example, key = value, and name that file with --config",
-        )
-    return ConfigurationError(f"{path} is not valid TOML: {error}", "Fix that line")
+        raise mistakes.not_toml(path, error) from None
 
 
 class _Report:
@@ -209,13 +195,16 @@ class _Report:
         ways = [*field.flags[:1], field.variable] if field is not None else []
         ways.append(f"{key} in {self._file or DEFAULT_FILE}")
         expected = "is required: set " + ", ".join(way for way in ways if way)
+        if self._file is None:
+            expected += mistakes.beside(DEFAULT_FILE)
         self._problems.append(Problem("settings", key, "", expected))
 
 
 def _section(section: type[S], values: object, report: _Report, path: str = "") -> S | None:
     """A section out of plain values; None, and every problem reported, if they do not make one."""
     if not isinstance(values, dict):
-        report.add(path, values, f"expected a table of settings, like [{path}]")
+        name = path.rstrip(".")
+        report.add(name, values, f"expected a table of settings, like [{name}], or a JSON object in the environment")
         return None
     known = {field.name: field for field in fields(section)}
     built: dict[str, Any] = {}
@@ -293,7 +282,7 @@ def _choices(form: Any) -> Iterator[str]:
 def _unknown(name: str, names: list[str]) -> str:
     if is_secret(name):
         return "is a secret: set it in the environment, never in the file"
-    if name in _OF_THE_UPLOADER:
+    if name in mistakes.OF_THE_UPLOADER:
         return "is a key of the original uploader; docs/from-the-uploader.md says what replaces it"
     close = nearest(name, names)
     return "no such setting" + (f", did you mean {close}?" if close else f"; there are: {', '.join(names)}")

@@ -45,6 +45,11 @@ def cannot_be_read(path: Path, beside: Callable[[str], Path], message: str) -> S
         message: SQLite's own words.
     """
     folder = beside("").parent
+    hidden = [
+        file for file in map(beside, ("", "-wal", "-shm", "-journal")) if file.exists() and not os.access(file, os.R_OK)
+    ]
+    if hidden:
+        return _not_allowed(path, hidden)
     read_only = not os.access(folder, os.W_OK) or "readonly" in message
     journal, log = beside("-journal"), beside("-wal")
     if read_only and _size(journal):
@@ -60,6 +65,18 @@ def cannot_be_read(path: Path, beside: Callable[[str], Path], message: str) -> S
             f"Start the application, or let edge-delta write in {folder}; do not copy or delete {log.name} by itself",
         )
     return SourceUnavailable(f"{path} cannot be read: {message}")
+
+
+def _not_allowed(path: Path, hidden: list[Path]) -> SourceUnavailable:
+    """SQLite gives the files beside a database its permissions of then: who changes those has to change all three."""
+    modes = ", ".join(
+        f"{file.name} (mode {file.stat().st_mode & 0o777:o}, of user {file.stat().st_uid})" for file in hidden
+    )
+    return SourceUnavailable(
+        f"{path} cannot be read: user {os.geteuid()} may not read {modes}",
+        f"chmod o+r {path} {path}-wal {path}-shm, all that are there (new ones get the database's mode), or run as the "
+        "user or in the group that may",
+    )
 
 
 def _size(file: Path) -> int:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -13,6 +16,7 @@ import pytest
 from edge_delta.doctor.findings import Level
 from edge_delta.doctor.probe_s3 import clock
 from tests.support.ask import ask
+from tests.support.command import clean_environment
 
 
 @pytest.fixture
@@ -221,6 +225,46 @@ def test_a_dry_run_shows_the_next_batch_and_writes_nothing(mode, sensor, folder,
     assert not (tmp_path / "lake").exists()
     assert not (tmp_path / "state").exists()
     assert sensor.path.stat().st_mtime_ns == before
+
+
+def test_a_dry_run_of_many_columns_has_one_on_each_line(sensor, folder, tmp_path):
+    texts = [f"c{i} TEXT" for i in range(28)]
+    sensor.run(f"CREATE TABLE wide (id INTEGER PRIMARY KEY, Temp REAL, taken TEXT, {', '.join(texts)})")
+    for i in range(4):
+        sensor.run(f"INSERT INTO wide (Temp, taken, c0) VALUES ({i}.5, '2026-01-01T00:00:0{i}Z', '{'long ' * 30}')")
+    (tmp_path / "edge.toml").write_text('[schematize.rename]\nTemp = "temperature"\n')
+    done = ask(
+        *("run", "--dry-run", "--sqlite", sensor.path, "--table-path", folder.base, "--state-dir", tmp_path / "state"),
+        *("--config", tmp_path / "edge.toml", "--timestamp-field", "taken"),
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(maxsplit=3) for line in done.stdout.splitlines()]
+    assert ["temperature", "Temp", "double", "0.5 | 1.5 | 2.5"] in lines
+    assert ["reading_id", "id", "long", "1 | 2 | 3"] in lines
+    assert ["humidity", "-", "double", "null | null | null"] in lines
+    [stamp] = [line for line in lines if line[0] == "timestamp"]
+    assert stamp[1:3] == ["taken", "timestamp"]
+    assert {f"c{i}" for i in range(28)} <= {line[0] for line in lines}
+    assert max(map(len, done.stdout.splitlines()[1:])) <= 120
+
+
+def test_a_log_beside_the_database_that_may_not_be_read_is_named_with_the_cure(sensor, folder, command):
+    """As after `chmod o+r` of the database alone, where the application's umask is 077 and its -wal file was there."""
+    sensor.create()
+    sensor.add(10)
+    for suffix in ("-wal", "-shm"):
+        sensor.path.with_name(sensor.path.name + suffix).chmod(0)
+    edge = command(sensor.path, folder, node_id="n1", interval=None, retry_for=None)
+    # Root reads everything, unless it is without the capabilities to.
+    caps = "-dac_override,-dac_read_search"
+    plain = ["setpriv", f"--bounding-set={caps}", f"--inh-caps={caps}"] if os.geteuid() == 0 else []
+    words = [*plain, sys.executable, "-m", "edge_delta", *edge.arguments({}, "check")]
+    done = subprocess.run(
+        words, cwd=edge.directory, env=clean_environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"user {os.geteuid()} may not read sensor.db-wal (mode 0, of user {os.geteuid()})" in done.stdout
+    assert f"chmod o+r {sensor.path} {sensor.path}-wal {sensor.path}-shm" in done.stdout
 
 
 def test_a_dry_run_does_not_move_a_cursor(sensor, folder, command):

@@ -9,6 +9,7 @@ import pytest
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.settings import load as config
 from edge_delta.settings.declaration import fields
+from edge_delta.settings.mistakes import OF_THE_UPLOADER
 from edge_delta.settings.sections import Settings
 
 NEEDED = {"sqlite": "a.db", "table_path": "lake/readings"}
@@ -118,6 +119,32 @@ def test_a_file_that_is_missing_or_broken_is_one_line(toml, tmp_path):
     assert "is not valid TOML" in problem(toml("a = = b"))
 
 
+def test_yaml_is_called_yaml_whatever_the_file_is_called_and_leads_to_what_replaces_the_uploaders_keys(toml, tmp_path):
+    message = problem(toml("sqlite: a.db\ninterval: 5\n"))
+    assert "is not TOML but YAML" in message
+    assert "uploader" not in message
+    assert "from-the-uploader.md" in problem(toml("sqlite: a.db\ndatabricks_table: t\n"))
+    file = tmp_path / "config.yaml"
+    file.write_text("sqlite: a.db\ndatabricks_table: t\n")
+    assert "databricks_table is a key of the original uploader: docs/from-the-uploader.md" in problem(config=str(file))
+    assert "a key of the original uploader; docs/from-the-uploader.md" in problem(toml('databricks_table = "t"\n'))
+
+
+def test_a_yaml_file_where_the_default_would_be_is_named_if_something_is_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yml").write_text("sqlite: a.db\n")
+    with pytest.raises(ConfigurationError, match=r"sqlite: is required.*config\.yml is here, and settings"):
+        config.load({}, environment={})
+
+
+def test_wrong_json_in_the_environment_names_the_variable_and_the_key_it_comes_after_and_no_value():
+    message = problem(env={"AGGREGATE_CONFIG": '{"window_minutes": 60, "group_by": ["a"],}'})
+    assert "environment variable AGGREGATE_CONFIG: aggregate: is not JSON after the key group_by: " in message
+    assert "double quotes" in problem(env={"SANITIZE_CONFIG": "{'ranges': {}}"})
+    assert "60.123456" not in problem(env={"GPS_FUZZING_CONFIG": '{"base_lat": 60.123456,}'})
+    assert "sanitize: expected a table of settings, like [sanitize]" in problem(env={"SANITIZE_CONFIG": "[1]"})
+
+
 def test_a_section_from_the_environment_is_json():
     assert load(env={"GPS_FUZZING_CONFIG": '{"radius_meters": 150.5}'}).gps_fuzzing.radius_meters == 150.5
     assert "is not JSON" in problem(env={"GPS_FUZZING_CONFIG": "{"})
@@ -162,7 +189,7 @@ def test_how_the_source_is_read_can_be_said_in_file_and_environment(toml):
     assert settings.columns == {"payload": "json"}
 
 
-@pytest.mark.parametrize("key", sorted(config._OF_THE_UPLOADER))
+@pytest.mark.parametrize("key", sorted(OF_THE_UPLOADER))
 def test_a_key_of_the_original_uploader_points_to_the_page_that_has_it(key, toml):
     assert "docs/from-the-uploader.md" in problem(toml(f"{key} = 1"))
     page = (Path(__file__).parents[2] / "docs" / "from-the-uploader.md").read_text(encoding="utf-8")
