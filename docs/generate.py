@@ -38,9 +38,10 @@ LOG_FORMAT = """\
 The log goes to stderr: one JSON object per line, or coloured text if stderr is a terminal. Every line has `timestamp`
 (UTC), `level` and `event`; the other keys depend on the event."""
 METRICS_WHERE = """\
-Off by default. `metrics_port` serves `/metrics` for Prometheus and `/health` (200, or 503 when `edge-delta health`
-exits with 1) on loopback; `metrics_address` sets another address. For a device that Prometheus cannot reach,
-`metrics_file` is written every 15 seconds and after each cycle, for the textfile collector of node_exporter.
+Off by default. `metrics_port` serves `/metrics` for Prometheus, `/health` (200, or 503 when `edge-delta health` exits
+with 1) and a status page at `/`, on loopback; `metrics_address` sets another address. For a device that Prometheus
+cannot reach, `metrics_file` is written every 15 seconds and after each cycle, for the textfile collector of
+node_exporter.
 
 Both go on whatever hangs: the store, a locked database, or the engine itself. A file stays as it is when the process
 is dead, so what is in it counts only as long as `edge_delta_heartbeat_timestamp_seconds` changes. While that changes

@@ -1,6 +1,6 @@
-"""``make screens``: takes the pictures of docs/screens/ anew, from the running program in a real terminal (tmux).
+"""``make screens``: takes the pictures of docs/screens/ anew, from the running program in a terminal (tmux) or browser.
 
-Each picture is an SVG of the terminal's cells as they stood; only the name of the temporary folder is another one.
+A terminal's picture is an SVG of its cells as they stood; only the name of the temporary folder is another one.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,6 +109,27 @@ def watch(place: Path) -> None:
     picture("status", "edge-delta status --watch", screen.replace(f"{place}/", "/var/lib/"), width)
 
 
+def page(place: Path) -> None:
+    """The status page in a browser, in the same situation."""
+    database, port = place / "sensor.db", "19110"
+    with running("-m", "edge_delta.demo.sample", str(database), "--rows=200000", "--rate=200") as sensor:
+        _ = sensor.stdout and sensor.stdout.readline()
+        job = ("run", "--sqlite", str(database), "--table-path", f"{place}/readings", "--state-dir", f"{place}/state")
+        more = ("--interval=2", "--max-batch-size=2000", "--node-id=device-0001", f"--metrics-port={port}")
+        with running("-m", "edge_delta", *job, *more):
+            for _ in range(8):  # the page knows a backlog from the first time that somebody looks
+                time.sleep(1)
+                with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
+                    shown_there = answer.read().decode()
+    file = place / "page.html"
+    file.write_text(shown_there.replace(f"{place}/", "/var/lib/"))
+    browser = shutil.which("chromium") or shutil.which("google-chrome") or "chromium"
+    how = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,440"]
+    subprocess.run(
+        [browser, *how, f"--screenshot={SCREENS / 'page.png'}", file.as_uri()], check=True, capture_output=True
+    )
+
+
 @contextlib.contextmanager
 def running(*words: str) -> Iterator[subprocess.Popen[str]]:
     """A process of ours, until the context ends."""
@@ -121,7 +144,7 @@ def running(*words: str) -> Iterator[subprocess.Popen[str]]:
 
 def main() -> None:
     """Take the pictures that are named, or all."""
-    pictures = {"demo": demo, "status": watch}
+    pictures = {"demo": demo, "status": watch, "page": page}
     for name in sys.argv[1:] or pictures:
         with tempfile.TemporaryDirectory(prefix="edge-delta-") as place:
             pictures[name](Path(place))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import signal
-import sys
 import textwrap
-import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from edge_delta.core.model import GONE_CURE, Inventory
 from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE
@@ -17,20 +13,13 @@ from edge_delta.device.settled import settled, settled_now
 from edge_delta.device.state import directories_of_sources, is_held, named, read_mirror
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-_GREEN, _YELLOW, _RED, _BOLD, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[1m", "\x1b[0m"
-_COLOURS = {
-    **dict.fromkeys((Verdict.UP_TO_DATE, Verdict.DELIVERING), _GREEN),
-    **dict.fromkeys((Verdict.QUIET, Verdict.GROWING, Verdict.STOPPED, Verdict.NEVER), _YELLOW),
-}
-_HIDE_CURSOR, _SHOW_CURSOR, _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[?25l", "\x1b[?25h", "\x1b[H", "\x1b[K", "\x1b[J"
-_OTHER_SCREEN, _FIRST_SCREEN = "\x1b[?1049h", "\x1b[?1049l"
-_BAR, _INDENT, _NARROWEST = 50, 13, 10
-_LOOKS = 15
-"""How many of them tell how fast the backlog changes."""
+GOOD = frozenset({Verdict.UP_TO_DATE, Verdict.DELIVERING})
+DOUBTFUL = frozenset({Verdict.QUIET, Verdict.GROWING, Verdict.STOPPED, Verdict.NEVER})
+"""Verdicts that somebody should look at; all others are wrong."""
+INDENT, NARROWEST = 13, 10
 
 
 def settled_of(
@@ -55,14 +44,23 @@ def reports(state_dir: Path, choice: Callable[[str, str], bool] = lambda _label,
         state_dir: the state directory of the process.
         choice: see `edge_delta.device.health.examine_all`.
     """
-    found = examine_all(state_dir, choice=choice)
+    return of_all(examine_all(state_dir, choice=choice), running=is_held(state_dir))
+
+
+def of_all(found: Mapping[str, Health], *, running: bool) -> dict[str, Any]:
+    """What a look at all sources comes to; of a single one just what it comes to.
+
+    Args:
+        found: see `edge_delta.device.health.examine_all`.
+        running: whether the process runs.
+    """
     if "" in found:
         return _of_one(found[""])
     whole = worst(found)
     return {
         "verdict": str(whole.verdict) if whole is not None else str(Verdict.NEVER),
         "ok": all(one.ok for one in found.values()),
-        "running": is_held(state_dir),
+        "running": running,
         "sources": {key: _of_one(one) for key, one in found.items()},
     }
 
@@ -145,6 +143,11 @@ def text(about: Mapping[str, Any], *, width: int = 10_000) -> str:
         head = f"edge-delta: {about['verdict']}; {count(len(about['sources']), 'source')}, {ill} in trouble"
         parts = [f"{key}\n{text(one, width=width)}" for key, one in about["sources"].items()]
         return "\n\n".join([head, *parts])
+    return "\n".join(wrapped(name, value, width) for name, value in pairs(about))
+
+
+def pairs(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The report on one source as names and values; no name means one more value of the one before."""
     lines = [("edge-delta", about["verdict"] + _process(about))]
     source = about["source"]
     if source["sqlite"]:
@@ -165,13 +168,14 @@ def text(about: Mapping[str, Any], *, width: int = 10_000) -> str:
         )
     for mode, one in about["modes"].items():
         lines += [(mode, line) if not number else ("", line) for number, line in enumerate(_mode(one))]
-    return "\n".join(_wrapped(name, value, width) for name, value in lines)
+    return lines
 
 
-def _wrapped(name: str, value: str, width: int) -> str:
-    room = max(_NARROWEST, width - _INDENT)
+def wrapped(name: str, value: str, width: int) -> str:
+    """A name and its value; what does not go into the width goes on below, under the value's beginning."""
+    room = max(NARROWEST, width - INDENT)
     first, *rest = textwrap.wrap(value, room) or [""]
-    return "\n".join([f"{name:<{_INDENT - 1}} {first}", *(" " * _INDENT + line for line in rest)])
+    return "\n".join([f"{name:<{INDENT - 1}} {first}", *(" " * INDENT + line for line in rest)])
 
 
 def _process(about: Mapping[str, Any]) -> str:
@@ -205,7 +209,7 @@ def _mode(one: Mapping[str, Any]) -> list[str]:
     rows = f"{one['rows_waiting'] or 0:,} wait; {count(one['rows_written'], 'row')} written{rejected}"
     lines = [
         f"up to id {one['cursor']:,}, {rows}; last commit {_ago(one['committed_at'])}{rate}",
-        f"{one['table']} version {one['version']}",
+        str(one["table"]) + (f" version {one['version']}" if one["version"] is not None else ", no commit yet"),
     ]
     if one["files"]:
         found = Inventory(**one["files"])
@@ -261,89 +265,11 @@ def _ago(moment: str | None) -> str:
     return f"{_since(moment)} ago" if moment else "never"
 
 
-def _left(moment: str | None) -> float:
+def left(moment: str | None) -> float:
     """Seconds until then; 0 where it is over."""
     return max(0.0, (datetime.fromisoformat(moment) - now()).total_seconds()) if moment else 0.0
 
 
 def _until(moment: str | None) -> str:
-    left = _left(moment)
-    return f"in {duration(left)}" if left else "at work"
-
-
-# -- live
-
-
-def watch(state_dir: Path, out: TextIO = sys.stdout, *, every: float = 1.0) -> None:
-    """Show it again and again, until interrupted, with the backlog's progress.
-
-    It draws on the terminal's other screen, so that what was there before is there again afterwards.
-    """
-    progress = Progress()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    out.write(_OTHER_SCREEN + _HIDE_CURSOR)
-    try:
-        while True:
-            out.write(_HOME + screen(report(state_dir), progress, shutil.get_terminal_size()) + _CLEAR_BELOW)
-            out.flush()
-            time.sleep(every)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        out.write(_FIRST_SCREEN + _SHOW_CURSOR)
-        out.flush()
-
-
-def screen(about: Mapping[str, Any], progress: Progress, size: os.terminal_size) -> str:
-    """One picture that fits the terminal, however small."""
-    bar = max(_NARROWEST, min(_BAR, size.columns - _INDENT - 7))
-    lines = text(about, width=size.columns).splitlines()
-    below = ["", *progress.lines(about, bar=bar, width=size.columns), "", "Ctrl-C ends this view only."]
-    if len(lines) + len(below) >= size.lines:  # the bar is what is looked at; the end of the text can wait
-        below = [line for line in below[:-1] if line]
-        lines = lines[: max(1, size.lines - 1 - len(below))]
-    lines = [line[: size.columns] + _CLEAR_LINE for line in [*lines, *below][: max(1, size.lines - 1)]]
-    verdict = about["verdict"]
-    colour = _COLOURS.get(Verdict(verdict), _RED)
-    lines[0] = lines[0].replace(verdict, f"{_BOLD}{colour}{verdict}{_PLAIN}", 1)
-    return "\n".join(lines)
-
-
-class Progress:
-    """How a backlog shrinks, or grows, from one look to the next."""
-
-    def __init__(self) -> None:
-        self._most = 0
-        self._seen: list[tuple[float, int]] = []
-
-    def lines(
-        self, about: Mapping[str, Any], *, bar: int = _BAR, width: int = 10_000, at: float | None = None
-    ) -> list[str]:
-        """A bar, and in words how fast the backlog changes, and when it will be gone."""
-        rows = about["rows_waiting"]
-        at_work = about["running"] and not _left(about["next_cycle"])
-        if not rows or not at_work:
-            self._most = 0  # the next round begins with an empty bar
-        if not rows:
-            self._seen = []
-            return [f"{'backlog':<{_INDENT}}" + ("unknown" if rows is None else f"[{'#' * bar}] none")]
-        self._most = max(self._most, rows)
-        self._seen = [*self._seen[-_LOOKS:], (time.monotonic() if at is None else at, rows)]
-        done = 1 - rows / self._most
-        words = f"{done:.0%} of {count(self._most, 'row')}" if at_work else self._idle(about, rows)
-        drawn = f"{'backlog':<{_INDENT}}[{'#' * round(done * bar):.<{bar}}]"
-        return [drawn, *_wrapped("", words + self._trend(), width).splitlines()]
-
-    def _idle(self, about: Mapping[str, Any], rows: int) -> str:
-        left = f", in {duration(_left(about['next_cycle']))}" if about["running"] else "; no process runs now"
-        return f"{count(rows, 'row')} for the next round{left}"
-
-    def _trend(self) -> str:
-        (begin, before), (end, rows) = self._seen[0], self._seen[-1]
-        if end <= begin:
-            return ""
-        change = (rows - before) / (end - begin)
-        if change >= 0:
-            return f"; growing by {change:,.0f} rows/s" if change else "; standing still"
-        return f"; shrinking by {-change:,.0f} rows/s, {duration(-rows / change)} to go"
+    seconds = left(moment)
+    return f"in {duration(seconds)}" if seconds else "at work"

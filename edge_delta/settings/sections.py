@@ -216,7 +216,7 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
     metrics_port: Annotated[
         int,
         about(
-            "port that serves /metrics and /health; 0: off",
+            "port that serves /metrics, /health and a status page at /; 0: off",
             flag="--metrics-port",
             metavar="PORT",
             env="METRICS_PORT",

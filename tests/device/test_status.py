@@ -12,7 +12,7 @@ import time
 import pytest
 
 from edge_delta.device.health import examine
-from edge_delta.device.status import Progress, screen
+from edge_delta.device.watching import Progress, screen
 from tests.support.ask import ask, status
 from tests.support.command import clean_environment, eventually
 

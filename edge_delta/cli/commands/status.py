@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta.cli.commands.shared import chooses
 from edge_delta.core.errors import ConfigurationError
-from edge_delta.device import health, status
+from edge_delta.device import health, status, watching
 from edge_delta.device.state import directories_of_sources, named
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def main(options: argparse.Namespace) -> int:
     """Show it, out of the state directory."""
     place = health.state_dir_of(options.state_dir, options.config)
     if options.watch:
-        status.watch(_of_one(place, options))
+        watching.watch(_of_one(place, options))
         return 0
     if options.settled:
         return _print_settled(status.settled_of(place, chooses(options)))
