@@ -36,7 +36,9 @@ settings are checked at the start: every problem is listed with the place it cam
 code 2. An unknown key is a problem too."""
 LOG_FORMAT = """\
 The log goes to stderr: one JSON object per line, or coloured text if stderr is a terminal. Every line has `timestamp`
-(UTC), `level` and `event`; the other keys depend on the event."""
+(UTC), `level` and `event`; the other keys depend on the event. Where systemd's journal reads stderr, each line begins
+with its priority (`<3>` error, `<4>` warning, `<6>` info, `<7>` debug), which the journal takes off: `journalctl -u
+edge-delta -p warning` shows what somebody should know."""
 METRICS_WHERE = """\
 Off by default. `metrics_port` serves `/metrics` for Prometheus, `/health` (200, or 503 when `edge-delta health` exits
 with 1) and a status page at `/`, on loopback; `metrics_address` sets another address. For a device that Prometheus

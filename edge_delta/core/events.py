@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from datetime import UTC, datetime
@@ -182,11 +183,33 @@ def configure(*, verbose: bool = False, stream: TextIO | None = None) -> Log:
         stream: where to, by default stderr.
     """
     out = stream or sys.stderr
-    return Log(out, _coloured() if out.isatty() else _json, verbose=verbose)
+    render = _coloured() if out.isatty() else _with_priority if _is_the_journal(out) else _json
+    return Log(out, render, verbose=verbose)
 
 
 def _json(event: dict[str, Any]) -> str:
     return json.dumps(event, default=str)
+
+
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
+"""Of syslog(3)."""
+
+
+def _with_priority(event: dict[str, Any]) -> str:
+    """With the priority before it, which systemd takes off again (sd-daemon(3)); `journalctl -p warning` knows it."""
+    return f"<{_PRIORITIES[event['level']]}>{_json(event)}"
+
+
+def _is_the_journal(out: TextIO) -> bool:
+    """Whether this leads to systemd's journal, and nobody has put a file or a pipe there since (systemd.exec(5))."""
+    named = os.environ.get("JOURNAL_STREAM")
+    if not named:
+        return False
+    try:
+        found = os.fstat(out.fileno())
+    except (OSError, ValueError):
+        return False
+    return named == f"{found.st_dev}:{found.st_ino}"
 
 
 def _coloured() -> Callable[[dict[str, Any]], str]:
