@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.ports import Observer
 from edge_delta.device.mirror import Mirror
+from edge_delta.device.thrift import Thrift
 from edge_delta.settings.declaration import differing
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def observed(settings: Settings, state: StateDirectory, log: Log) -> Iterator[Ob
 
             observers.add(Bar())
         if not settings.once:
+            observers.add(Thrift())
             observers.mirror.started()
         try:
             yield observers

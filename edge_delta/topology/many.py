@@ -18,6 +18,7 @@ from edge_delta.delivery.turns import Share, Turns
 from edge_delta.device.mirror import Mirror
 from edge_delta.device.observers import Observers, beating
 from edge_delta.device.state import StateDirectory
+from edge_delta.device.thrift import Thrift
 from edge_delta.settings.load import file_of, load
 from edge_delta.settings.watch import FileWatch
 from edge_delta.source.connections import Connections
@@ -321,7 +322,7 @@ def _take_over_state(process: StateDirectory, own: StateDirectory, one: OneTable
 def _observers_of_the_process(until: contextlib.ExitStack) -> list[Observer]:
     """Who hears of all sources."""
     if not os.environ.get("NOTIFY_SOCKET"):
-        return []
+        return [Thrift()]
     from edge_delta.device.systemd import ServiceManager  # noqa: PLC0415 - sockets, only under systemd
 
-    return [until.enter_context(ServiceManager(os.environ["NOTIFY_SOCKET"]))]
+    return [Thrift(), until.enter_context(ServiceManager(os.environ["NOTIFY_SOCKET"]))]

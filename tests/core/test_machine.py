@@ -67,3 +67,23 @@ def test_a_lock_is_seen_without_taking_it(tmp_path):
         assert machine.is_locked(file)
         with file.open("w") as other, pytest.raises(BlockingIOError):
             machine.take_lock(other.fileno())
+
+
+def test_what_is_given_back_comes_again_when_it_is_needed():
+    asked = """
+import polars as pl, deltalake
+from edge_delta.core import machine
+frame = pl.DataFrame({"a": range(300_000)}).with_columns(pl.col("a").cast(pl.String).alias("b"))
+before = frame.group_by(pl.col("b").str.slice(0, 2)).len().sort("b")
+was = machine.resident_bytes()
+machine.give_back()
+now = machine.resident_bytes()
+assert frame.group_by(pl.col("b").str.slice(0, 2)).len().sort("b").equals(before)
+assert deltalake.__version__
+machine.give_back()
+print(was, now)
+"""
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    was, now = map(int, done.stdout.split())
+    assert now < 0.7 * was

@@ -126,7 +126,7 @@ def test_each_import_inside_a_function_has_its_reason_beside_it():
 
 LINUX_ONLY = re.compile(
     r"sched_\w+|memfd_create|posix_fadvise|fdatasync|pidfd_\w+|eventfd|sendfile|splice|SOCK_CLOEXEC|O_(TMPFILE|DIRECT|PATH)"
-    r"|CLOCK_BOOTTIME|F_OFD_\w+|syncfs|mallopt|malloc_trim|prctl|epoll|setns|unshare"
+    r"|CLOCK_BOOTTIME|F_OFD_\w+|syncfs|mallopt|malloc_trim|prctl|epoll|setns|unshare|madvise"
 )
 PLACES_OF_LINUX = re.compile(r"/proc\b|/sys/|/dev/shm")
 
