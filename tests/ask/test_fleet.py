@@ -244,6 +244,25 @@ def test_a_heartbeat_is_written_at_most_as_often_as_it_is_set(devices: Callable[
     assert of(fleet(place, path)[1], "a")["last_heartbeat"] is not None
 
 
+def test_a_device_with_several_tables_is_one_device(
+    devices: Callable[..., EdgeDelta], sensors: dict[str, Sensor], folder: Place
+) -> None:
+    path = f"{Path(folder.base).parent}/{{node_id}}/{{table}}"
+    one = devices("a", folder, path, all_tables=True)
+    sensors["a"].create("events")
+    sensors["a"].add(7, "events")
+    config = one.directory / "config.toml"
+    config.write_text("heartbeat = 60\n")
+    one.once(config=config).succeeded()
+    beats = json.loads((Path(folder.base).parent / "a" / "_edge_delta" / "heartbeat-a.json").read_text())
+    assert len(beats["sources"]) == 2
+    assert beats["stopped"] == 0
+    found = of(fleet(folder, path)[1], "a")
+    assert found["rows_last_day"] == 27
+    assert sorted(found["settled"].values()) == [7, 20]
+    assert found["last_heartbeat"] is not None
+
+
 def test_without_the_setting_nothing_is_written_beside_the_tables(
     devices: Callable[..., EdgeDelta], folder: Place
 ) -> None:

@@ -7,7 +7,9 @@ opened: that would materialise its live files.
 
 from __future__ import annotations
 
+import contextlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -15,7 +17,7 @@ import msgspec
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from edge_delta.sinks.objects import Objects
 
@@ -24,6 +26,8 @@ _COMMIT = re.compile(r"(\d{20})\.json")
 _CURSOR = re.compile(r"edge-delta/([^/]+)/([^/]+)(?:/([a-z]+))?/(\d+)")
 """Node, table, part of a shared table, generation: the last rowid; see `edge_delta.sinks.delta.cursors`."""
 _MILLISECONDS = 1_000
+_AT_ONCE = 24
+"""Commits of a shared table that are asked for at once: there it takes hundreds to meet every device."""
 
 
 class Lane(Struct):
@@ -142,8 +146,7 @@ def tail_of(objects: Objects, table: str, *, most: int, every: bool = False, kno
     if every and checkpoint is not None:
         found.lanes = {_key(lane): lane for lane in _of_checkpoint(objects, log, *checkpoint)}
     left = set(found.lanes)
-    for version in range(newest, max(newest - most, -1), -1):
-        commit = objects.read(_file(log, version))
+    for version, commit in _newest_first(objects, log, newest, most, at_once=_AT_ONCE if every else 1):
         if commit is None and version < newest:  # cleaned away
             break
         for lane in lanes_in(commit or b""):
@@ -154,6 +157,20 @@ def tail_of(objects: Objects, table: str, *, most: int, every: bool = False, kno
         if found.lanes and not left and not (every and version > (checkpoint or (0,))[0]):
             break
     return found
+
+
+def _newest_first(
+    objects: Objects, log: str, newest: int, most: int, *, at_once: int
+) -> Iterator[tuple[int, bytes | None]]:
+    """Commits from the newest on, so many of them asked for at once; None for one that is not there."""
+    versions = range(newest, max(newest - most, -1), -1)
+    with contextlib.ExitStack() as until:
+        read: Callable[..., Iterable[bytes | None]] = map
+        if at_once > 1:
+            read = until.enter_context(ThreadPoolExecutor(at_once)).map
+        for first in range(0, len(versions), at_once):
+            some = versions[first : first + at_once]
+            yield from zip(some, read(lambda version: objects.read(_file(log, version)), some), strict=True)
 
 
 def _gone_on(objects: Objects, log: str, known: Tail, most: int) -> Tail:
