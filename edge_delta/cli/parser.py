@@ -20,7 +20,7 @@ EXIT_CODES = (
 )
 COMMANDS = (
     *("run", "maintain", "replay", "verify", "reset", "purge", "query", "check", "status", "health", "sql", "demo"),
-    *("fleet", "init", "completion"),
+    *("fleet", "gather", "init", "completion"),
 )
 """Each is a module of its name in `edge_delta.cli.commands`."""
 

@@ -104,7 +104,7 @@ class DeviceTables(Struct, frozen=True):
             options,
             application_id(self.node_id, self.source_table, contents.part, source=self.settings.name),
             append_only=contents.append_only,
-            retention=_retention(self.settings, uri),
+            retention=retention_of(self.settings, uri),
             statistics=self.settings.maintenance.statistics_columns,
             marks=contents.marks,
             notes=contents.notes,
@@ -148,7 +148,7 @@ class DeviceTables(Struct, frozen=True):
             own.every_commits,
             own.hours,
             own.target_file_mb * 1_000_000,
-            _retention(self.settings, sink.uri),
+            retention_of(self.settings, sink.uri),
             _COMMITS_IN_A_FOLDER if own.retention_days is None else None,
             own.statistics_columns,
         )
@@ -156,7 +156,7 @@ class DeviceTables(Struct, frozen=True):
         return Keeper(sink.uri, sink.options, plan, now=now, log=log, disk=disk)
 
 
-def _retention(settings: Settings, uri: str) -> timedelta:
+def retention_of(settings: Settings, uri: str) -> timedelta:
     """How long a table's older versions can be read.
 
     In a folder each commit visits every file of the log, where a store lists only those behind the last version; three

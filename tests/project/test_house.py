@@ -42,7 +42,7 @@ def test_the_linter_knows_no_exception():
 
 
 def test_each_contract_about_a_package_names_every_folder_but_its_owners():
-    owners = {"adbc_driver_manager": {"source"}, "sqlite3": {"demo"}, "deltalake": {"sinks", "ask", "demo"}}
+    owners = {"adbc_driver_manager": {"source"}, "sqlite3": {"demo"}, "deltalake": {"sinks", "ask", "gather", "demo"}}
     rooms = {f"edge_delta.{path.name}" for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     for package, own in owners.items():
         [contract] = [

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 _READ_AT_A_START = ("PYTHON", "LD_", "RUST", "POLARS", "COV", "MALLOC", "_RJEM", "OPENBLAS", "GLIBC")
 _BESIDE_OURS = ("polars", "deltalake", "adbc_driver_manager", "adbc_driver_sqlite", "arro3.core", "boto3", "structlog")
-_NOT_IMPORTED = ("__main__", "store_listing", "libcolumns", "libplaces", "liblast_words")
+_NOT_IMPORTED = ("__main__", "store_listing", "gathering", "libcolumns", "libplaces", "liblast_words")
+_NOR_OF = "edge_delta.gather."
 """The command's start, what imports pyarrow (which starts threads), and what is no module of Python."""
 _MESSAGE = 1 << 17
 _PID, _STATUS = struct.Struct("i"), struct.Struct("i")
@@ -211,7 +212,8 @@ def _import_everything() -> None:
     for package in _BESIDE_OURS:
         importlib.import_module(package)
     for module in pkgutil.walk_packages(edge_delta.__path__, "edge_delta."):
-        if not module.ispkg and module.name.rpartition(".")[2] not in _NOT_IMPORTED:
+        left = module.name.startswith(_NOR_OF) or module.name.rpartition(".")[2] in _NOT_IMPORTED
+        if not module.ispkg and not left:
             importlib.import_module(module.name)
     threads = {(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()}
     assert threads <= {"python\n", "python3\n", "polars-ooc-clea\n"}, threads

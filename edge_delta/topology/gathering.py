@@ -1,0 +1,115 @@
+"""`edge-delta gather`, put together: from the devices' own settings to their tables and the fleet's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from edge_delta.core.errors import CommitConflict, ConfigurationError, StorageUnavailable
+from edge_delta.gather import lag
+from edge_delta.gather.fleet import DeltaFleet
+from edge_delta.gather.logs import Unreachable
+from edge_delta.gather.places import Places
+from edge_delta.gather.rounds import Job, Outcome, Overtaken, Round
+from edge_delta.gather.store import DeviceTables, files_at
+from edge_delta.gather.takings import SHAPES, Limits
+from edge_delta.sinks import address as storage
+from edge_delta.sinks.listing import folders_in
+from edge_delta.sinks.store_options import store_options
+from edge_delta.topology.sources import in_path
+from edge_delta.topology.tables import retention_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from edge_delta.topology.sources import OneTable
+
+_ALWAYS = ("rejected", "superseded")
+
+
+class Wanted(Struct, frozen=True):
+    """What is to be gathered.
+
+    Attributes:
+        into: the base of the fleet's tables; ``{table}`` and ``{source}`` are replaced.
+        only: the devices; all if none is named.
+        without: devices to be left out.
+        limits: how much is taken at once.
+    """
+
+    into: str
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    limits: Limits = Limits()
+
+
+def gather(one: OneTable, wanted: Wanted) -> list[Outcome]:
+    """One round over the tables of all devices, mode by mode.
+
+    Args:
+        one: the source table, with the devices' settings.
+        wanted: what is to be gathered.
+
+    Raises:
+        ConfigurationError: if the settings do not say where the tables are.
+        EdgeDeltaError: if the fleet's table cannot be written.
+    """
+    settings = one.settings
+    into = wanted.into.replace("{table}", in_path(one.table or settings.sqlite_table_name or "{table}"))
+    into = storage.address(into.replace("{source}", in_path(one.label)), node_id="")
+    places = _places(settings.table_path)
+    options = store_options(places.root, os.environ, settings.storage)
+    files = files_at(places.root, options)
+    tables = DeviceTables(places.root, options, files)
+    into_options = store_options(into, os.environ, settings.storage)
+    folders = places.folders(folders_in(places.root, options), into)
+    if not folders:
+        raise ConfigurationError(f"there is no folder of a device in {places.root}", "Check table_path")
+    outcomes = []
+    for mode in (*settings.processing_mode, *_ALWAYS):
+        shape = SHAPES[mode]
+        job = Job(
+            mode,
+            shape,
+            {device: places.table(device, shape.suffix) for device in _chosen(places, folders, shape.suffix, wanted)},
+            files,
+            tables,
+            DeltaFleet(into + shape.suffix, into_options, shape, tables),
+            retention_of(settings, places.root).total_seconds(),
+        )
+        outcomes.append(_round(job, wanted, into))
+    with contextlib.suppress(CommitConflict):  # another round has just written it
+        lag.write(into + lag.SUFFIX, into_options, outcomes, datetime.now(UTC))
+    return outcomes
+
+
+def _places(table_path: str) -> Places:
+    try:
+        found = Places.of(table_path)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"table_path {table_path!r} has no {{node_id}}: its table is shared by all devices already",
+            "Gather where each device has its own tables, such as s3://bucket/{node_id}/readings",
+        ) from error
+    return Places(storage.address(found.root, node_id=""), found.part, found.rest)
+
+
+def _round(job: Job, wanted: Wanted, into: str) -> Outcome:
+    try:
+        return Round(job, wanted.limits).run()
+    except Overtaken as error:
+        raise CommitConflict(
+            f"{into}{job.shape.suffix} was written by others at every try: {error}", "Let one process gather at a time"
+        ) from error
+    except Unreachable as error:
+        raise StorageUnavailable(f"the devices' tables cannot be read: {error}") from error
+
+
+def _chosen(places: Places, folders: Collection[str], suffix: str, wanted: Wanted) -> Iterator[str]:
+    for device in places.devices(folders, suffix):
+        if (not wanted.only or device in wanted.only) and device not in wanted.without:
+            yield device
