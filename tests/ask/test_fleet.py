@@ -263,6 +263,22 @@ def test_a_device_with_several_tables_is_one_device(
     assert found["last_heartbeat"] is not None
 
 
+def test_a_device_that_never_delivered_is_seen_by_its_heartbeat(
+    devices: Callable[..., EdgeDelta], sensors: dict[str, Sensor], folder: Place
+) -> None:
+    """The other folders beside those of devices are none."""
+    path = f"{Path(folder.base).parent}/{{node_id}}/readings"
+    one = devices("a", folder, path)
+    sensors["a"].run("DELETE FROM readings")
+    config = one.directory / "config.toml"
+    config.write_text("heartbeat = 60\n")
+    one.once(config=config).succeeded()
+    (Path(folder.base).parent / "stray").mkdir()
+    code, answer = fleet(folder, path)
+    assert code == 0
+    assert [(d["node_id"], d["verdict"], d["last_commit"]) for d in answer["devices"]] == [("a", "no new rows", None)]
+
+
 def test_without_the_setting_nothing_is_written_beside_the_tables(
     devices: Callable[..., EdgeDelta], folder: Place
 ) -> None:

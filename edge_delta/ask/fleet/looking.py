@@ -47,6 +47,7 @@ class Fleet:
         self._tables: dict[str, Table] = {}
         self._tails: dict[str, Tail] = {}
         self._errors: dict[str, str] = {}
+        self._bare: set[str] = set()
 
     def look(self) -> list[Device]:
         """All devices, who needs somebody most first.
@@ -55,7 +56,7 @@ class Fleet:
             EdgeDeltaError: if nothing can be read at all.
         """
         if self._looks % _ALL_AGAIN == 0:
-            self._tables, self._tails = {}, {}
+            self._tables, self._tails, self._bare = {}, {}, set()
         self._looks += 1
         self._errors = {}
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -65,7 +66,8 @@ class Fleet:
                 list(pool.map(self._read, [t for t in self._tables.values() if t.mode != "rejected"]))
             devices = self._devices()
             list(pool.map(self._complete, devices))
-        return ordered(devices)
+        # A folder without tables is a device's if it has a heartbeat: one that could not deliver anything yet.
+        return ordered(device for device in devices if device.lanes or device.beat is not None or device.error)
 
     def _find(self, branch: Branch) -> None:
         """Find the tables of a folder, and read them."""
@@ -76,6 +78,8 @@ class Fleet:
             return
         with self._lock:
             self._tables |= {table.path: table for table in tables}
+            if branch.node is not None and not tables:
+                self._bare.add(branch.node)
         for table in tables:
             if table.mode != "rejected":
                 self._read(table)
@@ -100,7 +104,7 @@ class Fleet:
     def _devices(self) -> list[Device]:
         now = time.time()
         nodes = {table.node for table in self._tables.values() if table.node is not None} | set(self._errors)
-        nodes |= {lane.node for tail in self._tails.values() for lane in tail.lanes.values()}
+        nodes |= self._bare | {lane.node for tail in self._tails.values() for lane in tail.lanes.values()}
         found = {
             node: Device(node, error=self._errors.get(node), now=now, allowed=self._allowed) for node in sorted(nodes)
         }
