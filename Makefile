@@ -83,6 +83,10 @@ histories: $(VENV)/.dev ## try 10,000 random histories of a database, goes on wh
 torture: $(VENV)/.dev ## kill it 500 times under 2,000 faults on the wire (about half an hour)
 	$(BIN)/python -m tools.torture
 
+.PHONY: rotation
+rotation: $(VENV)/.dev ## five minutes of a new file per second beside 10,000 finished ones, late rows, removals and kills (ARGS="--files 100 --seconds 20")
+	$(BIN)/python -m tools.rotation $(ARGS)
+
 recreated: $(VENV)/.dev ## ten minutes of a generator that deletes its database at each start, both sides killed
 	$(BIN)/python -m tools.recreated $(ARGS)
 

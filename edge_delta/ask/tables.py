@@ -51,6 +51,7 @@ class Tables:
         self.source_table = settings.sqlite_table_name or mirror.get("source_table")
         base = storage.address(settings.table_path, node_id=node_id or "").rpartition("/")[2]
         suffixes = {**modes.SUFFIXES, "rejected": modes.REJECTED_SUFFIX, "superseded": modes.SUPERSEDED_SUFFIX}
+        suffixes["files"] = modes.FILES_SUFFIX
         tables = DeviceTables(settings, node_id or UNKNOWN, self.source_table or UNKNOWN)
         self.sinks: dict[str, DeltaSink] = {base + suffix: tables.sink(suffix) for suffix in suffixes.values()}
         self.source_tables: dict[str, str | None] = {}

@@ -16,6 +16,7 @@
     └── DecisionNeeded            exit 3   a person has to decide
         ├── SourceReset                    the source is not the one that the cursor belongs to
         ├── TwoSources                     two databases are delivered under one node id
+        ├── FileUnsure                     which rows of one of several files are new cannot be told
         ├── SchemaMismatch                 rows cannot be made to fit the table
         ├── ProtocolUnsupported            the table uses a feature that cannot be written here
         ├── UnsafeStore                    the store lets one commit overwrite another
@@ -174,6 +175,10 @@ class SourceReset(DecisionNeeded):
 
 class TwoSources(DecisionNeeded):
     """Two databases are delivered under one node id: a source that was taken for gone is there again."""
+
+
+class FileUnsure(DecisionNeeded):
+    """Of files that rotate, one has rows that were delivered and others, and which are new cannot be told."""
 
 
 class SchemaMismatch(DecisionNeeded):

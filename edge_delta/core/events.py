@@ -46,6 +46,10 @@ class Event(StrEnum):
     NEEDS_RESTART = "settings need a restart"
     SOURCE_ADDED_OR_LEFT = "sources changed"
     LEFT_OUT = "table left out"
+    FILE_FOUND = "file found"
+    FILE_GREW = "rows came into an older file"
+    FILE_RENAMED = "file renamed"
+    FILE_GONE = "file gone"
     NO_ROWID = "table has no rowid"
     PLACES = "places"
     TIME_COLUMN = "time column"
@@ -98,7 +102,15 @@ EVENTS: Mapping[Event, str] = {
     Event.SETTINGS_INVALID: "The settings file was changed and has errors; the old settings stay in force: error.",
     Event.NEEDS_RESTART: "Settings that cannot change while running were changed: keys.",
     Event.SOURCE_ADDED_OR_LEFT: "One of several sources came, or was taken out of the settings: source, added.",
-    Event.LEFT_OUT: "A pattern in tables means a table that cannot be read in any order: source, reason.",
+    Event.LEFT_OUT: "A pattern means a table that cannot be read in any order, or a file that is no database: source, "
+    "reason.",
+    Event.FILE_FOUND: "Files that rotate: a new one has its place behind the others: file, number, ids (so wide),"
+    " files (that were found together; of more than 20 only the last is told).",
+    Event.FILE_GREW: "Files that rotate: rows came into one that another had followed; they come next: file, number, "
+    "ids, files.",
+    Event.FILE_RENAMED: "Files that rotate: one that is known has another name: file, was, number.",
+    Event.FILE_GONE: "Files that rotate: the one that was written is gone: file, read_to (own id), rows_left (that are "
+    "read through the open file, or are lost).",
     Event.NO_ROWID: "Rows are read in the order of their time, the latest some seconds later: order_by, ahead (rows).",
     Event.PLACES: "What the settings and tables show of places besides the draw of now: draw, detail.",
     Event.TIME_COLUMN: "The column with the readings' times: table, column, reason, format, zone, first and last time.",

@@ -181,7 +181,8 @@ class ReadAhead(Generic[W]):
 
     def _worth(self, cursor: Cursor, upto: int) -> bool:
         long = upto - max(cursor.rowid, 0) > _WORTH_ROWS
-        return self.source.keyed_by_rowid and cores() > 1 and long and not self.source.moved()
+        asked = self.source.reads_ahead and self.source.keyed_by_rowid
+        return asked and cores() > 1 and long and not self.source.moved()
 
     def _fill(self, cursor: Cursor, work: Callable[[Batch], W | None], limit: int, upto: int | None) -> None:
         """Start reading what comes next, up to the bound."""

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.model import BEFORE_FIRST
+from edge_delta.core.patterns import is_pattern
 from edge_delta.core.time_formats import AUTO, REJECTED_IN_A_ROW, TimeForm
 from edge_delta.device.state import (
     directories_of_sources,
@@ -196,7 +197,7 @@ def examine(state_dir: Path, *, allowed: float | None = None) -> Health:
     unreadable = None
     if mirror.get("source"):
         try:
-            behind = _behind(mirror)
+            behind = _behind(mirror, state_dir)
         except EdgeDeltaError as error:
             unreadable = str(error)
     limit = allowed or float(mirror.get("health_after") or DEFAULT_ALLOWED)
@@ -251,7 +252,7 @@ def _places(state_dir: Path, mirror: Mapping[str, Any]) -> tuple[Path, ...]:
     return (state_dir, Path(source).parent) if source else ()
 
 
-def _behind(mirror: Mapping[str, Any]) -> dict[str, Behind]:
+def _behind(mirror: Mapping[str, Any], state_dir: Path) -> dict[str, Behind]:
     from edge_delta.source.glance import glance  # noqa: PLC0415 - not where there is nothing to look at
 
     tables = mirror.get("tables", {})
@@ -260,7 +261,12 @@ def _behind(mirror: Mapping[str, Any]) -> dict[str, Behind]:
     form = mirror.get("times") or {}
     times = TimeForm(str(form.get("format", AUTO)), str(form.get("zone", "UTC")))
     place = (Path(mirror["source"]), mirror.get("source_table"), mirror.get("timestamp_col"))
-    found = glance(*place, set(cursors.values()), times)
+    if is_pattern(place[0]):
+        from edge_delta.source.family import glancing  # noqa: PLC0415 - not where there is one file
+
+        found = glancing.glance(*place, set(cursors.values()), times, state_dir=state_dir)
+    else:
+        found = glance(*place, set(cursors.values()), times)
     return {mode: found[cursor] for mode, cursor in cursors.items()}
 
 

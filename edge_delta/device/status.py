@@ -4,37 +4,23 @@ from __future__ import annotations
 
 import textwrap
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_delta.core.model import GONE_CURE, Inventory
+from edge_delta.core.patterns import is_pattern
 from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE
 from edge_delta.device.health import Health, Verdict, duration, examine, examine_all, now, worst
-from edge_delta.device.settled import settled, settled_now
-from edge_delta.device.state import directories_of_sources, is_held, named, read_mirror
+from edge_delta.device.settled import settled
+from edge_delta.device.state import is_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 GOOD = frozenset({Verdict.UP_TO_DATE, Verdict.DELIVERING})
 DOUBTFUL = frozenset({Verdict.QUIET, Verdict.GROWING, Verdict.STOPPED, Verdict.NEVER})
 """Verdicts that somebody should look at; all others are wrong."""
 INDENT, NARROWEST = 13, 10
-
-
-def settled_of(
-    state_dir: Path, choice: Callable[[str, str], bool] = lambda _label, _table: True
-) -> dict[str, int | None]:
-    """The id by source table up to which rows may be purged; None where that is not known."""
-    if not (directories := directories_of_sources(state_dir)):
-        return settled_now(read_mirror(state_dir))
-    found: dict[str, int | None] = {}
-    for directory in directories:
-        label, table = named(directory)
-        if choice(label, table):
-            number = settled_now(read_mirror(directory)).get(table)
-            found[f"{label}/{table}"] = number
-    return found
 
 
 def reports(state_dir: Path, choice: Callable[[str, str], bool] = lambda _label, _table: True) -> dict[str, Any]:
@@ -197,6 +183,8 @@ def _waiting(about: Mapping[str, Any]) -> str:
 
 
 def _settled(about: Mapping[str, Any]) -> str:
+    if about["source"]["sqlite"] and is_pattern(Path(about["source"]["sqlite"])):
+        return "whole files may be removed: edge-delta status --settled prints those that nothing needs any more"
     ids = [number for number in about["settled"].values() if number is not None]
     return f"rows up to id {ids[0]:,} may be purged" if ids else "no row may be purged yet"
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from edge_delta.core.errors import REPORT, ConfigurationError, EdgeDeltaError, SourceReset, failure
 from edge_delta.core.model import Cursor, Mark
+from edge_delta.core.patterns import is_pattern
 from edge_delta.core.places import tells_by_name
 from edge_delta.core.time_formats import ODD_CURE, doubtful
 from edge_delta.delivery.identity import Identity, Lanes
@@ -186,9 +187,15 @@ def _running(settings: Settings) -> Iterator[Finding]:
 
 def _database(stage: Stage) -> Iterator[Finding]:
     settings, source = stage.settings, stage.source
-    wal = settings.sqlite.with_name(settings.sqlite.name + "-wal")
+    wal = source.path.with_name(source.path.name + "-wal")
     log = "its -wal file is visible" if wal.exists() else "no -wal file: no writer has it open in WAL mode now"
-    yield ok("database", f"{settings.sqlite} is readable; {log}")
+    if is_pattern(settings.sqlite):
+        from edge_delta.source.family import Folder  # noqa: PLC0415 - not where there is one file
+
+        count = len(Folder(settings.sqlite).names())
+        yield ok("database", f"{settings.sqlite} means {count:,} files; the last of them by its name is readable")
+    else:
+        yield ok("database", f"{settings.sqlite} is readable; {log}")
     names = ", ".join(c.name for c in source.columns)
     yield ok("database", f"table {source.table}, columns {names}")
     yield from _times(source)

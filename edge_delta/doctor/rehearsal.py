@@ -17,7 +17,7 @@ from edge_delta.device.state import kept_node_id
 from edge_delta.doctor import tall
 from edge_delta.modes.privacy import audit
 from edge_delta.topology.auditing import SAMPLED
-from edge_delta.topology.lanes import Session, lanes_of, open_source
+from edge_delta.topology.lanes import Session, follow_files, lanes_of, open_source
 from edge_delta.topology.sources import each
 from edge_delta.topology.tables import UNKNOWN
 
@@ -161,7 +161,9 @@ class Stage:
     def lanes(self) -> list[Lane]:
         """The lanes of all modes; they append nothing."""
         log = Log(io.StringIO(), lambda _event: "", verbose=False)
-        return lanes_of(self.settings, Session(self.source, self.node_id, log, opened=Rehearsed, heals=False))
+        session = Session(self.source, self.node_id, log, opened=Rehearsed, heals=False)
+        follow_files(self.settings, session, writes=False)
+        return lanes_of(self.settings, session)
 
     def rehearse(self, lane: Lane, *, limit: int) -> Rehearsal | None:
         """One mode's next batch; None if nothing waits.

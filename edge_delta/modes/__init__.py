@@ -20,6 +20,8 @@ SUFFIXES = {name: traits.suffix for name, traits in TRAITS.items()}
 
 REJECTED_SUFFIX = "_rejected"
 SUPERSEDED_SUFFIX = "_superseded"
+FILES_SUFFIX = "_files"
+"""What is known of the files of a family, see `edge_delta.source.family`."""
 
 
 def load(name: str, settings: Settings) -> Mode:

@@ -59,7 +59,7 @@ class SourceSettings(Section, frozen=True, kw_only=True):
     sqlite: Annotated[
         Path,
         about(
-            "the SQLite database file",
+            "the SQLite database file, or a pattern for files that rotate",
             flag="--sqlite",
             metavar="FILE",
             env="SQLITE_PATH",

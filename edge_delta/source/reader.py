@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from edge_delta.core.counting import Passed
 from edge_delta.core.errors import ConfigurationError, SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Batch, Cell, Column, Cursor, Layout, Mark, Waiting
-from edge_delta.core.time_formats import moment
-from edge_delta.source import cells, rows
+from edge_delta.source import cells, ends, rows
 from edge_delta.source.census import Census
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import Extent, Extents
@@ -23,17 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
-    from types import ModuleType
 
     import polars as pl
 
     from edge_delta.source.schema import Table
-
-
-def _lasts() -> ModuleType:
-    from edge_delta.source import lasts  # noqa: PLC0415 - Polars, and only for what looks back over all rows
-
-    return lasts
 
 
 class SQLiteSource:
@@ -44,7 +36,12 @@ class SQLiteSource:
         table: the table's name, None for the only one.
         timestamp: the timestamp column's name, None to find it.
         options: what else the settings say about reading it.
+
+    Attributes:
+        reads_ahead: whether other connections may read what comes next.
     """
+
+    reads_ahead = True
 
     def __init__(
         self, database: Database, table: str | None = None, timestamp: str | None = None, options: Options = PLAIN
@@ -89,6 +86,11 @@ class SQLiteSource:
     def keyed_by_rowid(self) -> bool:
         """False where rows can only be read in the order of their time."""
         return self._table.key_is_rowid
+
+    @property
+    def tells_times(self) -> bool:
+        """Whether a row's time leaves the device as it is."""
+        return self._witnesses.timed
 
     @property
     def timestamp_reason(self) -> str:
@@ -152,13 +154,13 @@ class SQLiteSource:
 
     def span(self) -> tuple[datetime | None, datetime | None]:
         """The times of the first and the last row, as they are understood; None where they are none."""
-        with self._looking():
-            stamp, table = self._table.timestamp, self._table
-            if stamp is None:
-                return None, None
-            rows_of = f"{quoted(table.name)} ORDER BY {table.key}"
-            ends = [cells.read_cell(self._database, stamp, f"{rows_of} {way}") for way in ("ASC", "DESC")]
-        return moment(ends[0], stamp.time), moment(ends[1], stamp.time)
+        with self._looking() as table:
+            return ends.first(self._database, table), ends.last(self._database, table)
+
+    def time_of(self, rowid: int) -> datetime | None:
+        """The time of a row, as it is understood; None if it has none."""
+        with self._looking() as table:
+            return ends.of(self._database, table, f"WHERE {table.key} = {rowid}")
 
     def between(self, after: int, upto: int) -> tuple[int | None, int | None, int]:
         """The first and the last key behind one and up to another, and how many rows have one of those."""
@@ -184,7 +186,7 @@ class SQLiteSource:
             )
         wanted = round(time.timestamp() * 1_000_000)
         with self._looking():
-            return _lasts().first_since(self._database, self._table, stamp, wanted, upto=upto)  # type: ignore[no-any-return]
+            return ends.lasts().first_since(self._database, self._table, stamp, wanted, upto=upto)  # type: ignore[no-any-return]
 
     def placed(self, cursor: Cursor, rowid: int) -> Cursor:
         """The cursor at a row, with what tells the source again."""
@@ -241,7 +243,7 @@ class SQLiteSource:
     ) -> pl.DataFrame:
         """Each sensor's last value in a row whose cells all fit, see `edge_delta.source.lasts`."""
         with self._looking():
-            return _lasts().values(self._database, self._table, sensor, columns, upto=upto)  # type: ignore[no-any-return]
+            return ends.lasts().values(self._database, self._table, sensor, columns, upto=upto)  # type: ignore[no-any-return]
 
     def read_after(
         self,

@@ -18,7 +18,7 @@ from edge_delta.device.state import MIRROR, StateDirectory
 from edge_delta.recovery.takeover import older_state, refuse_another_table, take_over
 from edge_delta.topology.change import LiveSettings, pace_of
 from edge_delta.topology.draws import say_what_is_published
-from edge_delta.topology.lanes import ALONE, Opening, Session, lanes_of, open_source, updates_of
+from edge_delta.topology.lanes import ALONE, Opening, Session, follow_files, lanes_of, open_source, updates_of
 from edge_delta.topology.nodes import node_id_of
 from edge_delta.topology.sources import alone
 
@@ -149,6 +149,7 @@ def _lanes(
 ) -> list[Lane]:
     """The lanes, where they go on from what an older tool or an earlier run left."""
     session.vitals = vitals
+    follow_files(settings, session)
     lanes, mirror = lanes_of(settings, session), state.mirror()
     for lane in lanes:
         lane.was_chosen = lane.name in mirror.get("modes", ())

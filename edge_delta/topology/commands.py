@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from edge_delta import modes
 from edge_delta.core.errors import NodeUnknown
+from edge_delta.core.patterns import is_pattern
 from edge_delta.device.state import StateDirectory, kept_node_id, read_mirror
 from edge_delta.modes.privacy.policy import draw_of, policy_of
 from edge_delta.modes.traits import TRAITS
@@ -16,7 +17,7 @@ from edge_delta.recovery import replay as replaying
 from edge_delta.recovery import reset as resetting
 from edge_delta.recovery import verify as verifying
 from edge_delta.settings.declaration import changed
-from edge_delta.topology.lanes import Session, lanes_of, open_source
+from edge_delta.topology.lanes import Session, follow_files, lanes_of, open_source
 from edge_delta.topology.nodes import node_id_of
 from edge_delta.topology.tables import UNKNOWN, DeviceTables
 
@@ -39,7 +40,9 @@ def _session(
 ) -> Session:
     """What a command works with, for a device that is known."""
     source = open_source(settings)
-    return Session(source, node_id_of(settings, state, source.table), log, opened=opened)
+    session = Session(source, node_id_of(settings, state, source.table), log, opened=opened)
+    follow_files(settings, session)
+    return session
 
 
 def maintain(
@@ -66,6 +69,8 @@ def maintain(
         )
     tables = DeviceTables(settings, node_id or UNKNOWN)
     columns = {TRAITS[mode].suffix: z_order for mode in settings.processing_mode} | {modes.REJECTED_SUFFIX: ()}
+    if is_pattern(settings.sqlite):
+        columns[modes.FILES_SUFFIX] = ()
     keepers = [(tables.keeper(tables.sink(suffix), log), order) for suffix, order in columns.items()]
     for keeper, _ in keepers if upgrade else ():
         keeper.upgrade()
@@ -112,7 +117,9 @@ def verify(settings: Settings, log: Log, *, ignore: Sequence[str] = ()) -> list[
         others = partial(_others, tables, lane.name)
         return verifying.check(lane.route, verifying.Elsewhere(mirror, others), names)
 
-    return [compared(lane) for lane in lanes_of(settings, Session(source, node_id, log, heals=False))]
+    session = Session(source, node_id, log, heals=False)
+    follow_files(settings, session, writes=False)
+    return [compared(lane) for lane in lanes_of(settings, session)]
 
 
 class Repaired(Struct, frozen=True):

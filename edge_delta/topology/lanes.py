@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from edge_delta import modes
 from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.patterns import is_pattern
 from edge_delta.core.time_formats import TimeForm
 from edge_delta.core.updates import VERSION, Updates
 from edge_delta.delivery.identity import Lanes
@@ -28,6 +29,7 @@ from edge_delta.topology.tables import DeviceTables, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from edge_delta.core.events import Log
     from edge_delta.core.ports import Sink
@@ -107,11 +109,34 @@ ALONE = Opening()
 
 
 def open_source(settings: Settings, opening: Opening = ALONE) -> SQLiteSource:
-    """The source of these settings."""
-    database = Database(settings.sqlite, busy_timeout_ms=opening.busy_ms, shared=opening.connections)
-    source = SQLiteSource(database, settings.sqlite_table_name, settings.timestamp_col, reading(settings))
+    """The source of these settings: a file, or files that rotate."""
+
+    def one_file(path: Path, options: Options | None = None) -> SQLiteSource:
+        database = Database(path, busy_timeout_ms=opening.busy_ms, shared=opening.connections)
+        return SQLiteSource(database, settings.sqlite_table_name, settings.timestamp_col, options or reading(settings))
+
+    if is_pattern(settings.sqlite):
+        from edge_delta.source.family import FamilySource  # noqa: PLC0415 - not where there is one file
+
+        source: SQLiteSource = FamilySource(settings.sqlite, one_file)
+    else:
+        source = one_file(settings.sqlite)
     source.tell_by(witnessing(settings))
     return source
+
+
+def follow_files(settings: Settings, session: Session, *, writes: bool = True) -> None:
+    """Let the source of files that rotate go on with what the target knows of them; nothing for a single file.
+
+    Args:
+        settings: the settings of one table.
+        session: with the opened source, and who this device is.
+        writes: whether new files are written down; else they are only looked at.
+    """
+    if is_pattern(settings.sqlite):
+        from edge_delta.topology.families import follow  # noqa: PLC0415 - not where there is one file
+
+        follow(settings, session, writes=writes)
 
 
 def reading(settings: Settings) -> Options:
@@ -169,6 +194,8 @@ def _of_updates(settings: Settings, source: SQLiteSource) -> list[str]:
     """What speaks against delivering new states of updated rows."""
     if settings.on_update != "append":
         return []
+    if is_pattern(settings.sqlite):
+        return ["on_update = 'append' is for a single file, and sqlite is a pattern for files that rotate"]
     wrong = []
     if not any(TRAITS[mode].replayable for mode in settings.processing_mode):
         wrong.append("on_update = 'append' is for raw, schematized and sanitized, none of which is a mode here")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError, SourceReset
+from edge_delta.core.patterns import is_pattern
 from edge_delta.device.settled import settled, settled_now
 from edge_delta.device.state import StateDirectory, read_mirror
 from edge_delta.recovery.purge import Purge, Purged, Wanted
@@ -33,6 +34,11 @@ def purge(settings: Settings, log: Log, wanted: Wanted) -> list[Purged]:
     Raises:
         EdgeDeltaError: if it cannot be done now, or must not be.
     """
+    if is_pattern(settings.sqlite):
+        raise ConfigurationError(
+            f"{settings.sqlite} means files that rotate, and purge deletes rows of a single file",
+            "Remove whole files: edge-delta status --settled prints those that nothing needs any more",
+        )
     state = StateDirectory(settings.state_dir)
     mirror = read_mirror(settings.state_dir)
     _refuse_other_modes(settings, mirror)

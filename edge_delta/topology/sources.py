@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
+from edge_delta.core.patterns import is_pattern
 from edge_delta.device.state import directory_of, kept_tables, read_mirror
 from edge_delta.settings.declaration import changed
 
@@ -122,7 +123,7 @@ def _found(entry: Settings, wanted: Sequence[str], left_out: Callable[[LeftOut],
     from edge_delta.source.shape import kinds_of_tables  # noqa: PLC0415 - as above
 
     refuse_missing(entry.sqlite)
-    database = Database(entry.sqlite, busy_timeout_ms=BUSY_MS)
+    database = Database(one_of(entry.sqlite), busy_timeout_ms=BUSY_MS)
     with contextlib.closing(database):
         there = kinds_of_tables(database)
         if not wanted:
@@ -149,8 +150,21 @@ def refuse_missing(file: Path) -> None:
     Raises:
         SourceUnavailable: if it is not.
     """
-    if not file.exists():
+    if not file.exists() and not is_pattern(file):
         raise SourceUnavailable(f"there is no database at {file}", "Check sqlite, or wait for who makes it")
+
+
+def one_of(file: Path) -> Path:
+    """The file, or of files that rotate the last one by its name.
+
+    Raises:
+        SourceUnavailable: if there is none yet.
+    """
+    if not is_pattern(file):
+        return file
+    from edge_delta.source.family import newest  # noqa: PLC0415 - not where there is one file
+
+    return newest(file)
 
 
 def by_pattern(entry: Settings) -> bool:
@@ -166,9 +180,9 @@ def schema_of(entry: Settings) -> int | None:
     """
     from edge_delta.source import Database  # noqa: PLC0415 - not where each table is named
 
-    if not entry.sqlite.exists():
+    if not entry.sqlite.exists() and not is_pattern(entry.sqlite):
         return None
-    database = Database(entry.sqlite, busy_timeout_ms=BUSY_MS)
+    database = Database(one_of(entry.sqlite), busy_timeout_ms=BUSY_MS)
     with contextlib.closing(database):
         return int(database.scalar("PRAGMA schema_version"))
 

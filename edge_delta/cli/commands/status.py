@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta.cli.commands.shared import chooses
 from edge_delta.core.errors import ConfigurationError
-from edge_delta.device import health, status, watching
+from edge_delta.device import health, settled, status, watching
 from edge_delta.device.state import directories_of_sources, named
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ def arguments(parser: Parser) -> None:
     """Add the command's flags."""
     parser.add_device()
     parser.add_argument("--watch", action="store_true", help="keep showing it, with the progress")
-    parser.add_argument("--settled", action="store_true", help="print only the id up to which rows may be deleted")
+    parser.add_argument(
+        "--settled", action="store_true", help="print only the id up to which rows may be deleted, or the files"
+    )
     parser.add_json("the answer")
 
 
@@ -36,7 +38,8 @@ def main(options: argparse.Namespace) -> int:
         watching.watch(_of_one(place, options))
         return 0
     if options.settled:
-        return _print_settled(status.settled_of(place, chooses(options)))
+        chosen = chooses(options)
+        return _print_settled(settled.settled_of(place, chosen), settled.settled_files_of(place, chosen))
     about = status.reports(place, chooses(options))
     print(json.dumps(about, indent=2, ensure_ascii=False) if options.json else status.text(about))
     return 0
@@ -54,11 +57,16 @@ def _of_one(place: Path, options: argparse.Namespace) -> Path:
     return chosen[0]
 
 
-def _print_settled(ids: Mapping[str, int | None]) -> int:
-    """One number a source table, with the table's name behind it where there are several; 1 if one is not known."""
+def _print_settled(ids: Mapping[str, int | None], files: Mapping[str, list[Path]]) -> int:
+    """One number a source table, with the table's name behind it where there are several; 1 if one is not known.
+
+    Of files that rotate, whole files are settled: their paths, a line each.
+    """
+    for file in [file for found in files.values() for file in found]:
+        print(file)
     for table, number in ids.items():
         if number is not None:
             print(number if len(ids) == 1 else f"{number} {table}")
         else:
             print(f"{table}: not known yet, so nothing may be purged", file=sys.stderr)
-    return 0 if ids and None not in ids.values() else 1
+    return 0 if (ids or files) and None not in ids.values() else 1

@@ -1,0 +1,17 @@
+"""Paths that stand for several files."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+JOKERS = re.compile(r"[*?\[]")
+"""What a name has that stands for several."""
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a path stands for files that rotate, and not for one that is called so."""
+    return JOKERS.search(path.name) is not None and not path.exists()
