@@ -112,6 +112,12 @@ fleet: $(VENV)/.dev ## 1, 8 and 32 devices at once; writes the figures into docs
 overview: $(VENV)/.dev ## edge-delta fleet over 1,000 devices in a folder and on S3: seconds, CPU, memory
 	$(BIN)/python -m tools.overview
 
+gathering: $(VENV)/.dev ## seconds for a round of edge-delta gather, first, with nothing new and with news (ARGS="--devices 1000")
+	$(BIN)/python -m tools.gathering $(ARGS)
+
+gather-kills: $(VENV)/.dev ## kill edge-delta gather 50 times beside devices that compact, clean and correct
+	$(BIN)/python -m pytest -m slow tests/gather/test_kills.py
+
 costs: $(VENV)/.dev ## count what a device asks of S3; writes the figures into docs/databricks.md (four minutes)
 	$(BIN)/python -m tools.costs
 

@@ -230,20 +230,10 @@ def windows(tmp_path: Path, sensor: Sensor) -> Devices:
 WINDOWS = "_3_aggregated"
 
 
-def late(devices: Devices, device: str, second: int) -> None:
-    """A reading of a window that is written."""
-    devices.open(device)
-    devices.sensor.run(
-        "INSERT INTO readings (sensor_id, timestamp, temperature) VALUES "
-        f"('sensor-1', strftime('%Y-%m-%dT%H:%M:%f+00:00', 1767225600 + {second}, 'unixepoch'), 99.0)"
-    )
-    devices.again(device)
-
-
 def test_a_corrected_window_takes_the_place_of_the_one_before(windows):
     windows.gather()
     windows.assert_gathered(WINDOWS)
-    late(windows, "hall-1", 70)
+    windows.late("hall-1", 70)
     found = windows.gather()
     assert found.about("hall-1", "aggregated")["way"] == "replace"
     assert 0 < found.mode("aggregated")["rows"] <= 5  # the windows of that minute
@@ -252,7 +242,7 @@ def test_a_corrected_window_takes_the_place_of_the_one_before(windows):
 
 def test_windows_whose_earlier_files_are_gone_come_whole(windows):
     windows.gather()
-    late(windows, "hall-1", 70)
+    windows.late("hall-1", 70)
     compacted(windows.place("hall-1"), WINDOWS)
     windows.deliver("hall-1", 200)
     windows.gather()
@@ -261,8 +251,8 @@ def test_windows_whose_earlier_files_are_gone_come_whole(windows):
 
 def test_windows_whose_log_was_cleaned_come_whole(windows):
     windows.gather()
-    late(windows, "hall-1", 70)
-    late(windows, "hall-1", 130)
+    windows.late("hall-1", 70)
+    windows.late("hall-1", 130)
     cleaned(windows.place("hall-1"), WINDOWS)
     assert "cleaned" in windows.gather().about("hall-1", "aggregated")["told"][0]
     windows.assert_gathered(WINDOWS)

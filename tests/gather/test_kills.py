@@ -37,7 +37,7 @@ def test_gather_killed_again_and_again_takes_each_row_once(tmp_path: Path, senso
             compacted(devices.place(name))
         if turn % 5 == 3:
             cleaned(devices.place(name))
-            late(devices, name, chance.randint(0, 60))
+            devices.late(name, chance.randint(0, 60))
         if turn % 10 == 9:
             devices.deliver(f"hall-{10 + turn}", 30)
     assert killed >= kills // 3
@@ -59,15 +59,6 @@ def killed_gather(devices: Devices, seconds: float) -> bool:
         if not at_work:
             assert process.poll() == 0, log.read_text()
         return at_work
-
-
-def late(devices: Devices, device: str, second: int) -> None:
-    devices.open(device)
-    devices.sensor.run(
-        "INSERT INTO readings (sensor_id, timestamp, temperature) VALUES "
-        f"('sensor-1', strftime('%Y-%m-%dT%H:%M:%f+00:00', 1767225600 + {second}, 'unixepoch'), 99.0)"
-    )
-    devices.again(device)
 
 
 def test_gather_works_on_a_store(lake: Place, tmp_path: Path, sensor: Sensor, command) -> None:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,7 @@ TASKS = [
     for kind, name, definition, file in RESOURCES
     if kind == "jobs"
     for task in definition["tasks"]
+    if "sql_task" in task
 ]
 
 
@@ -93,8 +97,9 @@ def test_a_task_runs_a_file_of_sql_with_its_parameters(job, task, file):
 
 def test_checks_roll_ups_and_maintenance_are_on_a_schedule_and_tell_of_failures():
     jobs = {name: definition for kind, name, definition, _ in RESOURCES if kind == "jobs"}
-    run = {name: [Path(t["sql_task"]["file"]["path"]).stem for t in job["tasks"]] for name, job in jobs.items()}
+    run = {name: [file_of(task).stem for task in job["tasks"]] for name, job in jobs.items()}
     assert run == {
+        "edge_delta_fleet": ["fleet_job"],
         "edge_delta_quality": ["04_quality"],
         "edge_delta_rollups": ["10_refresh", "03_views", "09_rollups"],
         "edge_delta_maintenance": ["05_maintenance"],
@@ -102,6 +107,30 @@ def test_checks_roll_ups_and_maintenance_are_on_a_schedule_and_tell_of_failures(
     for job in jobs.values():
         assert job["email_notifications"]["on_failure"] == ["${var.notify}"]
         assert len(job["schedule"]["quartz_cron_expression"].split()) == 6
+
+
+def file_of(task: Any) -> Path:
+    return Path(task["sql_task"]["file"]["path"] if "sql_task" in task else task["spark_python_task"]["python_file"])
+
+
+def test_the_fleet_job_is_there_with_all_that_it_imports_and_knows_its_parameters():
+    [job] = [job for _, name, job, _ in RESOURCES if name == "edge_delta_fleet"]
+    [task] = job["tasks"]
+    program = (BUNDLE / "resources" / file_of(task)).resolve()
+    text = program.read_text(encoding="utf-8")
+    for module in re.findall(r"^from edge_delta\.(\w+)", text, re.MULTILINE):
+        assert any((BUNDLE / path).resolve() == ROOT / "edge_delta" / module for path in TOP["sync"]["paths"])
+    given = task["spark_python_task"]["parameters"]
+    assert all(f'"{flag}"' in text for flag in given[::2])
+    assert given[1::2] == [f"{{{{job.parameters.{one['name']}}}}}" for one in job["parameters"]]
+    assert job["max_concurrent_runs"] == 1
+
+
+def test_what_the_fleet_job_imports_of_ours_needs_nothing_but_python(tmp_path):
+    shutil.copytree(ROOT / "edge_delta" / "gather", tmp_path / "edge_delta" / "gather")  # as the bundle brings it
+    modules = "folder, logs, places, rounds, state, takings"
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from edge_delta.gather import {modules}"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
 
 
 def test_maintenance_is_paused_unless_somebody_says_otherwise():

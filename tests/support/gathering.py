@@ -63,6 +63,15 @@ class Devices:
         self.sensor.add(rows, start=start, seed=len(device))
         self.again(device, **settings)
 
+    def late(self, device: str, second: int) -> None:
+        """A reading of a window that is written."""
+        self.open(device)
+        self.sensor.run(
+            "INSERT INTO readings (sensor_id, timestamp, temperature) VALUES "
+            f"('sensor-1', strftime('%Y-%m-%dT%H:%M:%f+00:00', 1767225600 + {second}, 'unixepoch'), 99.0)"
+        )
+        self.again(device)
+
     def again(self, device: str, **settings: Any) -> None:
         self.open(device)
         deliver(self.sensor.path, self.place(device), self.modes, node_id=device, **(self.settings | settings))
