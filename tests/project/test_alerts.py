@@ -83,6 +83,15 @@ UNHEALTHY = {
 }
 
 
+# Of before there was a heartbeat, until noon; from then on it says who it is.
+UPGRADED = {
+    'edge_delta_healthy{instance="upgraded-port"}': cut(f"1x{NOON}"),
+    'edge_delta_healthy{instance="upgraded-port", node_id="u", source="s", table="t"}': f"_x{NOON} 1x{LENGTH - NOON}",
+    f'{HEARTBEAT}{{instance="upgraded-port", node_id="u"}}': f"_x{NOON} {NOON * 300}+300x{LENGTH - NOON}",
+    f'{PROGRESS}{{instance="upgraded-port", node_id="u"}}': f"_x{NOON} {NOON * 300}+300x{LENGTH - NOON}",
+}
+
+
 def labels(name, device):
     source = "" if "timestamp" in name or name.endswith("done") else ', source="s", table="t", mode="raw"'
     return f'{name}{{instance="{device}", node_id="{device}-1"{source}}}'
@@ -99,6 +108,7 @@ def test_dead_hung_idle_and_slow_devices_are_told_apart_for_three_days_by_port_a
         for device, metrics in DEVICES.items()
         for name, values in metrics.items()
     ]
+    series += [{"series": name, "values": values} for name, values in UPGRADED.items()]
     cases = [{"expr": FIRING, "eval_time": at, "exp_samples": samples(firing)} for at, firing in EXPECTED.items()]
     cases.append(UNHEALTHY)
     test = {"interval": f"{STEP}m", "input_series": series, "promql_expr_test": cases}
