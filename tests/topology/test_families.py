@@ -355,3 +355,30 @@ def test_the_next_file_may_have_other_columns_under_the_name_of_the_one_before(f
     raw(files, folder)
     assert_each_once(files, folder)
     assert "pressure" in folder.read("_0_raw").columns
+
+
+def test_a_sweep_finds_ids_that_were_filled_in_and_repeats_nothing_of_files_that_are_gone(files, folder):
+    modes = {"processing_mode": ["raw", "aggregated", "emergency"], "env": HOURS | ALERTS | {"SWEEP": "0"}}
+    one = files.day(1, 50)
+    files.day(2, 50)
+    files.sensor.run("DELETE FROM readings WHERE id BETWEEN 20 AND 22")
+    del files.written[-22:-19]
+    files.day(3, 50)
+    files.rest()
+    deliver(files.pattern, folder, **modes)
+    alerts = folder.read("_4_emergency").height
+    one.unlink()
+    files.sensor.open(files.folder / "readings-0002.db")
+    files.sensor.run(
+        "INSERT INTO readings (id, sensor_id, timestamp, temperature) VALUES (21, 's', '2026-01-03T00:00:20+00:00', 20)"
+    )
+    files.written.append("2026-01-03T00:00:20+00:00")
+    files.day(3, 5, first=500)
+    files.rest()
+    found = deliver(files.pattern, folder, **modes)
+    assert {e["mode"]: e["rows"] for e in found.named("rows below the cursor")}["raw"] == 1
+    deliver(files.pattern, folder, **modes)
+    assert_each_once(files, folder)
+    assert windows(folder) == [50, 48]  # that of the third day is open
+    assert folder.read("_4_emergency").height >= alerts
+    assert folder.read("_4_emergency").select("reading_id", "alert_type").is_duplicated().sum() == 0
