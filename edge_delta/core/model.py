@@ -341,6 +341,7 @@ class Context(Struct, frozen=True):
         inserted_at: the batch's time, UTC.
         source_table: the table that the rows come from.
         memory: what earlier batches left behind, for modes that look back (see `edge_delta.core.ports.Mode`).
+        late: whether the rows came below the cursor, so that rows which follow them are in the table already.
     """
 
     node_id: str
@@ -348,3 +349,4 @@ class Context(Struct, frozen=True):
     inserted_at: datetime
     source_table: str = ""
     memory: pl.DataFrame | None = None
+    late: bool = False

@@ -71,17 +71,17 @@ class Rows:
     def deliver(self, batch: Batch, prepared: Prepared | None, before: Cursor) -> Step:
         """Rejected rows first, then the others."""
         route, mode = self._route, self._route.mode()
-        context = self._context(batch.cursor.generation, before)
+        late = batch.cursor.marks.get(Mark.SWEPT) != before.marks.get(Mark.SWEPT)
+        context = self._context(batch.cursor.generation, before, late=late)
         processed = self._processed(batch, prepared, context)
         if processed.kept.height:
             processed = fitting.without_refused(processed, route.sink.refused(processed.kept))
-        late = batch.cursor.marks.get(Mark.SWEPT) != before.marks.get(Mark.SWEPT)
         again = route.traits.selective and (late or self._were_there(batch))
         kept = self._untold(processed.kept, batch.cursor) if again else processed.kept
         if late and route.versioned and kept.height:  # an id that was used again is a new state of what it names
             kept = versions.numbered(kept, versions.last_of(route, kept[str(route.traits.key)].to_list()), route)
         step = self._written(batch, processed, kept, swept=late)
-        if context.memory is not None:
+        if context.memory is not None and not context.late:
             self._memory = mode.remembered(context.memory, processed.frame, processed.kept, batch.layout)
         return step
 
@@ -144,8 +144,14 @@ class Rows:
 
     # -- what the mode looks back at
 
-    def _context(self, generation: int, before: Cursor) -> Context:
+    def _context(self, generation: int, before: Cursor, *, late: bool) -> Context:
         context = self._route.context(generation)
+        if late:  # what such a row comes between, a mode that asks its table can see there
+            context = replace(context, late=True)
+            request = self._route.mode().wanted(self._route.source.layout, context)
+            if isinstance(request, TableQuery):
+                return replace(context, memory=self._of_lives(self._asked(request), before))
+            context = replace(context, late=False)
         if self._memory is None:
             request = self._route.mode().wanted(self._route.source.layout, context)
             self._memory = None if request is None else self._recalled(request, before)
@@ -153,22 +159,26 @@ class Rows:
 
     def _recalled(self, request: LastValues | TableQuery, before: Cursor) -> pl.DataFrame:
         """What the mode looks back at, as it is before the next batch."""
-        sink = self._route.sink
-        if isinstance(request, LastValues):
-            schema = {"sensor_id": pl.String(), **request.dtypes}
-            columns = {name: (column, *request.limits[name]) for name, column in request.columns.items()}
-            values = self._route.source.last_values(request.sensor, columns, upto=before.rowid)
-        else:
-            schema = dict(request.schema)
-            values = sink.ask(request.question) if sink.exists() else pl.DataFrame(schema=schema)
-        memory = values.select(pl.col(name).cast(dtype, strict=False) for name, dtype in schema.items())
-        return memory if isinstance(request, LastValues) else self._counted(memory, before)
+        if isinstance(request, TableQuery):
+            return self._counted(self._of_lives(self._asked(request), before), before)
+        schema = {"sensor_id": pl.String(), **request.dtypes}
+        columns = {name: (column, *request.limits[name]) for name, column in request.columns.items()}
+        values = self._route.source.last_values(request.sensor, columns, upto=before.rowid)
+        return values.select(pl.col(name).cast(dtype, strict=False) for name, dtype in schema.items())
+
+    def _asked(self, request: TableQuery) -> pl.DataFrame:
+        sink, schema = self._route.sink, dict(request.schema)
+        values = sink.ask(request.question) if sink.exists() else pl.DataFrame(schema=schema)
+        return values.select(pl.col(name).cast(dtype, strict=False) for name, dtype in schema.items())
+
+    def _of_lives(self, memory: pl.DataFrame, before: Cursor) -> pl.DataFrame:
+        """What the table remembers, as far as it is of this source."""
+        lives = [before.generation, *(e.generation for e in earlier(self._route.sink, before) if not e.again)]
+        return self._route.mode().of_lives(memory, lives, after=before.marks.get(Mark.AGAIN, -1))
 
     def _counted(self, memory: pl.DataFrame, before: Cursor) -> pl.DataFrame:
         """What the table remembers of this source, with what only the source can say."""
-        lives = [before.generation, *(e.generation for e in earlier(self._route.sink, before) if not e.again)]
         mode, source = self._route.mode(), self._route.source
-        memory = mode.of_lives(memory, lives, after=before.marks.get(Mark.AGAIN, -1))
         memory, first = mode.counted_from(memory)
         cursor = Cursor(before.generation, before.rowid if first is None else first)
         nothing = memory.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,3 +61,50 @@ class Groups:
         if time is not None:
             self._last[group] = max(time, before or time)
         return True, self._silenced.pop(group, 0)
+
+
+class LateGroups:
+    """As `Groups`, for rows from below the cursor: what was told of later times is there already, and stays.
+
+    So a row is judged by what the table has around its time. How many readings fired before it is not known any more.
+
+    Args:
+        pause: the cooldown.
+        memory: all alerts and ends, as `Emergency.wanted` asks for them.
+    """
+
+    def __init__(self, pause: timedelta, memory: pl.DataFrame | None) -> None:
+        self._pause = pause
+        self._open_before: set[Group] = set()
+        self._told: dict[Group, list[datetime]] = {}
+        self._all: dict[Group, list[tuple[datetime, bool]]] = {}
+        rows = memory.sort("reading_id").iter_rows() if memory is not None else ()
+        for sensor, rule, severity, _generation, time, _row in rows:
+            self._add((sensor, rule), severity, time)
+
+    def _add(self, group: Group, severity: str, time: datetime | None) -> None:
+        if time is None:
+            if severity != OVER:
+                self._open_before.add(group)
+            return
+        insort(self._all.setdefault(group, []), (time, severity == OVER))
+        if severity != OVER:
+            insort(self._told.setdefault(group, []), time)
+
+    def tells(self, sensor: str | None, rule: str, severity: str, time: datetime | None) -> tuple[bool, int | None]:
+        """See `Groups.tells`."""
+        group = (sensor, rule)
+        tells = severity != OVER if time is None else self._tells(group, severity, time)
+        if tells:
+            self._add(group, severity, time)
+        return tells, None if tells else 0
+
+    def _tells(self, group: Group, severity: str, time: datetime) -> bool:
+        if severity != OVER:
+            told = self._told.get(group, [])
+            return bisect_right(told, time - self._pause) == bisect_left(told, time + self._pause)
+        there = self._all.get(group, [])
+        place = bisect_right(there, (time, True))
+        is_open = not there[place - 1][1] if place else group in self._open_before
+        ended_later = place < len(there) and there[place][1]
+        return is_open and not ended_later

@@ -22,7 +22,7 @@ from edge_delta.core.plan import ROWID, RULE, Plan, TableQuery
 from edge_delta.core.questions import Question, Total, mine, named
 from edge_delta.modes import schematized
 from edge_delta.modes.base import UTC, Plain, bookkeeping, columns_of
-from edge_delta.modes.cooldown import OVER, SILENCED, Groups
+from edge_delta.modes.cooldown import OVER, SILENCED, Groups, LateGroups
 from edge_delta.modes.triggers import NOTHING, AlertLimits, Trigger, alerts_of, ends_of, of_threshold
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Emergency(Struct, Plain, frozen=True):
                 found += [ends_of(kept, trigger, types) for trigger in triggers]
             rows = pl.concat(found or [kept.clear().select(**_empty())]).sort(ROWID, maintain_order=True)
             if self.cooldown and not self.every:
-                rows = rows.map_batches(lambda df: self._cooled(df, context.memory), schema=rows.collect_schema())
+                rows = rows.map_batches(lambda df: self._cooled(df, context), schema=rows.collect_schema())
             ours = bookkeeping(context)
             return rows.with_columns(_alert_id(context), **ours).select(pl.col(n) for n in SCHEMA)
 
@@ -168,9 +168,12 @@ class Emergency(Struct, Plain, frozen=True):
     # -- cooldown
 
     def wanted(self, _layout: Layout, context: Context) -> TableQuery | None:
-        """See `Memory.wanted`: the last alert of each sensor and rule, and its last end."""
+        """See `Memory.wanted`: the last alert of each sensor and rule, and its last end; all of them for late rows."""
         if not self.cooldown or self.every:
             return None
+        if context.late:
+            names = (*_REMEMBERED, "timestamp", "reading_id")
+            return TableQuery(Question(mine(context.node_id), named(*names)), {n: SCHEMA[n] for n in names})
         # By the severity, which tells ends from alerts and is a column of tables of any age.
         totals = {name: Total("max", name) for name in ("timestamp", "reading_id")}
         question = Question(mine(context.node_id), named(*_REMEMBERED), totals=totals)
@@ -229,20 +232,22 @@ class Emergency(Struct, Plain, frozen=True):
         """See `Mode.forgetful`: every alert and every possible end, whichever came before."""
         return replace(self, every=bool(self.cooldown), cooldown=0.0)
 
-    def _cooled(self, rows: pl.DataFrame, memory: pl.DataFrame | None) -> pl.DataFrame:
+    def _cooled(self, rows: pl.DataFrame, context: Context) -> pl.DataFrame:
         """The alerts without those that follow another of the same sensor and rule too soon, and the groups' ends.
 
         Args:
             rows: alerts and all that may end one, in the order of their ids.
-            memory: what `wanted` asks for.
+            context: with what `wanted` asks for.
         """
+        memory = context.memory
         firing = rows.filter(pl.col("severity") != OVER).select(_GROUP)
         if memory is not None:
             memory = memory.join(rows.select(_GROUP).unique(), on=list(_GROUP), how="semi", nulls_equal=True)
         known = firing if memory is None else pl.concat([firing, memory.select(_GROUP)])
         # Most readings end nothing, because nothing was open.
         rows = rows.join(known.unique(), on=list(_GROUP), how="semi", nulls_equal=True, maintain_order="left")
-        groups = Groups(timedelta(seconds=self.cooldown), memory)
+        pause = timedelta(seconds=self.cooldown)
+        groups: Groups | LateGroups = LateGroups(pause, memory) if context.late else Groups(pause, memory)
         told = [groups.tells(*row) for row in rows.select(*_GROUP, "severity", "timestamp").iter_rows()]
         silenced = pl.Series(SILENCED, [count for _, count in told], dtype=pl.Int64)
         return rows.with_columns(silenced).filter(pl.Series([tells for tells, _ in told], dtype=pl.Boolean))

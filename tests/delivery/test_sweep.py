@@ -211,6 +211,39 @@ def test_alerts_of_rows_that_nobody_can_tell_are_said(sensor, folder, tmp_path):
 RING = {**AGGREGATE, "AGGREGATE_CONFIG": '{"window_minutes": 1, "group_by": [], "aggregations": {"v": ["sum"]}}'}
 
 
+COOLED = """[emergency]
+severity_thresholds = { temperature = 50 }
+anomaly_flag = false
+cooldown = 30
+"""
+
+
+def test_late_rows_end_groups_of_alerts_and_repeat_none_within_the_cooldown(sensor, folder, command, tmp_path):
+    def at(rowid, second, temperature):
+        time = f"strftime('%Y-%m-%dT%H:%M:%SZ', {1_767_225_600 + second}, 'unixepoch')"
+        sensor.run(
+            f"INSERT INTO readings (id, sensor_id, timestamp, temperature) VALUES (?, 's', {time}, ?)",
+            rowid,
+            temperature,
+        )
+
+    file = tmp_path / "settings.toml"
+    file.write_text("sweep = 0\n" + COOLED, encoding="utf-8")
+    edge = command(sensor.path, folder, node_id="n1", config=file, processing_mode="emergency")
+    sensor.create()
+    for one in ((10, 100, 60), (20, 105, 61), (40, 200, 63)):
+        at(*one)
+    edge.once().succeeded()
+    for one in ((15, 102, 64), (35, 160, 1), (36, 165, 60)):
+        at(*one)
+    for _ in range(2):
+        edge.once().succeeded()
+    told = folder.read("_4_emergency").sort("reading_id").select("reading_id", "severity").rows()
+    assert told == [(10, "high"), (35, "over"), (36, "high"), (40, "high")]
+    verified = edge.run("verify", interval=None, retry_for=None)
+    assert verified.code == 0, verified.stdout
+
+
 def turn_of(sensor, done, count, slots):
     for n in range(done, done + count):
         sensor.run(

@@ -12,6 +12,7 @@ from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.plan import ROWID, LastValues
 from edge_delta.core.questions import COUNT, Question, Total, between, named, within
 from edge_delta.delivery import fitting
+from edge_delta.modes.cooldown import SILENCED
 from edge_delta.modes.schematized import STANDARD
 from edge_delta.recovery.verify import states, used_ids
 from edge_delta.recovery.verify.base import (
@@ -116,8 +117,7 @@ class RowsCheck:
         if request is None:
             return
         if isinstance(request, LastValues):
-            schema: dict[str, Any] = {"sensor_id": pl.String(), **request.dtypes}
-            self._memory = pl.DataFrame(schema=schema)
+            self._memory = pl.DataFrame(schema={"sensor_id": pl.String(), **request.dtypes})  # type: ignore[arg-type]
             if not complete or start != BEFORE_FIRST or self._states.has_later_ones:
                 self._skipped = frozenset(request.columns)
                 names = ", ".join(request.columns)
@@ -127,6 +127,8 @@ class RowsCheck:
         before = before.filter(pl.col("source_generation") < cursor.generation)
         before = self.parts.mode.of_lives(before, (), after=cursor.marks.get(Mark.AGAIN, -1))
         self._memory, _ = self.parts.mode.counted_from(before)
+        if Mark.SWEPT in cursor.marks:
+            self._skipped = frozenset({SILENCED})  # nobody knows any more how many readings a late one came after
         if not complete or start != BEFORE_FIRST:
             self._only_known, self._memory = True, None
             self.parts = replace(self.parts, mode=self.parts.mode.forgetful())
