@@ -204,10 +204,17 @@ class _ByRows(_Sweep):
         self, suspect: Suspect, known: KnownRows, there: list[tuple[int, int]]
     ) -> Iterable[Sequence[int]] | None:
         """As `_new`; of rows behind those that were known, those that went by since say it."""
-        passed = self.lane.passed
-        if suspect.is_new and passed.are(self.known.cursor, self.lane.cursor()):
-            return [passed.new(there)]
-        return self._new(suspect, known, there)
+        passed, stood = self.lane.passed, self.known.cursor
+        if stood is None or not suspect.is_new or not passed.are(stood, self.lane.cursor()):
+            return self._new(suspect, known, there)
+        # The ranges end where the last of all lanes stood: this one may have been ahead, and what it had read by then
+        # went by before.
+        before = [one for one in there if one[0] <= stood.rowid]
+        since = passed.new(one for one in there if one[0] > stood.rowid)
+        if not before:
+            return [since]
+        older = self._new(replace(suspect, upto=min(suspect.upto, stood.rowid)), known, before)
+        return None if older is None else [*older, since]
 
     def _there(self, suspect: Suspect) -> list[tuple[int, int]]:
         return self.round.shared.census.ids(suspect.after, suspect.upto, timed=self._few() or suspect.is_new)

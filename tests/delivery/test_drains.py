@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import threading
+
 import pytest
 
+from edge_delta.core import events as telemetry
+from edge_delta.settings import load as config
 from edge_delta.source import rows as source_rows
+from edge_delta.topology import build as app
+from tests.support.command import parse_events
 from tests.support.inprocess import deliver
 from tests.support.proxy import Answer
 from tests.support.tables import assert_each_once
@@ -153,3 +160,35 @@ def test_a_mode_that_is_far_behind_does_not_hold_the_others(sensor, folder, comm
     assert running.terminate() == 0
     assert_each_once(ids(folder, "_0_raw", "id"), range(1, BACKLOG + 3))
     assert_each_once(ids(folder, "_1_schematized"), range(1, BACKLOG + 3))
+
+
+def test_rows_that_alerts_read_before_the_other_modes_did_are_no_late_rows(sensor, folder, read, monkeypatch):
+    """A sweep counts up to where the last of the modes stands, and remembers what the others have read behind it."""
+    sensor.create()
+    sensor.add(10)
+    stop, really = threading.Event(), source_rows.read
+
+    def one_more_with_each_batch(*asked):
+        found = really(*asked)
+        if len(read) == 20:
+            stop.set()
+        sensor.run(ALERT)
+        return found
+
+    monkeypatch.setattr(source_rows, "read", one_more_with_each_batch)
+    settings = config.load(
+        {
+            "sqlite": str(sensor.path),
+            "table_path": folder.base,
+            "state_dir": str(sensor.path.parent / "state"),
+            "node_id": "n1",
+            "processing_mode": ["aggregated", "emergency"],
+            "interval": 0.3,
+        },
+        environment={**ALERTS, "SWEEP": "0"},
+    )
+    stream = io.StringIO()
+    app.run(settings, telemetry.configure(stream=stream), stop)
+    events = parse_events(stream.getvalue())
+    assert [e for e in events if e["event"] == "rows below the cursor"] == []
+    assert_each_once(ids(folder, "_4_emergency"), range(11, 11 + folder.read("_4_emergency").height))
