@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 from msgspec.structs import replace
@@ -117,7 +117,7 @@ class RowsCheck:
         if request is None:
             return
         if isinstance(request, LastValues):
-            self._memory = pl.DataFrame(schema={"sensor_id": pl.String(), **request.dtypes})  # type: ignore[arg-type]
+            self._memory = pl.DataFrame(schema={"sensor_id": pl.String(), **request.dtypes})
             if not complete or start != BEFORE_FIRST or self._states.has_later_ones:
                 self._skipped = frozenset(request.columns)
                 names = ", ".join(request.columns)
