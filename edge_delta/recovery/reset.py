@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.ports import Sink
     from edge_delta.delivery.lane import Lane
+    from edge_delta.recovery.unreadable import Unreadable
 
 
 class Destination(Struct, frozen=True):
@@ -41,6 +42,7 @@ class Again(Struct, frozen=True):
         rows: how many rows of the source lie between.
         first_id: the first of them, None if there is none.
         last_id: the last of them.
+        unreadable: what the table has and the source has no more, in words; empty if there is nothing.
     """
 
     mode: str
@@ -49,10 +51,12 @@ class Again(Struct, frozen=True):
     rows: int
     first_id: int | None
     last_id: int | None
+    unreadable: str = ""
 
     def __str__(self) -> str:
         ids = f", ids {self.first_id} to {self.last_id}" if self.rows else ""
-        return f"{self.mode}: {self.rows} rows{ids}, again into {self.table} as generation {self.generation}"
+        told = f"; {self.unreadable}" if self.unreadable else ""
+        return f"{self.mode}: {self.rows} rows{ids}, again into {self.table} as generation {self.generation}{told}"
 
 
 def rewind(
@@ -117,7 +121,8 @@ class Rewind(Struct, frozen=True):
             )
         upto = stands.rowid if same else self.lane.route.source.waiting(Cursor()).last_rowid
         first, last, rows = self.lane.route.source.between(behind, stands.rowid if upto is None else upto)
-        return Again(self.lane.name, self.lane.sink.uri, self._generation(stands), rows, first, last)
+        told = str(self._unreadable(stands if same else self._taken_over(stands), behind))
+        return Again(self.lane.name, self.lane.sink.uri, self._generation(stands), rows, first, last, told)
 
     def act(self, superseded: Sink) -> None:
         """Record what will come again, then commit the new position.
@@ -129,9 +134,15 @@ class Rewind(Struct, frozen=True):
         if stands is not None:
             behind = self._behind(stands)
             of_before = stands if self._same_source(stands) else self._taken_over(stands)
+            unreadable = self._unreadable(of_before, behind)
             if of_before is not None:
-                self._record(superseded, stands, of_before, behind)
-            self.lane.go_back(self._cursor(stands, behind), stands)
+                self._record(superseded, stands, of_before, behind, unreadable)
+            cursor = self._cursor(stands, behind)
+            if unreadable.lost:  # so that verify and status go on telling it
+                before = stands.marks.get(Mark.LOST, 0) if self.lane.route.traits.windowed else 0
+                lost = {Mark.LOST: before + unreadable.lost}
+                cursor, stands = cursor.marked(**lost), stands.marked(**lost)
+            self.lane.go_back(cursor, stands)
 
     def _same_source(self, stands: Cursor) -> bool:
         """Whether the rows that come again are those that came before."""
@@ -161,7 +172,20 @@ class Rewind(Struct, frozen=True):
                 return known.now
         return None
 
-    def _record(self, superseded: Sink, stands: Cursor, of_before: Cursor, behind: int) -> None:
+    def _after(self, behind: int) -> int:
+        """The id behind which rows come again: those that were purged do not."""
+        first = self.lane.route.source.waiting(Cursor(rowid=behind)).first_rowid
+        return behind if first is None else first - 1
+
+    def _unreadable(self, of_before: Cursor | None, behind: int) -> Unreadable:
+        """What cannot come again, see `edge_delta.recovery.unreadable`."""
+        from edge_delta.recovery import unreadable as found  # noqa: PLC0415 - Polars, only where rows come again
+
+        if of_before is None:
+            return found.Unreadable()
+        return found.unreadable(self.lane.route, of_before.generation, self._after(behind), of_before.rowid)
+
+    def _record(self, superseded: Sink, stands: Cursor, of_before: Cursor, behind: int, unreadable: Unreadable) -> None:
         """Say which rows of which generation the new one takes the place of; again if this was cut short.
 
         Args:
@@ -169,13 +193,13 @@ class Rewind(Struct, frozen=True):
             stands: where the table stands.
             of_before: where it stands, or stood, in the source that there is now.
             behind: the id behind which its rows come again.
+            unreadable: what does not.
         """
         from edge_delta.sinks import superseded as table  # noqa: PLC0415 - Polars, where something is delivered again
 
         route = self.lane.route
-        first = route.source.waiting(Cursor(rowid=behind)).first_rowid
-        after = behind if first is None else first - 1  # rows that were purged do not come again
-        rows = [(of_before.generation, after, of_before.rowid, False)]
+        after = self._after(behind)
+        rows = [(of_before.generation, *ends, False) for ends in unreadable.stretches(after, of_before.rowid)]
         for one in earlier(route.sink, of_before):
             start = after
             if one.first is not None:  # with other ids: between two rows lay no fewer ids than there are now

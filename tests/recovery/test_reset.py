@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.ask import ask, verified
 from tests.support.command import clean_environment, eventually
+from tests.support.inprocess import deliver
 from tests.support.tables import assert_both_readers_agree
 
 
@@ -146,3 +147,35 @@ def test_where_nothing_was_delivered_there_is_nothing_to_go_back_to(sensor, fold
     done = reset(sensor.path, folder, tmp_path, "--to-beginning", "--yes")
     assert done.returncode == 1
     assert "nothing was delivered yet" in done.stdout
+
+
+def superseded(place, mode):
+    table = place.read("_superseded").filter(mode=mode).sort("after_id")
+    return table.select("after_id", "upto_id").rows()
+
+
+def test_alerts_and_readings_whose_rows_were_deleted_since_stay_current(sensor, folder, tmp_path):
+    sensor.create()
+    sensor.add(20)
+    deliver(sensor.path, folder)
+    sensor.run("DELETE FROM readings WHERE id IN (5, 6, 7, 12)")
+    done = reset(sensor.path, folder, tmp_path, "--to-beginning", "--yes")
+    assert "4 rows of the table stay" in done.stdout, done.stdout
+    assert superseded(folder, "schematized") == [(0, 4), (7, 11), (12, 20)]
+
+
+def test_windows_that_lose_rows_to_a_reset_are_told_and_those_all_of_whose_rows_are_gone_stay(sensor, folder, tmp_path):
+    sensor.create()
+    for number in range(1, 31):
+        time = f"strftime('%Y-%m-%dT%H:%M:%SZ', {1_767_225_600 + number * 10}, 'unixepoch')"
+        sensor.run(f"INSERT INTO readings (id, sensor_id, timestamp, temperature) VALUES ({number}, 's', {time}, 1)")
+    windows = {"AGGREGATE_CONFIG": '{"window_minutes": 1, "aggregations": {"temperature": ["sum"]}}'}
+    deliver(sensor.path, folder, env=windows, processing_mode="aggregated", flush=True)
+    sensor.run("DELETE FROM readings WHERE id BETWEEN 12 AND 23 OR id = 26")
+    done = reset(sensor.path, folder, tmp_path, "--to-beginning", "--yes", mode="aggregated")
+    assert "2 rows of the table stay" in done.stdout, done.stdout
+    assert "1 ROWS ARE LOST" in done.stdout
+    assert superseded(folder, "aggregated") == [(0, 11), (23, 30)]
+    deliver(sensor.path, folder, env=windows, processing_mode="aggregated", flush=True)
+    found = verified(sensor.path, folder, tmp_path, node_id="n1", mode="aggregated")
+    assert not found["equal"]
