@@ -34,16 +34,14 @@ class Mark(StrEnum):
     """Counts the replays of rejected rows, none of which moves the rowid."""
     BEGINS = "begins"
     """Rows up to here came to this table in an earlier generation, or went to other modes' tables."""
-    PENDING = "pending"
-    """Rows that were read and are in no written window."""
+    PENDING = "pending"  # rows that were read and are in no written window
     AHEAD = "ahead"
     """The earliest time of rows that are too far ahead of the clock to close a window; 0 if there are none."""
     LOST = "lost"
     """Rows that were read, came into no window, and can no longer be read; in all generations so far."""
     COUNTED = "counted"
     """Rows that were not behind the cursor, in a table that is read in the order of time."""
-    SWEPT = "swept"
-    """Counts the commits with rows from below the cursor."""
+    SWEPT = "swept"  # counts the commits with rows from below the cursor
     AGAIN = "again"
     """Rows of generations up to this one were delivered again because somebody asked for it."""
     LIFE = "life"
