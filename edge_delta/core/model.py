@@ -26,8 +26,7 @@ class Mark(StrEnum):
     SINCE = "since"
     """Rows up to `SINCE_ROWID` count only if their time is later: an older tool delivered the others."""
     SINCE_ROWID = "since_rowid"
-    WATERMARK = "watermark"
-    """The largest event time that windows are closed by."""
+    WATERMARK = "watermark"  # the largest event time that windows are closed by
     OPEN = "open"  # the first row of a window that is not written yet
     WRITTEN = "written"  # the start of the latest window that is written
     REPLAYED = "replayed"
@@ -50,6 +49,7 @@ class Mark(StrEnum):
     ENDS = "ends"
     """Where rows got other ids: those that the source's first row and the one at `BEGINS` had before."""
     REUSED = "reused"  # 1 where ids of the source were used again
+    SHAPE = "shape"  # what windows and groups the table has
 
 
 class Cursor(Struct, frozen=True):

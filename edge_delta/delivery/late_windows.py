@@ -16,13 +16,13 @@ from msgspec.structs import replace
 from edge_delta.core.model import Cursor, Mark
 from edge_delta.core.plan import ROWID
 from edge_delta.delivery.identity import still_there
-from edge_delta.delivery.open_windows import OpenWindows, in_windows
-from edge_delta.delivery.window_rows import stretches
+from edge_delta.delivery.open_windows import OpenWindows, between, in_windows
+from edge_delta.delivery.window_rows import StillThere, stretches
 from edge_delta.delivery.windows import Windows
 from edge_delta.modes.aggregated import WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from edge_delta.core.model import Batch, Context, Rejection, Step
 
@@ -62,10 +62,14 @@ class SweptWindows(Windows):
         for start, versions in self._earlier.versions(there.extents, cursor).items():
             had[start] = had.get(start, 0) + sum(version.there.rows for version in versions)
             there.widen(start, min(v.there.first for v in versions), max(v.there.last for v in versions))
-        again = OpenWindows()
+        again, still = OpenWindows(), StillThere(shown)
         for rows in self._rows.read_again(stretches(there.extents.values(), upto=cursor.rowid), cursor, context):
             again = again.joined(OpenWindows.of(rows.filter(in_windows(there.extents)), mode), mode)
+            still.see(rows)
+        purged = still.purged
+        there.rejected += self._late_for(purged, after, upto, cursor)
         late = {s: w.rows - had.get(s, 0) for s, w in again.windows.items() if w.rows > had.get(s, 0)}
+        late = {start: rows for start, rows in late.items() if start not in purged}
         swept = cursor.swept()
         refused = self._route.refuse(there.rejected, swept, swept=True)
         if not late and not refused.rows:
@@ -80,6 +84,19 @@ class SweptWindows(Windows):
 
     def renewed(self, _batch: Batch, _last: pl.DataFrame, _before: Cursor) -> None:
         """Nothing: a window is made of the rows as they were delivered first."""
+
+    def _late_for(
+        self, purged: Mapping[int, tuple[int, int]], after: int, upto: int, cursor: Cursor
+    ) -> list[Rejection]:
+        """The rows of windows that can no longer be made again, as far as they were not in them."""
+        if not purged:
+            return []
+        context = self._route.context(cursor.generation)
+        found: list[Rejection] = []
+        for batch in self._batches(after, upto, cursor):
+            rows = self._rows.of(batch, context)[0]
+            found += self._too_late(batch, rows.filter(in_windows(purged) & ~between(purged)))
+        return found
 
     def _range(self, after: int, upto: int, cursor: Cursor, context: Context) -> _Range:
         found = _Range()

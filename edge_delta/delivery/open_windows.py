@@ -169,6 +169,16 @@ def in_windows(starts: Iterable[int]) -> pl.Expr:
 
 def from_first(firsts: Mapping[int, int]) -> pl.Expr:
     """Whether a row is in one of these windows, and not before its first row: what lies there is in another version."""
+    return (pl.col(ROWID) >= _by_window(firsts)).fill_null(value=False)
+
+
+def between(extents: Mapping[int, tuple[int, int]]) -> pl.Expr:
+    """Whether a row is in one of these windows, and lies from its first row to its last."""
+    firsts = {start: first for start, (first, _) in extents.items()}
+    lasts = {start: last for start, (_, last) in extents.items()}
+    return pl.col(ROWID).is_between(_by_window(firsts), _by_window(lasts)).fill_null(value=False)
+
+
+def _by_window(values: Mapping[int, int]) -> pl.Expr:
     start = pl.col(WINDOW).cast(pl.Int64)
-    known = start.replace_strict(list(firsts), list(firsts.values()), default=None, return_dtype=pl.Int64)
-    return (pl.col(ROWID) >= known).fill_null(value=False)
+    return start.replace_strict(list(values), list(values.values()), default=None, return_dtype=pl.Int64)

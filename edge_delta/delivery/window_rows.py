@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from edge_delta.core.errors import SchemaMismatch
 from edge_delta.core.model import Batch, Context, Cursor, Mark, Rejection
 from edge_delta.core.questions import Question, among, mine, named, within
 from edge_delta.delivery import fitting
 from edge_delta.delivery.identity import still_there
+from edge_delta.delivery.open_windows import between
 from edge_delta.modes.aggregated import COUNT, SPAN, WINDOW, Aggregated
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from edge_delta.core.questions import Where
     from edge_delta.delivery.open_windows import OpenWindows
@@ -28,6 +31,31 @@ class InTable(NamedTuple):
     first: int
     last: int
     rows: int
+
+
+class StillThere:
+    """Which windows of the table have lost rows in the source, as their rows are read again.
+
+    What came behind a version's last row says nothing of it: it may be as many as were deleted.
+
+    Args:
+        versions: the windows as the table has them, by start.
+    """
+
+    def __init__(self, versions: Mapping[int, InTable]) -> None:
+        self._versions = versions
+        self.extents = {start: (version.first, version.last) for start, version in versions.items()}
+        self._rows: Counter[int] = Counter()
+
+    def see(self, rows: pl.DataFrame) -> None:
+        """Count rows of the windows."""
+        own = rows.filter(between(self.extents))
+        self._rows.update(dict(own.group_by(pl.col(WINDOW).cast(pl.Int64)).len().iter_rows()))
+
+    @property
+    def purged(self) -> dict[int, tuple[int, int]]:
+        """The first and last rows of those that have fewer rows by now."""
+        return {s: self.extents[s] for s, version in self._versions.items() if self._rows[s] < version.rows}
 
 
 class WindowRows:
@@ -132,3 +160,19 @@ def stretches(extents: Iterable[tuple[int, int]], *, upto: int) -> list[tuple[in
         else:
             joined.append((first, last))
     return joined
+
+
+def held_to(mode: Aggregated, cursor: Cursor, table: str) -> None:
+    """Make sure that the table's windows are the settings' ones.
+
+    Raises:
+        SchemaMismatch: if they are not; rows would be in windows of both kinds.
+    """
+    known = cursor.marks.get(Mark.SHAPE)
+    differs = mode.differs(known) if known is not None else ""
+    if differs:
+        raise SchemaMismatch(
+            f"table {table} has {differs}",
+            "Set it back, or run edge-delta reset --processing-mode aggregated --to-beginning to make all windows "
+            "again, or set another table_path",
+        )

@@ -30,7 +30,7 @@ from edge_delta.delivery.lives import life, lives_on
 from edge_delta.delivery.open_windows import Emission, OpenWindows, Window, from_first, in_windows
 from edge_delta.delivery.quantiles import HELD, QuantilesOf
 from edge_delta.delivery.rows import empty_like
-from edge_delta.delivery.window_rows import WindowRows, stretches
+from edge_delta.delivery.window_rows import StillThere, WindowRows, held_to, stretches
 from edge_delta.modes.aggregated import WINDOW
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Windows:
         known = self._known(cursor)
         turn = self._turn(cursor, cursor, known, None)
         due = known.closed_by(turn.cursor.marks.get(Mark.WATERMARK), self._rows.mode.lateness)
-        new = {start for start, window in known.windows.items() if window.pending}
+        new = {s for s, window in known.windows.items() if window.pending}
         now = new if everything else due & new  # a commit that brings nothing new is refused
         if not (now or due or self._lost):
             self._open = known
@@ -222,7 +222,8 @@ class Windows:
 
     def _marks(self, turn: _Turn, rest: OpenWindows, now: set[int]) -> dict[str, int]:
         before = turn.cursor.marks
-        marks: dict[str, int] = {Mark.OPEN: rest.first(turn.cursor.rowid + 1), Mark.PENDING: rest.pending}
+        open_from, shape = rest.first(turn.cursor.rowid + 1), self._rows.mode.shape
+        marks: dict[str, int] = {Mark.OPEN: open_from, Mark.PENDING: rest.pending, Mark.SHAPE: shape}
         if now:
             marks[Mark.WRITTEN] = max(*now, before.get(Mark.WRITTEN, min(now)))
         if self._lost:
@@ -234,10 +235,8 @@ class Windows:
     ) -> Step:
         route = self._route
         if of_batch is None:
-            nothing = Refused()
-            return Step(route.name, route.sink.uri, 0, 0, nothing, commit, cursor.rowid, cursor, None)
-        batch, rejected, refused = of_batch
-        times = turn.rows["timestamp"] if turn.rows is not None else None
+            return Step(route.name, route.sink.uri, 0, 0, Refused(), commit, cursor.rowid, cursor, None)
+        (batch, rejected, refused), times = of_batch, turn.rows["timestamp"] if turn.rows is not None else None
         return Step(
             mode=route.name,
             table=route.sink.uri,
@@ -260,20 +259,19 @@ class Windows:
             with QuantilesOf(mode, self._emission.folder) as values:
                 self._read_values(values, chosen, turn)
                 quantiles = values.result()
-        return mode.finished(
-            chosen.parts.lazy(), None if quantiles is None else quantiles.lazy(), turn.context
-        ).collect()  # fmt: skip
+        found = None if quantiles is None else quantiles.lazy()
+        return mode.finished(chosen.parts.lazy(), found, turn.context).collect()
 
     def _read_values(self, values: QuantilesOf, chosen: OpenWindows, turn: _Turn) -> None:
         """All rows of some windows: what came before the batch from the source again."""
         read = 0
-        extents = [(window.first, window.last) for window in chosen.windows.values()]
-        frames = self._rows.read_again(stretches(extents, upto=turn.before.rowid), turn.before, turn.context)
+        parts = stretches([(w.first, w.last) for w in chosen.windows.values()], upto=turn.before.rowid)
+        frames = self._rows.read_again(parts, turn.before, turn.context)
         for rows in chain(frames, [] if turn.rows is None else [turn.rows]):
             mine = rows.filter(from_first({start: window.first for start, window in chosen.windows.items()}))
             read += mine.height
             values.add(mine)
-        missing = sum(window.rows for window in chosen.windows.values()) - read
+        missing = sum(w.rows for w in chosen.windows.values()) - read
         if missing > 0:
             self._lost += missing
             self._warn(Event.PURGED_EARLY, rows=missing, windows=len(chosen.windows))
@@ -283,6 +281,7 @@ class Windows:
     def _known(self, cursor: Cursor) -> OpenWindows:
         """The open windows, from the rows between the first that is in one and the cursor."""
         if self._open is None:
+            held_to(self._rows.mode, cursor, self._route.sink.uri)
             self._open = self._restored(cursor)
         return self._open
 
@@ -309,11 +308,12 @@ class Windows:
     def _from_table(self, starts: Collection[int], before: Cursor, context: Context) -> tuple[OpenWindows, list[int]]:
         """Windows of the table, from their rows; and those whose rows are not all there by now."""
         shown, windows, mode = self._rows.in_table(starts, before, context), OpenWindows(), self._rows.mode
-        extents = [(version.first, version.last) for version in shown.values()]
-        for rows in self._rows.read_again(stretches(extents, upto=before.rowid), before, context):
+        still = StillThere(shown)
+        for rows in self._rows.read_again(stretches(still.extents.values(), upto=before.rowid), before, context):
             own = rows.filter(from_first({start: version.first for start, version in shown.items()}))
             windows = windows.joined(OpenWindows.of(own, mode), mode)
-        purged = [s for s, v in shown.items() if s not in windows.windows or windows.windows[s].rows < v.rows]
+            still.see(own)
+        purged = list(still.purged)
         windows, self._from_before = windows.without(purged), self._from_before or bool(shown)
         return windows.with_written({start: window.rows for start, window in windows.windows.items()}), purged
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -35,6 +36,9 @@ FIRST_ID, LAST_ID, COUNT = "first_reading_id", "last_reading_id", "record_count"
 SPAN = {"n": Total("sum", COUNT), "first": Total("min", FIRST_ID), "last": Total("max", LAST_ID)}
 """Of a window in the table: how many rows it was made of, and where they lay in the source."""
 _MINUTES_AN_HOUR, _MINUTES_A_DAY = 60, 1440
+_OFFSETS = 15
+"""Minutes that every zone's difference from UTC is a multiple of."""
+_BITS = 32
 
 
 class Aggregated(Struct, Plain, frozen=True):
@@ -93,6 +97,22 @@ class Aggregated(Struct, Plain, frozen=True):
         names = dict.fromkeys((*self.group_by, *self.aggregations, "timestamp"))
         needed = [pl.col(ROWID), *map(pl.col, checked.marks), *map(pl.col, names)]
         return checked.with_frame(checked.frame.select(*needed, self.window_of(pl.col("timestamp")).alias(WINDOW)))
+
+    @property
+    def shape(self) -> int:
+        """Which windows and groups it makes, as a number: those of two shapes would count rows twice."""
+        zone = self.time_zone if _OFFSETS % self.window_minutes else ""
+        what = "\0".join([zone, *sorted(self.group_by)]).encode()
+        return self.window_minutes << _BITS | int.from_bytes(hashlib.blake2b(what, digest_size=_BITS // 8).digest())
+
+    def differs(self, shape: int) -> str:
+        """How a table's `shape` differs, in words; empty where it does not."""
+        minutes = shape >> _BITS
+        if minutes != self.window_minutes:
+            return f"windows of {minutes} minutes, and aggregate.window_minutes is {self.window_minutes}"
+        return (
+            "" if shape == self.shape else "windows by another aggregate.group_by or time_zone than the settings have"
+        )
 
     @property
     def _every(self) -> str:
@@ -169,8 +189,9 @@ class Aggregated(Struct, Plain, frozen=True):
         """
         if quantiles is not None:
             parts = parts.join(quantiles, on=self.keys, how="left", nulls_equal=True)
+        types = parts.collect_schema()
         values = [
-            pl.col(output(function, name)) if function in QUANTILES else finished(name, function)
+            pl.col(output(function, name)) if function in QUANTILES else finished(name, function, types)
             for name, functions in self.aggregations.items()
             for function in functions
         ]

@@ -16,7 +16,7 @@ import polars as pl
 from edge_delta.core.plan import ROWID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 TIME = "timestamp"
 QUANTILES = {"median": 0.5, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -27,7 +27,7 @@ FOR_ALL_TYPES = ("min", "max", "count", "first", "last")
 """Functions of columns that are no numbers, too."""
 _PARTS = {
     "mean": ("n", "f"),
-    "sum": ("n", "s"),
+    "sum": ("n", "s", "f"),
     "count": ("n",),
     "std": ("n", "f", "q"),
     "min": ("min",),
@@ -37,6 +37,8 @@ _PARTS = {
 }
 """n: values; s: their sum in their own kind; f: their sum as doubles; q: squared deviations from their mean."""
 _IN_ORDER = [TIME, ROWID]
+_LARGEST_SUM = 9.2e18
+"""Sums of whole numbers wrap around in 64 bits; as doubles they do not, and are right to the twelfth digit."""
 
 
 def output(function: str, column: str) -> str:
@@ -111,15 +113,20 @@ def _deviations(n: pl.Expr, f: pl.Expr, q: pl.Expr) -> pl.Expr:
     return q.sum() + pl.when(n > 0).then(apart).otherwise(0.0).sum()
 
 
-def finished(column: str, function: str) -> pl.Expr:
-    """What a function comes to. As in SQL, NULL is passed over, ``sum`` of nothing is NULL, ``std`` is the sample's."""
+def finished(column: str, function: str, types: Mapping[str, pl.DataType]) -> pl.Expr:
+    """What a function comes to. As in SQL, NULL is passed over, ``sum`` of nothing is NULL, ``std`` is the sample's.
+
+    A sum of whole numbers that 64 bits do not hold is NULL; the number of values and their mean are there.
+    """
 
     def of(name: str) -> pl.Expr:
         return pl.col(part_name(column, name))
 
+    whole = types.get(part_name(column, "s"), pl.Null()).is_integer()
+    holds = of("f").abs() < _LARGEST_SUM if whole else pl.lit(value=True)
     made = {
         "mean": pl.when(of("n") > 0).then(of("f") / of("n")),
-        "sum": pl.when(of("n") > 0).then(of("s")),
+        "sum": pl.when(of("n") > 0, holds).then(of("s")),
         "std": pl.when(of("n") > 1).then((of("q") / (of("n") - 1)).sqrt()),
         "count": of("n"),
     }.get(function, of(function))

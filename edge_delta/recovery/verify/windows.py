@@ -13,6 +13,7 @@ from edge_delta.core.questions import COUNT, Question, among, named
 from edge_delta.delivery import fitting
 from edge_delta.delivery.open_windows import OpenWindows, in_windows
 from edge_delta.delivery.quantiles import QuantilesOf
+from edge_delta.delivery.window_rows import held_to
 from edge_delta.modes.aggregated import COUNT as ROWS_OF
 from edge_delta.modes.aggregated import FIRST_ID, LAST_ID, SPAN, WINDOW, Aggregated
 from edge_delta.recovery.verify.base import (
@@ -69,6 +70,7 @@ class WindowsCheck:
         if cursor is None:
             self.report.notes.append("nothing of this device and source is in the table")
             return self.report
+        held_to(self._mode, cursor, self.parts.sink.uri)
         for generation in self.parts.generations():
             self._twice(generation)
             if generation != cursor.generation:

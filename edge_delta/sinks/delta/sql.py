@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 TABLE = "t"
 """What the table is called in a statement."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def statement(question: Question) -> str:
@@ -40,20 +42,22 @@ def column(name: str) -> str:
 
 
 def literal(value: object) -> str:
-    """A value; times compare as texts with an offset."""
+    """A value."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, bytes):
         return f"X'{value.hex()}'"
-    text = value.isoformat() if isinstance(value, datetime) else str(value)
-    return "'" + text.replace("'", "''") + "'"
+    if isinstance(value, datetime):
+        return timestamp(value)
+    return "'" + str(value).replace("'", "''") + "'"
 
 
 def timestamp(time: datetime) -> str:
-    """A time as a value of a column of times, which a text is not."""
-    return f"arrow_cast('{time.astimezone(UTC).isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+    """A time as a value of a column of times. As a text it could not lie before 1677: DataFusion reads nanoseconds."""
+    since = (time.astimezone(UTC) - _EPOCH) // _MICROSECOND
+    return f"arrow_cast({since}, 'Timestamp(Microsecond, Some(\"UTC\"))')"
 
 
 def _condition(one: Condition) -> str:
