@@ -199,3 +199,24 @@ def test_displaced_coordinates_are_compared_where_they_can_be_computed_again(str
     [report] = commands.verify(other, telemetry.configure())
     assert not report.equal
     assert "expected" not in str([d.detail for d in report.differences])
+
+
+def test_a_late_row_that_came_into_no_window_is_a_difference(sensor, folder, command, tmp_path):
+    def add(ids, second=None, verb="INSERT"):
+        for one in ids:
+            time = f"strftime('%Y-%m-%dT%H:%M:%SZ', {1_793_534_400 + (second or one * 5)}, 'unixepoch')"
+            sensor.run(f"{verb} INTO readings (id, sensor_id, timestamp, temperature) VALUES ({one}, 's', {time}, 1)")
+
+    file = tmp_path / "settings.toml"
+    aggregate = {"window_minutes": 1, "aggregations": {"temperature": ["sum"]}, "allowed_lateness": 0}
+    file.write_text("sweep = 0\n" + modes.toml({"aggregate": aggregate}), encoding="utf-8")
+    edge = command(sensor.path, folder, node_id="n1", config=file, processing_mode="aggregated")
+    sensor.create()
+    add(range(1, 11))
+    edge.once(flush=True).succeeded()
+    add([3], 44, "INSERT OR REPLACE")
+    add(range(11, 31))
+    for flush in (False, True):
+        edge.once(flush=flush).succeeded()
+    found = verified(sensor.path, folder, tmp_path, node_id="n1", config=file, mode="aggregated")
+    assert counts(found) == {"lost": 1}

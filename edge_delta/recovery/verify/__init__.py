@@ -36,7 +36,15 @@ def check(
     report = (WindowsCheck if route.traits.windowed else RowsCheck)(compared).run()
     Accounts(compared, report, elsewhere, started).settle()
     _say_what_was_updated(route, report, elsewhere.mirror)
+    _say_what_no_sweep_delivered(route, report, elsewhere.mirror)
     return report
+
+
+def _say_what_no_sweep_delivered(route: Route, report: Verification, mirror: Mapping[str, Any]) -> None:
+    """Rows of which a sweep knew that they came into no window, where the table alone does not tell that."""
+    left = (mirror.get("tables", {}).get(route.name, {}).get("not_swept") or {}).get("rows") or 0
+    if left > 0 and not report.counts["missing"]:
+        report.lost(left, f"{left} rows that came below the cursor are in no window, as the last sweeps told")
 
 
 def _say_what_was_updated(route: Route, report: Verification, mirror: Mapping[str, Any]) -> None:
