@@ -292,3 +292,83 @@ def test_running_it_delivers_alerts_during_anothers_backlog_and_finds_a_new_tabl
         edge.end()
     assert ids(tmp_path, "sensor/a_1_schematized") == list(range(1, 15_301))
     assert ids(tmp_path, "sensor/late_1_schematized") == list(range(1, 10))
+
+
+# -- commands
+
+
+def test_a_dry_run_shows_the_next_batch_of_each_source_and_writes_nothing(tmp_path, written, capsys):
+    assert main(["run", "--dry-run", "--config", str(written)]) == 0
+    shown = capsys.readouterr().out
+    for source, mode, rows in (
+        ("sensor/a", "schematized", 300),
+        ("sensor/b", "schematized", 300),
+        ("other/a", "raw", 200),
+    ):
+        assert f"{source}: {mode}: {rows} rows read, {rows} would go to {tmp_path}/lake/{source}_" in shown
+    assert not (tmp_path / "lake").exists()
+
+
+def test_replay_puts_the_rejected_rows_of_each_source_through_its_modes_again(tmp_path, written, capsys):
+    text = written.read_text().replace('processing_mode = ["raw", "schematized"]', "")
+    limit = "\n[sanitize.ranges]\ntemperature = { max = %s }\n"
+    written.write_text('processing_mode = "sanitized"\n' + text + limit % "20")
+    run(written)
+    there = {source: len(ids(tmp_path, f"{source}_2_sanitized")) for source in ("sensor/a", "sensor/b", "other/a")}
+    written.write_text('processing_mode = "sanitized"\n' + text + limit % "2000")
+    assert main(["replay", "--config", str(written), "--source", "sensor", "--json"]) == 0
+    outcomes = json.loads(capsys.readouterr().out)
+    assert set(outcomes) == {"sensor/a", "sensor/b"}
+    for source, count in (("sensor/a", 300), ("sensor/b", 300)):
+        missing = count - there[source]
+        assert missing > 0
+        assert outcomes[source] == {"sanitized": {"tried": missing, "passed": missing}}
+        assert ids(tmp_path, f"{source}_2_sanitized") == list(range(1, count + 1))
+    assert len(ids(tmp_path, "other/a_2_sanitized")) == there["other/a"] < 200
+
+
+def test_maintain_looks_after_the_tables_of_each_source_and_of_those_that_are_named(tmp_path, written, sensor, capsys):
+    for start in (300, 310, 320):
+        run(written)
+        sensor.add(10, "b", start=start)
+    run(written)
+    tables = {f"{tmp_path}/lake/{name}" for name in ("other/a_0_raw", "other/a_1_schematized")}
+    assert main(["maintain", "--config", str(written), "--source", "other", "--json"]) == 0
+    assert {table for table, report in json.loads(capsys.readouterr().out).items() if report} == tables
+    assert main(["maintain", "--config", str(written), "--json"]) == 0
+    reports = json.loads(capsys.readouterr().out)
+    tables |= {f"{tmp_path}/lake/sensor/{table}_1_schematized" for table in "ab"}
+    assert {table for table, report in reports.items() if report} == tables
+    assert reports[f"{tmp_path}/lake/sensor/b_1_schematized"]["files_before"] > 1
+    assert reports[f"{tmp_path}/lake/sensor/b_1_schematized"]["inventory"]["live"] == 1
+    assert ids(tmp_path, "sensor/b_1_schematized") == list(range(1, 331))
+
+
+def test_the_statements_of_each_source_are_of_its_own_tables_in_its_own_schema(tmp_path, written, capsys):
+    run(written)
+    assert main(["sql", "--config", str(written), "02"]) == 0
+    parts = capsys.readouterr().out.split("-- sensor/a\n")[1]
+    a, _, rest = parts.partition("-- sensor/b\n")
+    b, _, other = rest.partition("-- other/a\n")
+    for part, source in ((a, "sensor/a"), (b, "sensor/b"), (other, "other/a")):
+        assert f"{tmp_path}/lake/{source}_1_schematized" in part
+        assert part.count(f"{tmp_path}/lake/") == part.count(f"{tmp_path}/lake/{source}_")
+        assert f"sensor_data_{source.replace('/', '_')}" in part
+
+
+def test_a_purge_goes_over_all_sources_and_one_that_cannot_be_read_keeps_no_other_from_it(
+    written, sensor, hall, capsys
+):
+    sensor.add(900, "b", start=300)
+    run(written)
+    place = ["purge", "--config", str(written), "--keep", "7d", "--json"]
+    assert main([*place, "--dry-run"]) == 0
+    found = {t["table"]: t["rows"] for t in json.loads(capsys.readouterr().out)["tables"] if t["rows"]}
+    assert found == {"b": 700}  # the last 500 of each stay
+    assert len(sensor.rows("b")) == 1200
+    hall.close()
+    hall.path.rename(hall.path.with_suffix(".away"))
+    assert main(place) == 2
+    assert [t["rows"] for t in json.loads(capsys.readouterr().out)["tables"]] == [0, 700]
+    assert [row[0] for row in sensor.rows("b", "id")] == list(range(701, 1201))
+    assert len(sensor.rows("a")) == 300
