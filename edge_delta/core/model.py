@@ -29,8 +29,7 @@ class Mark(StrEnum):
     WATERMARK = "watermark"  # the largest event time that windows are closed by
     OPEN = "open"  # the first row of a window that is not written yet
     WRITTEN = "written"  # the start of the latest window that is written
-    REPLAYED = "replayed"
-    """Counts the replays of rejected rows, none of which moves the rowid."""
+    REPLAYED = "replayed"  # counts the replays of rejected rows, none of which moves the rowid
     BEGINS = "begins"
     """Rows up to here came to this table in an earlier generation, or went to other modes' tables."""
     PENDING = "pending"  # rows that were read and are in no written window
@@ -186,6 +185,7 @@ class Batch(Struct, frozen=True):
         cursor: where the batch ends.
         first_rowid: where it begins.
         layout: the columns as they were when the rows were read.
+        made: what was made of a frame of its rows, beside that frame, for the next one who takes the batch.
     """
 
     frame: pl.DataFrame
@@ -193,6 +193,7 @@ class Batch(Struct, frozen=True):
     cursor: Cursor
     first_rowid: int
     layout: Layout
+    made: dict[str, tuple[pl.DataFrame, pl.Series]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 ROWID = "_rowid"
 """The column of a batch's frame with the row's key."""
+TIME = "(time)"
+"""The readings' times where they are parsed already; no column of a source can be called that."""
 RULE = "_rule"
 """The column of a plan's frame with the index of the first rule that a row breaks."""
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from edge_delta.core import time_columns
 from edge_delta.core.model import Mark, Rejection
-from edge_delta.core.plan import ROWID, RULE, Plan, Rule
+from edge_delta.core.plan import ROWID, RULE, TIME, Plan, Rule
 from edge_delta.modes.base import DTYPES, UTC, strict_cast
 
 if TYPE_CHECKING:
@@ -51,10 +51,28 @@ def process(batch: Batch, mode: Mode, columns: Mapping[str, pl.DataType | None],
         context: what the mode may know.
     """
     frame = not_taken_over(batch, batch.layout)
-    plan = fitted(mode.plan(frame.lazy(), batch.layout, context), columns)
+    timed = with_times(batch, frame)
+    plan = fitted(mode.plan(timed.lazy(), batch.layout, context), columns)
     kept, rejected, at = _split(plan, frame)
-    first, last = time_span(kept, frame, batch.layout)
+    first, last = time_span(kept, timed)
     return Processed(frame, kept, rejected, last, first, at)
+
+
+def with_times(batch: Batch, frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a batch with their times, which are parsed once for all modes; as they are if they have none.
+
+    Args:
+        batch: the batch.
+        frame: all or some of its rows.
+    """
+    stamp = batch.layout.timestamp
+    if stamp is None:
+        return frame
+    before = batch.made.get(TIME)
+    if before is None or before[0] is not frame:
+        times = time_columns.parse(frame[stamp.alias], stamp.time).alias(TIME)
+        batch.made[TIME] = before = frame, times
+    return frame.with_columns(before[1])
 
 
 def without_refused(processed: Processed, refused: Mapping[int, tuple[str, str]]) -> Processed:
@@ -184,11 +202,7 @@ def rejections(rows: pl.DataFrame, why: Callable[[dict[str, Any]], tuple[str, st
     return rejected
 
 
-def time_span(kept: pl.DataFrame, source: pl.DataFrame, layout: Layout) -> tuple[datetime | None, datetime | None]:
+def time_span(kept: pl.DataFrame, timed: pl.DataFrame) -> tuple[datetime | None, datetime | None]:
     """The smallest and the largest time among the rows, None if they have none."""
-    if kept.schema.get("timestamp") == UTC:
-        return kept["timestamp"].min(), kept["timestamp"].max()  # type: ignore[return-value]
-    if layout.timestamp is None:
-        return None, None
-    read = source.select(time_columns.parsed(pl.col(layout.timestamp.alias), layout.timestamp.time)).to_series()
-    return read.min(), read.max()  # type: ignore[return-value]
+    times = kept["timestamp"] if kept.schema.get("timestamp") == UTC else timed.get_column(TIME, default=None)
+    return (None, None) if times is None else (times.min(), times.max())  # type: ignore[return-value]

@@ -100,6 +100,7 @@ class ReadAhead(Generic[W]):
         self._coming: deque[_Coming[W]] = deque()
         self._base = Cursor()
         self._kept: _Kept | None = None
+        self._most = _IN_FLIGHT
         self._pool: ThreadPoolExecutor | None = None
         self._free: SimpleQueue[SQLiteSource] = SimpleQueue()
 
@@ -125,6 +126,7 @@ class ReadAhead(Generic[W]):
             batch = _behind(self._kept.batch, cursor)
             self._kept = self._kept if kept else None
             return batch, None
+        self._most = 1 if kept else _IN_FLIGHT  # what several lanes make of a batch takes time and room
         found = self._read_after(cursor, work, limit, upto)
         if found is not None and kept:
             self._kept = _Kept(cursor, limit, found[0])
@@ -187,7 +189,7 @@ class ReadAhead(Generic[W]):
     def _fill(self, cursor: Cursor, work: Callable[[Batch], W | None], limit: int, upto: int | None) -> None:
         """Start reading what comes next, up to the bound."""
         after = self._coming[-1].last if self._coming else cursor.rowid
-        while self._room.left and len(self._coming) < _IN_FLIGHT and (upto is None or after < upto):
+        while self._room.left and len(self._coming) < self._most and (upto is None or after < upto):
             extent = self.source.extent_after(after, limit=limit, upto=upto)
             if extent is None:
                 return

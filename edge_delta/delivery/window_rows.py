@@ -81,7 +81,7 @@ class WindowRows:
         """A batch's rows by window, and those that belong to none."""
         layout = batch.layout
         frame = fitting.not_taken_over(batch, layout)
-        return fitting.kept_rows(self.mode.plan(frame.lazy(), layout, context), frame)
+        return fitting.kept_rows(self.mode.plan(fitting.with_times(batch, frame).lazy(), layout, context), frame)
 
     def none(self, context: Context) -> pl.DataFrame:
         """A frame of rows that has none."""

@@ -159,7 +159,7 @@ class Emergency(Struct, Plain, frozen=True):
             return []
         # Whole words: neither letter, digit nor underscore on either side.
         pattern = rf"(?i)(?:^|[^\w]){re.escape(word)}(?:$|[^\w])"
-        hits = [pl.col(n).str.contains(pattern) for n in texts]
+        hits = [_containing(n, pattern) for n in texts]
         place = pl.coalesce(pl.when(hit).then(pl.lit(n)) for n, hit in zip(texts, hits, strict=True))
         message = pl.format("keyword {} in {}", pl.lit(word), place)
         fires = pl.any_horizontal(hits).fill_null(False)  # noqa: FBT003
@@ -255,6 +255,24 @@ class Emergency(Struct, Plain, frozen=True):
     def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
         """See `Mode.redacted`."""
         return self.schema.redacted(rejections, layout)
+
+
+_SAMPLED, _FEW = 1_024, 64
+
+
+def _containing(column: str, pattern: str) -> pl.Expr:
+    """Where a text has a match of a pattern; of texts that repeat, which most columns hold, each is looked at once."""
+
+    def containing(texts: pl.Series) -> pl.Series:
+        if texts.head(_SAMPLED).n_unique() > _FEW or len(texts) <= _SAMPLED:
+            return texts.str.contains(pattern)
+        different = texts.unique()
+        found = different.filter(different.str.contains(pattern).fill_null(value=False))
+        if not len(found):
+            return pl.repeat(value=False, n=len(texts), eager=True).alias(texts.name)
+        return texts.is_in(found.implode())
+
+    return pl.col(column).map_batches(containing, return_dtype=pl.Boolean)
 
 
 def _empty() -> dict[str, pl.Expr]:

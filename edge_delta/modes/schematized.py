@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from edge_delta.core import time_columns
 from edge_delta.core.model import Column, Context, Kind, Layout, Rejection
-from edge_delta.core.plan import ROWID, Plan, Rule, first_broken
+from edge_delta.core.plan import ROWID, TIME, Plan, Rule, first_broken
 from edge_delta.modes import names
 from edge_delta.modes.base import DTYPES, UTC, Plain, beside, bookkeeping, strict_cast
 from edge_delta.modes.privacy import gps as places
@@ -43,9 +43,6 @@ STANDARD: dict[str, pl.DataType] = {
     "synced": pl.Int32(),
 }
 """The standard columns in their order; the bookkeeping columns follow them."""
-
-
-_TIME = "(time)"  # no column of a source can be called that, see `source.schema`
 
 
 class Range(Struct, frozen=True):
@@ -97,9 +94,9 @@ class Schematized(Struct, Plain, frozen=True):
     def plan(self, frame: pl.LazyFrame, layout: Layout, context: Context) -> Plan:
         """See `Mode.plan`. Rows whose cells have no exact counterpart in the standard type break the rule ``type``."""
         matched = self.matched(layout)
-        if layout.timestamp is not None:  # once: a value and a rule are made of it
+        if layout.timestamp is not None and TIME not in frame.collect_schema():  # once: a value and a rule need it
             frame = frame.with_columns(
-                time_columns.parsed(pl.col(layout.timestamp.alias), layout.timestamp.time).alias(_TIME)
+                time_columns.parsed(pl.col(layout.timestamp.alias), layout.timestamp.time).alias(TIME)
             )
         kept_back = self._kept_back(layout) - {c.name for n, c in matched.items() if n in ("latitude", "longitude")}
         targets: dict[str, pl.Expr] = {"reading_id": pl.col(ROWID)}
@@ -212,7 +209,7 @@ class Schematized(Struct, Plain, frozen=True):
 def _standard(column: Column, name: str, dtype: pl.DataType) -> tuple[pl.Expr, Rule | None]:
     source = pl.col(column.alias)
     if dtype == UTC:
-        expression = pl.col(_TIME)
+        expression = pl.col(TIME)
         broken: pl.Expr | None = source.is_not_null() & expression.is_null()
         reason = "it cannot be read as a time"
     else:

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from edge_delta import modes
 from edge_delta.core.model import Batch, Column, Context, Cursor, Kind, Layout
-from edge_delta.core.plan import ROWID, Plan, Rule
+from edge_delta.core.plan import ROWID, TIME, Plan, Rule
 from edge_delta.delivery import fitting
 from edge_delta.settings import load as config
 
@@ -170,16 +171,21 @@ def test_what_a_mode_selects_of_the_kept_rows_is_what_is_written():
 # -- the newest time
 
 
+def span(kept, times, layout=LAYOUT):
+    one = batch(times, layout=layout)
+    return fitting.time_span(kept, fitting.with_times(one, one.frame))
+
+
 def test_the_span_of_times_is_that_of_the_kept_rows_if_they_have_times():
     kept = pl.DataFrame({"timestamp": [at(3), at(9)]}, schema={"timestamp": UTC_TIME})
-    assert fitting.time_span(kept, frame([text(30)]), LAYOUT) == (at(3), at(9))
+    assert span(kept, [text(30)]) == (at(3), at(9))
 
 
 def test_where_the_kept_rows_have_none_it_is_that_of_the_source():
     kept = pl.DataFrame({"timestamp": ["x"]})
-    assert fitting.time_span(kept, frame([text(30), text(4), "soon"]), LAYOUT) == (at(4), at(30))
-    assert fitting.time_span(kept, frame([text(30)]), Layout((FLAG,), None, None)) == (None, None)
-    assert fitting.time_span(pl.DataFrame({"n": [1]}), frame([None]), LAYOUT) == (None, None)
+    assert span(kept, [text(30), text(4), "soon"]) == (at(4), at(30))
+    assert span(kept, [text(30)], Layout((FLAG,), None, None)) == (None, None)
+    assert span(pl.DataFrame({"n": [1]}), [None]) == (None, None)
 
 
 # -- all of it
@@ -226,3 +232,11 @@ def test_rows_that_the_tables_conditions_refuse_are_rejected_and_the_others_stay
 def test_rows_that_stand_for_many_are_refused_by_no_condition():
     many = fitting.Processed(frame([text(1)]), frame([text(1)]), [], None)
     assert fitting.without_refused(many, {0: ("early", "second < 3")}) is many
+
+
+def test_times_are_parsed_once_for_a_frame_and_anew_for_other_rows():
+    one = batch([text(second) for second in range(5)])
+    first, again = (fitting.with_times(one, one.frame)[TIME] for _ in range(2))
+    assert one.made[TIME][1].to_list() == first.to_list() == again.to_list() == [at(second) for second in range(5)]
+    some = one.frame.tail(2)
+    assert fitting.with_times(replace(one, frame=some), some)[TIME].to_list() == [at(3), at(4)]

@@ -6,9 +6,11 @@ import json
 import time
 from datetime import UTC, datetime
 
+import polars as pl
 import pytest
 
 from edge_delta.core.errors import ConfigurationError
+from edge_delta.modes import emergency
 from tests.support import modes
 from tests.support.tables import Place
 
@@ -436,3 +438,11 @@ def test_a_source_without_alerts_is_not_read_again_at_the_next_start(stations, f
     assert again.named("cycle started")[0]["rows_waiting"] == 0
     assert modes.read(folder, "_4_emergency").height == 0
     assert len(folder.table("_4_emergency").file_uris()) == 0
+
+
+def test_words_are_found_in_texts_that_repeat_as_in_those_that_do_not():
+    texts = pl.Series("t", ["all well", None, "an Emergency!", "emergencystop", ""] * 1_000)
+    pattern = r"(?i)(?:^|[^\w])emergency(?:$|[^\w])"
+    found = texts.to_frame().select(emergency._containing("t", pattern)).to_series()
+    assert found.fill_null(value=False).to_list() == texts.str.contains(pattern).fill_null(value=False).to_list()
+    assert found.sum() == 1_000
