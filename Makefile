@@ -93,9 +93,10 @@ recreated: $(VENV)/.dev ## ten minutes of a generator that deletes its database 
 purging: $(VENV)/.dev ## five minutes of purges next to a writer of 500 rows per second and a run, all killed (ARGS="--no-kills --minutes 2")
 	$(BIN)/python -m tools.purging $(ARGS)
 
-alerts: $(VENV)/.dev ## kill it 200 times while it alerts, then measure alerts with 100,000 groups open (docs/modes.md)
+alerts: $(VENV)/.dev ## kill it 200 times while it alerts, then measure alerts with 100,000 groups open, and beside a backlog (docs/modes.md)
 	$(BIN)/python -m tools.alerts --kills 200
 	$(BIN)/python -m tools.alerts --groups 100000
+	$(BIN)/python -m tools.alerts --backlog 1000000
 
 powercut: $(VENV)/.dev ## pull the plug 200 times: images of a file system under load; needs root and loop devices
 	$(BIN)/python -m tools.powercut

@@ -62,6 +62,7 @@ class Sizes:
         cells: cells in each of those tables.
         blobs: rows with a blob.
         blob_bytes: the size of each.
+        modes: those that are measured one by one, and together.
         runs: how often each is measured.
         idle_cycles: over how many cycles an idle one is averaged.
     """
@@ -75,6 +76,7 @@ class Sizes:
     cells: int = 10_000_000
     blobs: int = 20_000
     blob_bytes: int = 65_536
+    modes: tuple[str, ...] = ("raw", "schematized", "sanitized", "aggregated", "emergency")
     runs: int = 5
     idle_cycles: int = 2_000
 
@@ -127,6 +129,15 @@ class Bench:
             return measure.contender("edge_delta", databases[where], self._directory, environment=environment)
 
         found = self._in_turn([f"{where} {strategy}" for where in databases for strategy in strategies], one)
+        return {"rows": self._sizes.rows, "runs": found}
+
+    def modes(self) -> dict[str, Any]:
+        """Each mode alone, and all of them in one process."""
+        database = self._database(self._sizes.rows)
+        found = self._in_turn(
+            [*self._sizes.modes, ",".join(self._sizes.modes)],
+            lambda names: measure.modes(names.split(","), database, self._directory),
+        )
         return {"rows": self._sizes.rows, "runs": found}
 
     def syncing(self) -> dict[str, Any]:
@@ -229,7 +240,7 @@ class Bench:
 
 
 README = measure.ROOT / "README.md"
-PARTS = ("contenders", "backlog", "columns", "blobs", "places", "once", "idle", "sweep", "commits", "syncing")
+PARTS = ("contenders", "backlog", "columns", "blobs", "places", "modes", "once", "idle", "sweep", "commits", "syncing")
 
 
 def machine() -> dict[str, Any]:

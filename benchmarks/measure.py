@@ -122,6 +122,22 @@ def contender(name: str, database: Path, directory: Path, *, environment: Mappin
     return Run(found.wall, found.cpu, found.peak, written, found.rows, found.seconds)
 
 
+def modes(names: Sequence[str], database: Path, directory: Path) -> Run:
+    """Deliver a database in these modes into an empty folder, as users do, and remove the folder.
+
+    Raises:
+        Failed: if it fails.
+    """
+    place = Path(tempfile.mkdtemp(prefix="modes-", dir=directory))
+    flags = {"--sqlite": str(database), "--table-path": "lake/readings", "--state-dir": "state", "--node-id": "bench"}
+    words = [word for flag in {**flags, "--processing-mode": ",".join(names)}.items() for word in flag]
+    os.sync()
+    try:
+        return run([sys.executable, "-m", "edge_delta", "run", "--once", *words], directory=place)
+    finally:
+        shutil.rmtree(place)
+
+
 def delta_rows(folder: Path) -> int | None:
     """Rows that the Delta logs under a folder have added, by their statistics; None if there is no log."""
     logs = [log for log in folder.rglob("_delta_log/*.json") if "/_dlt" not in str(log)]

@@ -191,6 +191,35 @@ def _places(name: str, own: Sequence[Figures], runs: Figures) -> list[str]:
     ]
 
 
+def modes(figures: Figures) -> Iterator[str]:
+    """What several modes of one table cost."""
+    runs = figures["runs"]
+    dearest = runs[_dearest(runs)]
+    yield ""
+    yield f"## {figures['rows']:,} rows in each mode, and in all of them"
+    yield ""
+    yield (
+        "Whole processes with `--once` in turn, into a folder. All modes in one process read each batch once. *To the "
+        "dearest* is against the mode that takes most CPU by itself."
+    )
+    head = ["", "whole s", "CPU s", "peak MiB", "CPU, to the dearest"]
+    yield from _table(head, [_mode(name, own, dearest) for name, own in runs.items()])
+
+
+def _dearest(runs: Figures) -> str:
+    return max((name for name in runs if "," not in name), key=lambda name: Spread.of(_of(runs[name], "cpu")).median)
+
+
+def _mode(name: str, own: Sequence[Figures], dearest: Sequence[Figures]) -> list[str]:
+    return [
+        f"all {len(name.split(','))} in one process" if "," in name else name,
+        Spread.of(_of(own, "wall")).shown(),
+        Spread.of(_of(own, "cpu")).shown(),
+        Spread.of(b / _MIB for b in _of(own, "peak")).shown(0),
+        ratio(_of(own, "cpu"), _of(dearest, "cpu")).shown(),
+    ]
+
+
 def _work(runs: Sequence[Figures], scale: float) -> list[str]:
     seconds = _of(runs, "seconds")
     return [
@@ -318,6 +347,7 @@ _SECTIONS: dict[str, Callable[[Figures], Iterator[str]]] = {
     "columns": columns,
     "blobs": blobs,
     "places": places,
+    "modes": modes,
     "once": once,
     "idle": idle,
     "sweep": sweep,
@@ -382,6 +412,14 @@ def _of_blobs(figures: Figures) -> Iterator[Promise]:
         yield "peak MiB with a blob in every row", 256, Spread.of(_of(runs, "peak")).median / _MIB
 
 
+def _of_modes(figures: Figures) -> Iterator[Promise]:
+    runs = figures["runs"]
+    together = next(name for name in runs if "," in name)
+    cpu = ratio(_of(runs[together], "cpu"), _of(runs[_dearest(runs)], "cpu")).median
+    yield f"CPU of {len(together.split(','))} modes, to the dearest alone", 2.5, cpu
+    yield "peak MiB with all modes", 256, Spread.of(_of(runs[together], "peak")).median / _MIB
+
+
 def _of_places(figures: Figures) -> Iterator[Promise]:
     runs = figures["runs"]
     for where, shown in (("repeated", "places that repeat"), ("own", "a place of its own in each row")):
@@ -418,6 +456,7 @@ _PROMISES: dict[str, Callable[[Figures], Iterator[Promise]]] = {
     "backlog": _of_backlog,
     "blobs": _of_blobs,
     "places": _of_places,
+    "modes": _of_modes,
     "once": _of_once,
     "idle": _of_idle,
     "sweep": _of_sweep,

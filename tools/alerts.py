@@ -2,7 +2,8 @@
 
 ``python -m tools.alerts --kills 200``: a process that delivers alerts with a cooldown over a live writer is killed
 again and again; then its alerts equal those of one undisturbed run. ``python -m tools.alerts --groups 100000`` writes
-what that comes to into docs/modes.md.
+what that comes to into docs/modes.md. ``python -m tools.alerts --backlog 1000000`` writes there what alerts take while
+other modes of the same table have so many rows to catch up with.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ TABLE = "_4_emergency"
 COLUMNS = ["reading_id", "alert_type", "severity", "alert_id", "timestamp", "value", "silenced"]
 _PAGE = Path(__file__).parents[1] / "docs" / "modes.md"
 _MARK = "<!-- alerts -->"
+_MARK_BACKLOG = "<!-- alerts beside a backlog -->"
+_BEHIND = "raw,schematized,sanitized,emergency"
+_FILL = """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?)
+INSERT INTO stations (sensor_id, timestamp, temperature)
+SELECT 's' || (i % 50), strftime('%Y-%m-%dT%H:%M:%fZ', 1767225600 + i, 'unixepoch'), 20.0 + i % 7 FROM n"""
 
 
 def device(directory: Path, sensor: Sensor, **emergency: object) -> tuple[EdgeDelta, Place]:
@@ -127,6 +133,37 @@ def waited(directory: Path, groups: int, count: int) -> str:
     return f"{groups:,} groups open: p50 {half:.2f} s, p99 {most:.2f} s of {count} alerts, at most {peak:.0f} MB"
 
 
+def beside_a_backlog(directory: Path, rows: int) -> str:
+    """Seconds from INSERT to readable, while the other modes of the table have so many rows waiting."""
+    with Sensor(directory / "sensor.db") as sensor:
+        modes.create(sensor)
+        sensor.run(_FILL, rows)
+        edge, place = device(directory, sensor, cooldown=0)
+        edge.once(timeout=300).succeeded()  # alerts are up to date, as where another mode is added
+        running = edge.start(processing_mode=_BEHIND, interval=300)
+        running.wait_for("batch committed", timeout=120)
+        waits: list[float] = []
+        table: DeltaTable | None = None
+        while not [e for e in running.named("cycle finished") if e["mode"] == "sanitized"]:
+            time.sleep(random.uniform(0.05, 0.2))
+            began, number = time.monotonic(), f"new{len(waits)}"
+            now = time.time() - modes.EPOCH
+            modes.insert(sensor, {"sensor_id": number, "timestamp": iso(now), "temperature": 50.0})
+            while table is None or not _there(table, number):
+                assert running.process.poll() is None, running.text()
+                assert time.monotonic() - began < 60, running.text()
+                time.sleep(0.01)
+                table = place.table(TABLE) if place.exists(TABLE) else None
+            waits.append(time.monotonic() - began)
+        peak = running.peak_megabytes()
+        assert running.terminate() == 0
+        assert place.read(TABLE)["sensor_id"].to_list().count("new0") == 1
+    waits.sort()
+    half, most = waits[len(waits) // 2], waits[min(len(waits) - 1, round(len(waits) * 0.99))]
+    others = f"three other modes of the table {rows:,} rows behind"
+    return f"{others}: p50 {half:.2f} s, p99 {most:.2f} s of {len(waits)} alerts, at most {peak:.0f} MB"
+
+
 def _one(sensor: Sensor, table: DeltaTable, running: Running, number: int) -> float:
     """One alert of a new sensor, and the end of another's group with it."""
     time.sleep(random.uniform(0.1, 0.8))
@@ -146,18 +183,26 @@ def _there(table: DeltaTable, sensor: str) -> bool:
     return bool(pl.scan_delta(table).filter(sensor_id=sensor).collect().height)
 
 
+def _write(mark: str, line: str) -> None:
+    before, _, after = _PAGE.read_text(encoding="utf-8").partition(mark)
+    _PAGE.write_text(f"{before}{mark}\n{line}{after[after.find(chr(10), 1) :]}", encoding="utf-8")
+
+
 def main() -> None:
     """Kill, or measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int)
     parser.add_argument("--groups", type=int)
+    parser.add_argument("--backlog", type=int)
     parser.add_argument("--alerts", type=int, default=100)
     options = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="edge-delta-alerts-"))
     if options.groups:
         line = waited(directory, options.groups, options.alerts)
-        before, _, after = _PAGE.read_text(encoding="utf-8").partition(_MARK)
-        _PAGE.write_text(f"{before}{_MARK}\n{line}{after[after.find(chr(10), 1) :]}", encoding="utf-8")
+        _write(_MARK, line)
+    elif options.backlog:
+        line = beside_a_backlog(directory, options.backlog)
+        _write(_MARK_BACKLOG, line)
     else:
         line = killed(directory, options.kills or 200)
     sys.stdout.write(line + "\n")

@@ -28,6 +28,7 @@ TINY = Sizes(
     cells=4_000,
     blobs=20,
     blob_bytes=4_096,
+    modes=("raw", "emergency"),
     runs=2,
     idle_cycles=5,
 )
