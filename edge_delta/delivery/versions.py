@@ -74,8 +74,10 @@ def changed(rows: pl.DataFrame, last: pl.DataFrame, mode: Mode, route: Route) ->
         mode: the mode.
         route: the route.
     """
-    names = _compared(rows, last, mode, route)
-    both = rows.select(ROWID, *names).join(last.select(ROWID, *names), on=ROWID, suffix=_THERE)
+    names = _compared(rows, mode, route)
+    new = [pl.lit(None, dtype=rows.schema[name]).alias(name) for name in names if name not in last.columns]
+    there = last.with_columns(new).select(ROWID, *names)  # a column that the table does not have yet is empty there
+    both = rows.select(ROWID, *names).join(there, on=ROWID, suffix=_THERE)
     differs = [
         pl.col(name).ne_missing(pl.col(name + _THERE))
         & (pl.col(name).is_not_null() if name in mode.carried else pl.lit(value=True))
@@ -84,17 +86,13 @@ def changed(rows: pl.DataFrame, last: pl.DataFrame, mode: Mode, route: Route) ->
     return set(both.filter(pl.any_horizontal(pl.lit(value=False), *differs))[ROWID])
 
 
-def _compared(rows: pl.DataFrame, last: pl.DataFrame, mode: Mode, route: Route) -> list[str]:
+def _compared(rows: pl.DataFrame, mode: Mode, route: Route) -> list[str]:
     """The columns that tell of an update: not ours, and not what is made by settings that may be others by now."""
     stored = {c.name.lower() for c in route.source.columns}
     made = {name for name in mode.filled - mode.carried if name.lower() not in stored}
     updates = route.device.updates
     hidden = updates is not None and updates.places_move
-    return [
-        name
-        for name in rows.columns
-        if name in last.columns and name not in _OURS | made and not (hidden and tells_by_name(name))
-    ]
+    return [name for name in rows.columns if name not in _OURS | made and not (hidden and tells_by_name(name))]
 
 
 def numbered(

@@ -324,3 +324,25 @@ def test_the_statements_for_last_states_are_printed_for_tables_that_have_version
         texts.append([line for line in done.stdout.splitlines() if not line.startswith("--")])
     assert not any("row_version" in line for line in texts[0])
     assert sum("ORDER BY coalesce(row_version" in line for line in texts[1]) == 1
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+@pytest.mark.parametrize("restarts", [True, False])
+def test_a_column_that_comes_without_a_new_row_is_a_new_state_at_the_next_look(restarts, mode, sensor, folder):
+    """Until a row brings it, the table does not have that column, and what is in it must not be taken for known."""
+    sensor.create()
+    sensor.add(6)
+    process = Mortal(sensor, folder)
+    process.values["processing_mode"], process.once = [mode], restarts
+    process.deliver()
+    sensor.run("ALTER TABLE readings ADD COLUMN unit TEXT")
+    process.deliver()
+    sensor.run("UPDATE readings SET unit = 'C' WHERE id IN (2, 6)")
+    process.deliver()
+    sensor.add(1, start=6)
+    for _ in range(2):
+        process.deliver()
+    process.stop()
+    assert [(i, v, u) for i, v, u in states(folder, mode, "unit") if v > 1] == [(2, 2, "C"), (6, 2, "C")]
+    assert len(states(folder, mode, "unit")) == 9
+    assert [report.counts for report in process.verify()] == [{}]
