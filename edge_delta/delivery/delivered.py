@@ -120,6 +120,7 @@ class Delivered(Struct, frozen=True):
                 there |= self._rejected(where)
             ids = {*batch.frame[ROWID], *(r.rowid for r in batch.rejected)} - there
             ids -= self._under_other_ids(frame, ids)
+            ids -= self._come_back(frame, where, ids)
             if ids:
                 yield sorted(ids)
 
@@ -135,6 +136,15 @@ class Delivered(Struct, frozen=True):
         generations = pl.col(GENERATION).is_in([g for g, _, _ in self._chain()])
         found, _ = under_other_ids(self, rows, self.kept_columns(rows), generations)
         return ids & found.keys()
+
+    def _come_back(self, rows: pl.DataFrame, where: Where, ids: set[int]) -> set[int]:
+        """Those of some rows that were delivered, then others had their ids, and a backup has them again."""
+        columns = self.kept_columns(rows)
+        if not ids or self.time not in columns:
+            return set()
+        there = self.beside(rows.filter(pl.col(ROWID).is_in(list(ids))), columns, where, all_of_them=True)
+        ours = pl.col(GENERATION).is_in([g for g, _, _ in self._chain()])
+        return {*there.filter(pl.col(EQUAL) & ours)[ROWID]}
 
     def _used_again(self, frame: pl.DataFrame, where: Where, known: set[int], timely: set[int]) -> bool:
         """Whether rows that have another time than the table has under their ids are other rows.

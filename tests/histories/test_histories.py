@@ -188,3 +188,14 @@ def test_a_history_whose_rows_do_not_wait_is_found_where_they_have_to(sensor, mo
     monkeypatch.setattr(world.World, "_settle", lambda _self: 10_000)
     monkeypatch.setattr(world.World, "_finish", lambda *_: None)
     assert "never delivered" in (happens(sensor, one) or "")
+
+
+@pytest.mark.parametrize("swept", [True, False])
+@pytest.mark.parametrize("kind", ["integer primary key", "key without rowid"])
+@pytest.mark.parametrize("mode", ["raw", "schematized"])
+def test_a_row_whose_id_was_used_again_comes_back_with_a_backup_and_is_not_repeated(mode, kind, swept, sensor):
+    """Its id was another row's in the generation between, so the table has two rows under it."""
+    steps = (("back up", 1), ("replace", 11), ("insert", 2), ("deliver", 0), ("insert many", 9), ("restore", 0))
+    one = made(*steps, ("insert", 1), kind=kind, modes=(mode,), once=False, swept=swept)
+    wrong = happens(sensor, replace(one, steps=(Step("insert many", 7), *one.steps[1:])))
+    assert wrong is None, wrong
