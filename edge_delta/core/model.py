@@ -40,8 +40,7 @@ class Mark(StrEnum):
     COUNTED = "counted"
     """Rows that were not behind the cursor, in a table that is read in the order of time."""
     SWEPT = "swept"  # counts the commits with rows from below the cursor
-    AGAIN = "again"
-    """Rows of generations up to this one were delivered again because somebody asked for it."""
+    AGAIN = "again"  # rows of generations up to this one were delivered again because somebody asked for it
     LIFE = "life"
     """The first generation of this source, where that is an earlier one: rows of it are in the table."""
     STARTS = "starts"
