@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?")
-_TIMED = r"\w*seconds|\w*_per_second|\w*_ms|timestamp|modificationTime|deletionTimestamp|lastUpdated|createdTime|at|since|pid"
+_TIMED = (
+    r"\w*seconds|\w*_per_second|\w*_ms|timestamp|modificationTime|deletionTimestamp|lastUpdated|createdTime|"
+    r"at|since|pid"
+)
 _OF_TIME = re.compile(rf'((?:"(?:{_TIMED})": ?)|process )[\d.]+')
 _METRIC = re.compile(r"(?m)^(edge_delta_\w*(?:seconds|timestamp|created|memory|cpu)\w*(?:\{[^}]*\})? )\S+")
 _WRITTEN = re.compile(r'(?<="written": )(?:"[0-9a-f]{16}"|null)')  # made of when the file was written, and of its place
 _OURS = "databricks_inserted_at"
+_SERIES = ("hours", "parts")
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -52,11 +56,15 @@ def _in_order(line: str) -> str:
         return line
 
 
+def _counted(value: Any) -> Any:
+    """How many there were: a series begins with the number of an hour, or of five minutes."""
+    return sum(value[1:]) if isinstance(value, list) else value
+
+
 def _plain(value: Any) -> Any:
     """JSON in texts of JSON is taken apart, too."""
     if isinstance(value, dict):
-        # What was counted begins with the number of an hour, or of five minutes.
-        return {n: sum(inner[1:]) if n in ("hours", "parts") else _plain(inner) for n, inner in value.items()}
+        return {name: _counted(inner) if name in _SERIES else _plain(inner) for name, inner in value.items()}
     if isinstance(value, list):  # maps, as Parquet has them
         return sorted((_plain(inner) for inner in value), key=str)
     return _plain(json.loads(value)) if isinstance(value, str) and value.startswith("{") else value
