@@ -113,7 +113,7 @@ class Drains:
         ahead = [d for d in drains if urgent and d.lane.urgent is not None and d.waiting.rows > self.pace.batch_rows]
         yield from self._rounds(ahead, stop)
         done = [drain.lane for drain in drains if drain.over]
-        due = time.monotonic() + self.pace.pause()
+        due = time.monotonic() + self.pace.pause() if urgent is not None else 0.0
         for group in _groups([drain for drain in drains if drain not in ahead]):
             for _ in self._rounds(group, stop):
                 yield

@@ -17,7 +17,7 @@ from edge_delta.settings.schema import json_schema
 
 ROOT = Path(__file__).parents[2]
 DEVICE = ("--config", "--sqlite", "--table", "--table-path", "--state-dir", "--node-id")
-NEEDED = {"reset": ["--to-beginning"]}
+NEEDED = {"reset": ["--to-beginning"], "gather": ["--into=x"]}
 
 
 def refused(words, capsys):

@@ -177,5 +177,7 @@ def test_windows_that_lose_rows_to_a_reset_are_told_and_those_all_of_whose_rows_
     assert "1 ROWS ARE LOST" in done.stdout
     assert superseded(folder, "aggregated") == [(0, 11), (23, 30)]
     deliver(sensor.path, folder, env=windows, processing_mode="aggregated", flush=True)
-    found = verified(sensor.path, folder, tmp_path, node_id="n1", mode="aggregated")
+    file = tmp_path / "windows.toml"
+    file.write_text('[aggregate]\nwindow_minutes = 1\naggregations = { temperature = ["sum"] }\n', encoding="utf-8")
+    found = verified(sensor.path, folder, tmp_path, node_id="n1", mode="aggregated", config=file)
     assert not found["equal"]
