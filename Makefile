@@ -12,7 +12,7 @@ SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-spark demo test attacks privacy-year coverage test-slow test-readers test-spark test-spark-slow spark-beside sanitize mutants torture recreated purging alerts powercut year soak fleet overview costs sources readme upgrade-fixture \
+.PHONY: help setup setup-spark spark-packages demo test attacks privacy-year coverage test-slow test-readers test-spark test-spark-slow spark-beside sanitize mutants torture recreated purging alerts powercut year soak fleet overview costs sources readme upgrade-fixture \
 	test-image lint format docs site screens lock wheel wheels pythons arm64 release changelog workflows clean
 
 help: ## show this list
@@ -27,6 +27,8 @@ test: $(VENV)/.dev ## run the tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow" $(ARGS)
 
 setup-spark: $(VENV)/.spark
+
+spark-packages: $(VENV)/.spark-packages
 
 test-spark: $(VENV)/.spark ## run the tests with Spark; needs Java 17 and Maven
 	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m pytest tests/spark -m "not slow"
@@ -236,10 +238,13 @@ $(VENV)/.readers $(VENV)/.arrow14: $(VENV)/.%: requirements-%.lock | $(VENV)/.cr
 JARS_OF := io.delta,io.unitycatalog,org.apache.hadoop,org.reactivestreams,software.amazon.awssdk,software.amazon.eventstream,software.amazon.s3.analyticsaccelerator
 
 # Spark has an environment of its own: it is large, and nothing else needs it.
-$(VENV)/.spark: requirements-spark.lock tests/spark/pom.xml $(BUILT_FROM) | $(VENV)/.created
+$(VENV)/.spark-packages: requirements-spark.lock tests/spark/pom.xml | $(VENV)/.created
 	$(PYTHON) -m venv $(VENV)/spark
 	$(VENV)/spark/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements-spark.lock
-	$(VENV)/spark/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation --editable .
 	mvn -B -q -f tests/spark/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
 		-DincludeGroupIds=$(JARS_OF) -DoutputDirectory=$(abspath $(SPARK_JARS))
+	@touch $@
+
+$(VENV)/.spark: $(VENV)/.spark-packages $(BUILT_FROM) | $(VENV)/.created
+	$(VENV)/spark/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation --editable .
 	@touch $@
