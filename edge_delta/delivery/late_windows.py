@@ -68,8 +68,8 @@ class SweptWindows(Windows):
             still.see(rows)
         purged = still.purged
         there.rejected += self._late_for(purged, after, upto, cursor)
-        late = {s: w.rows - had.get(s, 0) for s, w in again.windows.items() if w.rows > had.get(s, 0)}
-        late = {start: rows for start, rows in late.items() if start not in purged}
+        more = {start: window.rows - had.get(start, 0) for start, window in again.windows.items()}
+        late = {start: rows for start, rows in more.items() if rows > 0 and start not in purged}
         swept = cursor.swept()
         refused = self._route.refuse(there.rejected, swept, swept=True)
         if not late and not refused.rows:

@@ -296,8 +296,11 @@ class FamilySource(OfLastFile):
         for stretch, own in by_stretch.values():
             source = self._file(stretch)
             batch = None if source is None else source.read_ids(own)
-            if batch is not None and (not parts or merged.fit(parts, part := moved_by(batch, stretch.shift))):
-                parts.append(moved_by(batch, stretch.shift) if not parts else part)
+            if batch is None:
+                continue
+            part = moved_by(batch, stretch.shift)
+            if not parts or merged.fit(parts, part):
+                parts.append(part)
         return merged.of(parts, Cursor()) if parts else None
 
     def last_values(
