@@ -66,6 +66,11 @@ class DeltaFleet:
         self._there: pa.Schema = pa.schema([])
         self._columns: pa.Schema = pa.schema([])
 
+    @property
+    def table(self) -> DeltaTable | None:
+        """The table as of the last look at it, or the last commit; None if there is none."""
+        return self._table
+
     def state(self) -> State:
         """What the table holds, from its own log.
 

@@ -56,8 +56,11 @@ def as_frame(outcomes: Iterable[Outcome], now: datetime) -> pl.DataFrame:
     return pl.DataFrame(found, schema=SCHEMA, orient="row")
 
 
-def write(uri: str, options: Mapping[str, str], outcomes: Iterable[Outcome], now: datetime) -> None:
+def write(uri: str, options: Mapping[str, str], outcomes: Iterable[Outcome], now: datetime) -> DeltaTable | None:
     """Write it, unless nothing happened and it was written within the hour.
+
+    Returns:
+        The table as it is then; None if it was not written.
 
     Raises:
         EdgeDeltaError: if it cannot be written.
@@ -68,7 +71,7 @@ def write(uri: str, options: Mapping[str, str], outcomes: Iterable[Outcome], now
         if table is not None and frame.get_column("state").is_in(_QUIET).all():
             last = datetime.fromtimestamp(table.history(1)[0]["timestamp"] / 1000, UTC)
             if now - last < _AT_LEAST:
-                return
+                return None
         write_deltalake(
             uri if table is None else table,
             plain_arrow(frame),
@@ -81,7 +84,8 @@ def write(uri: str, options: Mapping[str, str], outcomes: Iterable[Outcome], now
                 create_checkpoint=disk is None, cleanup_expired_logs=False
             ),
         )
+        made = table or DeltaTable(uri, storage_options=dict(options) or None)
         if disk is not None:
-            made = table or DeltaTable(uri)
             disk.committed(made.version())
             disk.checkpoint(made)
+        return made

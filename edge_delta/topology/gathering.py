@@ -17,6 +17,7 @@ from edge_delta.gather.places import Places
 from edge_delta.gather.rounds import Job, Outcome, Overtaken, Round
 from edge_delta.gather.store import DeviceTables, files_at
 from edge_delta.gather.takings import SHAPES, Limits
+from edge_delta.gather.upkeep import Keepers
 from edge_delta.sinks import address as storage
 from edge_delta.sinks.listing import folders_in
 from edge_delta.sinks.store_options import store_options
@@ -24,8 +25,9 @@ from edge_delta.topology.sources import in_path
 from edge_delta.topology.tables import retention_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from edge_delta.core.events import Log
     from edge_delta.topology.sources import OneTable
 
 _ALWAYS = ("rejected", "superseded")
@@ -39,52 +41,69 @@ class Wanted(Struct, frozen=True):
         only: the devices; all if none is named.
         without: devices to be left out.
         limits: how much is taken at once.
+        upkeep: whether the fleet's tables are looked after here.
     """
 
     into: str
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     limits: Limits = Limits()
+    upkeep: bool = True
 
 
-def gather(one: OneTable, wanted: Wanted) -> list[Outcome]:
+def gather(one: OneTable, wanted: Wanted, log: Log) -> list[Outcome]:
     """One round over the tables of all devices, mode by mode.
 
     Args:
         one: the source table, with the devices' settings.
         wanted: what is to be gathered.
+        log: where events go.
 
     Raises:
         ConfigurationError: if the settings do not say where the tables are.
         EdgeDeltaError: if the fleet's table cannot be written.
     """
     settings = one.settings
-    into = wanted.into.replace("{table}", in_path(one.table or settings.sqlite_table_name or "{table}"))
-    into = storage.address(into.replace("{source}", in_path(one.label)), node_id="")
+    into = _base(wanted.into, one)
     places = _places(settings.table_path)
     options = store_options(places.root, os.environ, settings.storage)
     files = files_at(places.root, options)
     tables = DeviceTables(places.root, options, files)
     into_options = store_options(into, os.environ, settings.storage)
-    folders = places.folders(folders_in(places.root, options), into)
-    if not folders:
-        raise ConfigurationError(f"there is no folder of a device in {places.root}", "Check table_path")
+    folders = _folders(places, options, into)
+    keepers = Keepers(settings.maintenance, into_options, log) if wanted.upkeep else None
     outcomes = []
     for mode in (*settings.processing_mode, *_ALWAYS):
         shape = SHAPES[mode]
+        fleet = DeltaFleet(into + shape.suffix, into_options, shape, tables)
         job = Job(
             mode,
             shape,
             {device: places.table(device, shape.suffix) for device in _chosen(places, folders, shape.suffix, wanted)},
             files,
             tables,
-            DeltaFleet(into + shape.suffix, into_options, shape, tables),
+            fleet,
             retention_of(settings, places.root).total_seconds(),
         )
         outcomes.append(_round(job, wanted, into))
-    with contextlib.suppress(CommitConflict):  # another round has just written it
-        lag.write(into + lag.SUFFIX, into_options, outcomes, datetime.now(UTC))
+        if keepers is not None and outcomes[-1].commits and fleet.table is not None:
+            keepers.committed(fleet.uri, fleet.table)
+    _tell(into + lag.SUFFIX, into_options, outcomes, keepers)
     return outcomes
+
+
+def _base(into: str, one: OneTable) -> str:
+    """The base of the fleet's tables of a source table."""
+    into = into.replace("{table}", in_path(one.table or one.settings.sqlite_table_name or "{table}"))
+    return storage.address(into.replace("{source}", in_path(one.label)), node_id="")
+
+
+def _tell(uri: str, options: Mapping[str, str], outcomes: Sequence[Outcome], keepers: Keepers | None) -> None:
+    """Write how far each device is taken, and look after that table too."""
+    with contextlib.suppress(CommitConflict):  # another round has just written it
+        written = lag.write(uri, options, outcomes, datetime.now(UTC))
+        if keepers is not None and written is not None:
+            keepers.committed(uri, written)
 
 
 def _places(table_path: str) -> Places:
@@ -96,6 +115,13 @@ def _places(table_path: str) -> Places:
             "Gather where each device has its own tables, such as s3://bucket/{node_id}/readings",
         ) from error
     return Places(storage.address(found.root, node_id=""), found.part, found.rest)
+
+
+def _folders(places: Places, options: Mapping[str, str], into: str) -> set[str]:
+    folders = places.folders(folders_in(places.root, options), into)
+    if not folders:
+        raise ConfigurationError(f"there is no folder of a device in {places.root}", "Check table_path")
+    return folders
 
 
 def _round(job: Job, wanted: Wanted, into: str) -> Outcome:

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from edge_delta.core import events
 from edge_delta.settings.load import load
 from edge_delta.topology import gathering
 from edge_delta.topology.sources import OneTable
@@ -212,7 +213,7 @@ def gathered(devices: Devices) -> None:
     wanted = gathering.Wanted(devices.fleet.base)
     flags = {name: str(value) for name, value in devices.flags.items()}
     settings = load({**flags, "database_not_needed": True}, environment={})
-    gathering.gather(OneTable("", "", settings), wanted)
+    gathering.gather(OneTable("", "", settings), wanted, events.configure())
 
 
 # -- windows, and other tables whose rows are replaced

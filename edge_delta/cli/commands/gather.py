@@ -27,6 +27,7 @@ def arguments(parser: Parser) -> None:
     add("--into", metavar="ADDRESS", required=True, help="base of the fleet's tables, such as s3://lake/fleet/readings")
     add("--device", action="append", metavar="NODE", help="only this device; also again and again")
     add("--without", action="append", metavar="NODE", help="not this device; also again and again")
+    add("--no-maintenance", action="store_true", help="leave compaction and clean-up of the fleet's tables to others")
     parser.add_json("what came of each device")
 
 
@@ -34,10 +35,15 @@ def main(options: argparse.Namespace) -> int:
     """One round; what is new is taken, whatever becomes of single devices."""
     from edge_delta.topology.gathering import Wanted, gather  # noqa: PLC0415 - delta-rs, not for the help
 
-    log_of(options)
-    wanted = Wanted(options.into, tuple(options.device or ()), tuple(options.without or ()))
+    log = log_of(options)
+    wanted = Wanted(
+        options.into,
+        tuple(options.device or ()),
+        tuple(options.without or ()),
+        upkeep=not options.no_maintenance,
+    )
     each, code, answer = Each(), 0, []
-    for one, outcomes in each(each_of(options, here=False), lambda one: gather(one, wanted)):
+    for one, outcomes in each(each_of(options, here=False), lambda one: gather(one, wanted, log)):
         for outcome in outcomes:
             code = max(code, _code(outcome))
             if options.json:
