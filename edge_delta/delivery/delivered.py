@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_delta.core.model import Batch
+    from edge_delta.core.ports import Sink
     from edge_delta.delivery.route import Route
 
 KNOWN = "\0known"
@@ -29,6 +30,38 @@ ON_TIME = "\0on time"
 TOLD = "\0told"
 _THERE = "\0there"
 _OURS = frozenset({"reading_id", "source_rowid", "databricks_inserted_at", "node_id", GENERATION})
+
+
+def chain(sink: Sink, stands: Cursor) -> list[tuple[int, int, int]]:
+    """The generations that a table has the source's rows of, the last first, with the ids that each has of them.
+
+    Args:
+        sink: the table.
+        stands: where it stands.
+
+    Returns:
+        Of each the generation, behind which id it begins, and its last id.
+    """
+    generation, high = stands.generation, stands.rowid
+    begins = stands.marks.get(Mark.BEGINS)
+    found = []
+    while True:
+        low = BEFORE_FIRST if begins is None else begins
+        found.append((generation, low, high))
+        if begins is None or generation == 0:
+            return found
+        high, before = begins, None
+        while generation > 0 and before is None:  # a table need not have all of them
+            generation -= 1
+            before = sink.witnessed(generation)
+        if before is None:
+            return found
+        begins = before.marks.get(Mark.BEGINS)
+
+
+def begin(sink: Sink, stands: Cursor) -> int:
+    """The id behind which a table has the source's rows; an older tool or another table has those before."""
+    return max(chain(sink, stands)[-1][1], stands.marks.get(Mark.SINCE_ROWID, BEFORE_FIRST))
 
 
 class Delivered(Struct, frozen=True):
@@ -52,22 +85,7 @@ class Delivered(Struct, frozen=True):
         )
 
     def _chain(self) -> list[tuple[int, int, int]]:
-        """The generations that the rows of the last one came in, with the ids that each has of them."""
-        generation, high = self.stands.generation, self.stands.rowid
-        begins = self.stands.marks.get(Mark.BEGINS)
-        found = []
-        while True:
-            low = BEFORE_FIRST if begins is None else begins
-            found.append((generation, low, high))
-            if begins is None or generation == 0:
-                return found
-            high, before = begins, None
-            while generation > 0 and before is None:  # a table need not have all of them
-                generation -= 1
-                before = self.route.sink.witnessed(generation)
-            if before is None:
-                return found
-            begins = before.marks.get(Mark.BEGINS)
+        return chain(self.route.sink, self.stands)
 
     def same(self, rowid: int) -> tuple[bool, bool] | None:
         """Whether the rows up to one are those that were delivered, and whether some of them were updated since.
@@ -94,8 +112,8 @@ class Delivered(Struct, frozen=True):
         return bool(same and 2 * found[TOLD].sum() >= found.height), not found[EQUAL].all()
 
     def begin(self) -> int:
-        """The id behind which the table has the source's rows; an older tool or another table has those before."""
-        return max(self._chain()[-1][1], self.stands.marks.get(Mark.SINCE_ROWID, BEFORE_FIRST))
+        """See `begin`."""
+        return begin(self.route.sink, self.stands)
 
     def missing(self, after: int, upto: int, *, rows: int, by_time: bool) -> Iterator[list[int]]:
         """The ids of source rows that are neither in the table nor rejected.

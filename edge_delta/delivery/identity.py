@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
-from edge_delta.core.errors import SourceReplaced, SourceReset, TwoSources
+from edge_delta.core.errors import SourceReplaced, SourceReset
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.questions import COUNT, Question, between, mine
+from edge_delta.delivery import two_sources
 from edge_delta.delivery.lives import life, lives_on
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from edge_delta.delivery.route import Route
 
 _LAST = 2**63 - 1
-LOOKED_BACK = 8
-"""Earlier generations whose witnesses are looked for again."""
 
 
 class Positioned(Protocol):
@@ -112,6 +111,8 @@ class Identity:
             if cursor.marks.get(Mark.REUSED):  # as a ring's last slot at each turn; the sweep delivers such rows
                 return self._refreshed(cursor, updated=False)
             return self._weighed(cursor, reset)
+        if not updated:
+            two_sources.refuse_what_came_back(self._route, cursor)
         return self._refreshed(cursor, updated=True) if updated else self._come_back(cursor)
 
     def _come_back(self, cursor: Cursor) -> Cursor:
@@ -209,7 +210,7 @@ class Identity:
         fresh = Cursor(generation=max(self._lanes.generation(), cursor.generation + 1))
         self.still_there = None if known is None else known[3]
         if known is None:
-            self._refuse_an_earlier_one(cursor)
+            two_sources.refuse_an_earlier_one(self._route, cursor)
             return fresh, unsure
         now, then, first, _ = known
         marks: dict[str, int] = {Mark.BEGINS: now, **lives_on(fresh, life(cursor))}
@@ -257,17 +258,6 @@ class Identity:
         stands = self._route.sink.committed()
         nothing = cursor.rowid == cursor.marks.get(Mark.BEGINS, BEFORE_FIRST)
         return stands if nothing and stands is not None and stands.generation < cursor.generation else cursor
-
-    def _refuse_an_earlier_one(self, cursor: Cursor) -> None:
-        for generation in range(cursor.generation - 1, max(-1, cursor.generation - 1 - LOOKED_BACK), -1):
-            before = self._route.sink.witnessed(generation)
-            if before is not None and self._route.source.known(before) == (before.rowid, before.rowid):
-                raise TwoSources(
-                    f"table {self._route.source.table!r} is the source of generation {generation} again, which another "
-                    f"one took the place of: two databases are delivered as node {self._route.device.node_id}",
-                    "Give each database a NODE_ID of its own; if an old backup is meant, say so with "
-                    "edge-delta reset --to-beginning",
-                )
 
     def kept_until(self) -> int:
         """See `Lanes.kept_until`."""

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from edge_delta.core.errors import ConfigurationError, SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
-from edge_delta.delivery.identity import LOOKED_BACK, Identity, Lanes
+from edge_delta.delivery.identity import Identity, Lanes
 from edge_delta.delivery.lives import earlier, life, lives_on
+from edge_delta.delivery.two_sources import LOOKED_BACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

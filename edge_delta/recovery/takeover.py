@@ -140,7 +140,8 @@ def _refuse_what_changed(lane: Lane, known: Mapping[str, Any], file: Path, most:
             f"{known['last_id']} were delivered: it takes rows back, and not the cursor",
             "Run edge-delta verify to see which are missing, then edge-delta reset --to-id with the first of them",
         )
-    if sink.files().live:
+    # An alert table of several devices need not have a row of each of them, nor its cursor after a power cut.
+    if sink.files().live and (known.get("version") is not None or known.get("committed_id") is not None):
         raise TableReplaced(
             f"rows up to id {known['last_id']} were delivered to table {sink.uri}, which has no cursor of ours now",
             "Put the old table back; or, to deliver all rows to this one again, delete this device's rows and then "

@@ -41,6 +41,7 @@ class Database:
         self.ever: dict[str, Row] = {}
         self.second, self.extra, self.life, self.lives, self.backup_life = EPOCH, 0, 0, 0, 0
         self.changed = self.deleted = self.goes_back = False
+        self.backed_up: dict[int, str] = {}
         folder.mkdir(parents=True)
         self.open()
         self._create()
@@ -168,20 +169,24 @@ class Database:
 
     def delete_newest(self, much: int) -> None:
         self.run(f"DELETE FROM r {self._some(f'ORDER BY {self.order} DESC LIMIT {1 + much % 3}')}")
-        self.deleted = True
+        self._were_deleted()
 
     def delete_oldest(self, much: int) -> None:
         self.run(f"DELETE FROM r {self._some(f'ORDER BY {self.order} LIMIT {1 + much % 9}')}")
-        self.deleted = True
+        self._were_deleted()
 
     def delete_some(self, much: int) -> None:
         self.run("DELETE FROM r WHERE CAST(substr(sensor_id, 2) AS INTEGER) % 5 = ?", much % 5)
+        self._were_deleted()
+
+    def _were_deleted(self) -> None:
+        if not self.tags():
+            self._another_life()
         self.deleted = True
 
     def empty(self, _much: int) -> None:
         self.run("DELETE FROM r")
-        self._another_life()
-        self.deleted = True
+        self._were_deleted()
 
     # -- the table and its file
 
@@ -226,14 +231,20 @@ class Database:
         else:
             self._copied(self.backup)
         self.backup_life = self.life
+        self.backed_up = self.by_id()
+
+    def _newest_differ(self) -> bool:
+        """Whether the newest row, of the backup or of now, has an id that is another row's in the other one."""
+        now, then = self.by_id(), self.backed_up
+        return any(a[max(a)] != b.get(max(a), a[max(a)]) for a, b in ((now, then), (then, now)) if a)
 
     def restore(self, _much: int) -> None:
         if self.backup.exists():
+            self.goes_back |= self.backup_life != self.life or self._newest_differ()
             self._away()
             self._removed()
             shutil.copyfile(self.backup, self.path)
             self.open()
-            self.goes_back |= self.backup_life != self.life
             self.life = self.backup_life
             self.deleted = True
 

@@ -8,6 +8,7 @@ the code begin with ``--anew``.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import multiprocessing
 import resource
@@ -27,10 +28,10 @@ _PORTION = 10
 _ROOT = Path(__file__).parents[2]
 
 
-def _portion(seeds: Sequence[int]) -> dict[int, str]:
+def _portion(seeds: Sequence[int], *, shorten: bool) -> dict[int, str]:
     """What is wrong with some histories, by seed."""
     with tempfile.TemporaryDirectory() as folder, Sensor(Path(folder) / "aside.db") as sensor:
-        found = {seed: story(sensor, seed) for seed in seeds}
+        found = {seed: story(sensor, seed, shorten=shorten) for seed in seeds}
     return {seed: wrong for seed, wrong in found.items() if wrong is not None}
 
 
@@ -71,6 +72,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after the portions of that time")
     parser.add_argument("--note", type=Path, default=_ROOT / "build" / "histories.jsonl", help="what was tried")
+    parser.add_argument("--as-they-are", action="store_true", help="do not look for shorter ones")
     parser.add_argument("--anew", action="store_true", help="forget what was tried")
     return parser.parse_args()
 
@@ -84,7 +86,8 @@ def main() -> int:
     began = time.monotonic()
     # A process that has threads of Polars and delta-rs must not be forked.
     with multiprocessing.get_context("spawn").Pool(asked.jobs, maxtasksperchild=20) as pool:
-        for portion, found in zip(portions, pool.imap(_portion, portions), strict=True):
+        tried = functools.partial(_portion, shorten=not asked.as_they_are)
+        for portion, found in zip(portions, pool.imap(tried, portions), strict=True):
             noted.add(portion, found)
             for one in found.values():
                 sys.stdout.write(one + "\n")

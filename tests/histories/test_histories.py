@@ -199,3 +199,19 @@ def test_a_row_whose_id_was_used_again_comes_back_with_a_backup_and_is_not_repea
     one = made(*steps, ("insert", 1), kind=kind, modes=(mode,), once=False, swept=swept)
     wrong = happens(sensor, replace(one, steps=(Step("insert many", 7), *one.steps[1:])))
     assert wrong is None, wrong
+
+
+def test_verify_does_not_take_rows_that_no_table_has_for_those_of_the_other_mode(sensor):
+    """Both tables began a generation behind the rows whose ids were used again, and nobody looked there."""
+    steps = ("insert or replace", 40), ("reuse ids", 9)
+    one = made(*steps, modes=("sanitized", "raw"), batch=3, once=False, swept=False)
+    wrong = happens(sensor, replace(one, steps=(Step("insert many", 22), *one.steps[1:])))
+    assert wrong is None, wrong
+
+
+def test_a_backup_that_comes_while_rows_are_delivered_that_had_its_ids_repeats_nothing(sensor):
+    """In one cycle rows are read that it does not have, and others behind them that were delivered long ago."""
+    steps = (("fill in", 14), ("deliver", 0), ("back up", 13), ("delete newest", 43), ("insert", 29), ("restore", 20))
+    one = made(*steps, ("deliver", 39), kind="text key", modes=("sanitized",), batch=3, once=False)
+    wrong = happens(sensor, replace(one, steps=(Step("insert many", 6), *one.steps[1:])))
+    assert wrong is None, wrong

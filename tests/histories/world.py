@@ -326,12 +326,14 @@ def happens(sensor: Sensor, one: Plan, *, judged: bool = True) -> str | None:
     return None
 
 
-def story(sensor: Sensor, seed: int) -> str | None:
-    """Let the history of a seed happen; if something is wrong, its shortest form, in words."""
+def story(sensor: Sensor, seed: int, *, shorten: bool = True) -> str | None:
+    """Let the history of a seed happen; if something is wrong, it in words, in its shortest form."""
     one = plan(seed)
     wrong = happens(sensor, one)
     if wrong is None:
         return None
+    if not shorten:
+        return told(one, wrong)
     short = shrunk(one, lambda other: _kind(happens(sensor, other)) == _kind(wrong))
     return told(short, happens(sensor, short) or wrong)
 

@@ -109,6 +109,44 @@ def test_two_databases_under_one_node_id_are_told_within_two_cycles(sensor, fold
     assert folder.read().height == 180
 
 
+@pytest.mark.parametrize("purge", ["id <= 30", "id = 30", "id > 25"])
+def test_an_earlier_database_is_told_where_the_row_at_the_cursor_was_purged(purge, sensor, folder):
+    """Its rows would look like new ones: the last one that was delivered is gone, and the others are behind it."""
+    sensor.create()
+    sensor.add(100)
+    deliver(sensor.path, folder)
+    sensor.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    backup = sensor.path.with_name("backup")
+    shutil.copy(sensor.path, backup)
+    with remade(sensor) as second:
+        second.create()
+        second.add(30, start=7_000, seed=5)
+        deliver(sensor.path, folder)
+    with remade(sensor) as third:
+        third.close()
+        shutil.copy(backup, sensor.path)
+    with Sensor(sensor.path) as restored:
+        restored.run(f"DELETE FROM readings WHERE {purge}")
+        with pytest.raises(TwoSources, match="NODE_ID"):
+            deliver(sensor.path, folder)
+    assert folder.read().height == 130
+
+
+@pytest.mark.parametrize("purge", ["id <= 130", "id = 130"])
+def test_a_purge_of_a_database_that_took_an_earlier_ones_place_is_none_of_two(purge, sensor, folder):
+    sensor.create()
+    sensor.add(100)
+    deliver(sensor.path, folder)
+    with remade(sensor) as second:
+        second.create(autoincrement=True)
+        second.add(130, start=7_000, seed=5)
+        deliver(sensor.path, folder)
+        second.run(f"DELETE FROM readings WHERE {purge}")
+        second.add(20, start=8_000, seed=6)
+        assert not deliver(sensor.path, folder).named("source reset")
+    assert folder.read().height == 250
+
+
 def test_a_copied_database_that_goes_another_way_is_told(sensor, folder, tmp_path):
     sensor.create()
     sensor.add(100)

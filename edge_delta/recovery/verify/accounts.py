@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.questions import COUNT, Condition, Question, among, mine, within
-from edge_delta.delivery.delivered import Delivered
+from edge_delta.delivery.delivered import Delivered, begin
 from edge_delta.recovery.verify.base import GONE, Compared, begins
 from edge_delta.recovery.verify.repeats import Repeats
 
@@ -185,28 +185,38 @@ class Accounts(Struct, frozen=True):
     def _before_the_beginning(self, cursor: Cursor) -> None:
         """Rows that came to this table in an earlier generation, or went to other modes' tables."""
         start = begins(cursor)
-        rows = self._rows_in_source(BEFORE_FIRST, start) if start != BEFORE_FIRST else 0
-        if not rows:
+        if start == BEFORE_FIRST or not self._rows_in_source(BEFORE_FIRST, start):
             return
-        for other in self.elsewhere.others():
-            stands = other.committed()
-            if stands is not None and (stands.generation, stands.rowid) >= (cursor.generation, start):
-                self.report.notes.append(f"rows up to id {start} went to {other.uri}, which is verified with its mode")
-                return
-        if self.parts.traits.windowed or self.parts.traits.selective:
+        after = self._went_elsewhere(cursor, start)
+        if after == start or self.parts.traits.windowed or self.parts.traits.selective:
             return
         source = self.parts.source
         if source.layout.id_column is None and source.timestamp is None:  # VACUUM may have given them other ids
             earlier = (*mine(self.parts.node_id), Condition("source_generation", "<", cursor.generation))
-            missing = rows - self._count(earlier)
+            missing = self._rows_in_source(after, start) - self._count(earlier)
         else:
-            missing = self._in_no_generation(cursor, start)
+            missing = self._in_no_generation(cursor, after, start)
         if missing > 0:
             self.report.found("missing", missing, f"of the rows up to id {start}, {missing} are in no generation")
 
-    def _in_no_generation(self, cursor: Cursor, upto: int) -> int:
-        """How many of the source's rows up to an id are neither in the table, with their time, nor rejected."""
-        missing = Delivered(self.parts.route, cursor).missing(BEFORE_FIRST, upto, rows=self.parts.rows, by_time=False)
+    def _went_elsewhere(self, cursor: Cursor, start: int) -> int:
+        """The last id of rows that only another mode's table has, because that mode was the one of its time."""
+        replayable = self.parts.traits.replayable
+        since = begin(self.parts.sink, cursor) if replayable else start
+        if not self._rows_in_source(BEFORE_FIRST, since):
+            return BEFORE_FIRST
+        for other in self.elsewhere.others():
+            stands = other.committed()
+            if stands is None or (stands.generation, stands.rowid) < (cursor.generation, start):
+                continue
+            if not replayable or begin(other, stands) < since:
+                self.report.notes.append(f"rows up to id {since} went to {other.uri}, which is verified with its mode")
+                return since
+        return BEFORE_FIRST
+
+    def _in_no_generation(self, cursor: Cursor, after: int, upto: int) -> int:
+        """How many of the source's rows between two ids are neither in the table, with their time, nor rejected."""
+        missing = Delivered(self.parts.route, cursor).missing(after, upto, rows=self.parts.rows, by_time=False)
         found = [rowid for ids in missing for rowid in ids]
         self.report.missing += found
         return len(found)

@@ -83,6 +83,26 @@ def test_an_empty_table_in_the_place_of_the_old_one_gets_every_row(sensor, folde
     assert sorted(folder.read()["reading_id"]) == list(range(1, 21))
 
 
+def test_a_device_that_was_cut_off_before_its_first_alert_goes_on_beside_the_alerts_of_others(
+    sensor, folder, command, tmp_path
+):
+    """The table is there, and has no cursor of this device: it had nothing to write but the position."""
+    sensor.create()
+    sensor.add(20)
+    calm, hot = (
+        {"EMERGENCY_CONFIG": f'{{"severity_thresholds": {{"temperature": {limit}}}, "anomaly_flag": false}}'}
+        for limit in (90, 1)
+    )
+    device = command(sensor.path, folder, node_id="n1", processing_mode="emergency")
+    running = device.start(env=calm)
+    running.wait_for("cycle finished")
+    running.kill()
+    other = command(sensor.path, folder, node_id="n2", processing_mode="emergency")
+    other.once(state_dir=tmp_path / "other", env=hot).succeeded()
+    device.once(env=calm).succeeded()
+    assert set(folder.read("_4_emergency")["node_id"]) == {"n2"}
+
+
 def restored(place, version=1):
     table = place.table()
     table.restore(version)
