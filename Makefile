@@ -89,6 +89,10 @@ torture: $(VENV)/.dev ## kill it 500 times under 2,000 faults on the wire (about
 rotation: $(VENV)/.dev ## five minutes of a new file per second beside 10,000 finished ones, late rows, removals and kills (ARGS="--files 100 --seconds 20")
 	$(BIN)/python -m tools.rotation $(ARGS)
 
+.PHONY: forty
+forty: $(VENV)/.dev ## 40 tables in one process: a backlog, alerts, a lock and a torn page beside each other, kills and faults (ARGS="--kills 10")
+	nice -n 10 $(BIN)/python -m tools.forty $(ARGS)
+
 recreated: $(VENV)/.dev ## ten minutes of a generator that deletes its database at each start, both sides killed
 	$(BIN)/python -m tools.recreated $(ARGS)
 

@@ -6,7 +6,9 @@
     ├── ConfigurationError        exit 2   fix a setting, then start again
     ├── TransientError            exit 1   back off, forget what was cached, try again
     │   ├── SourceUnavailable              the SQLite file is locked, gone for a moment, or unreadable
-    │   │   └── SourceReplaced             another source came while rows were read again
+    │   │   ├── SourceReplaced             another source came while rows were read again
+    │   │   ├── SourceDamaged              a page of it is torn
+    │   │   └── FilesUnreadable            of files that rotate some cannot be read; the others are
     │   ├── StorageUnavailable             the object store or disk does not answer or refuses
     │   │   └── NoSpace                    it is full
     │   └── CommitConflict                 another commit came first, or ours was stored unheard
@@ -129,6 +131,14 @@ class SourceUnavailable(TransientError):
 
 class SourceReplaced(SourceUnavailable):
     """Another source came while rows were read again; the next cycle finds out what it is."""
+
+
+class SourceDamaged(SourceUnavailable):
+    """The database is not whole."""
+
+
+class FilesUnreadable(SourceUnavailable):
+    """Of files that rotate, some are locked or damaged; what the others have is delivered."""
 
 
 class StorageUnavailable(TransientError):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from edge_delta.core.counting import Census, Passed, Swept
-    from edge_delta.core.errors import TransientError
+    from edge_delta.core.errors import SourceUnavailable, TransientError
     from edge_delta.core.model import (
         Batch,
         Column,
@@ -98,6 +98,9 @@ class Source(Protocol):
 
     def placed(self, cursor: Cursor, rowid: int) -> Cursor:
         """The cursor at a row, with what tells that row again."""
+
+    def unreadable(self) -> SourceUnavailable | None:
+        """What keeps a part of it from being read while the rest is delivered; None if nothing does."""
 
     def reopen(self) -> None:
         """Close the file; the next read opens the one that is there then."""

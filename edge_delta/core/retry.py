@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _FIRST_PAUSE = 1.0
-_LONGEST_PAUSE = 300.0
+LONGEST_PAUSE = 300.0
+"""Seconds between two tries at most."""
 _SAY_EVERY = 300.0
 _FIRST_TURN = 0.5
 _LONGEST_TURN = 15.0
@@ -67,7 +68,7 @@ class Outage:
 
         On the jitter: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
         """
-        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self.failures, 16))
+        longest = min(LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self.failures, 16))
         return between(longest / 10, longest)
 
     def over(self) -> None:

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from edge_delta.core.counting import Swept
+from edge_delta.core.errors import FilesUnreadable
 from edge_delta.core.events import Event, Log
 from edge_delta.core.retry import Outage, Persistence
 from edge_delta.delivery.drains import Drains
@@ -120,12 +121,28 @@ class Engine:
             TransientError: if something stayed unavailable for longer than ``retry_for``.
         """
         self._settling.off = flush
-        self._persist(lambda flag: _done(self.turns(flag, once=True)), stop, for_seconds=self._pace.retry_for)
+        left: TransientError | None = None
+        try:
+            self._persist(self._all_of_it, stop, for_seconds=self._pace.retry_for)
+        except FilesUnreadable as error:
+            left = error
         if flush and not stop.is_set():
             self._persist(lambda _stop: self._finish(flush=True), stop, for_seconds=self._pace.retry_for)
         self._persist(self._settle, stop, for_seconds=self._pace.retry_for)
         self._sweeping.finish(self._lanes)
+        if left is not None:
+            raise left
         self._cycled(None)
+
+    def _all_of_it(self, stop: Flag) -> None:
+        """A cycle, of which no part of the source may be left out."""
+        _done(self.turns(stop, once=True))
+        if not stop.is_set():
+            self._refuse_a_part()
+
+    def _refuse_a_part(self) -> None:
+        if (error := self._source.unreadable()) is not None:
+            raise error
 
     # -- in turn with other sources
 
@@ -148,6 +165,7 @@ class Engine:
             self._finish(flush=True)
         self._settle(stop)
         self._sweeping.finish(self._lanes)
+        self._refuse_a_part()
         self._cycled(None)
 
     def end(self, stop: Flag) -> None:
@@ -269,7 +287,8 @@ class Engine:
             yield from self._sweep(stop)
             self._over()
         self._unwell.end(self._lanes, raises=once)
-        self._behind = stop.is_set() or len(self._unwell.well(self._lanes)) < len(self._lanes)
+        in_part = not once and self._unwell.part_of_source(self._source.unreadable(), self._until_next())
+        self._behind = in_part or stop.is_set() or len(self._unwell.well(self._lanes)) < len(self._lanes)
 
     def _sweep(self, stop: Flag) -> Iterator[None]:
         """Deliver what was updated, and what came below the cursors if it is time to look."""

@@ -1,7 +1,7 @@
 """Lanes whose tables do not answer: they are tried again after a pause, and the other lanes of the source go on.
 
 Only what a table says is a lane's own. What the source says (`SourceUnavailable`) is everybody's, and so is an outage
-of all tables: those go up to whoever runs the engine.
+of all tables: those go up to whoever runs the engine. Of files that rotate, one that cannot be read holds up no other.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Unwell:
 
     def __init__(self, log: Log, observer: Observer) -> None:
         self._outage = Outage(log, observer)
+        self._of_source = Outage(log, observer)
         self._errors: dict[str, TransientError] = {}
         self._new = False
         self.again_at: float | None = None
@@ -82,6 +83,19 @@ class Unwell:
             pause = self._outage.pause()
             self._outage.failed(first, pause)
             self._new, self.again_at = False, time.monotonic() + pause
+
+    def part_of_source(self, error: TransientError | None, pause: float) -> bool:
+        """See whether a part of the source could not be read while the rest was delivered, and say so.
+
+        Args:
+            error: what keeps it from being read; None if nothing does.
+            pause: seconds until the next cycle, which tries again.
+        """
+        if error is None:
+            self._of_source.over()
+            return False
+        self._of_source.failed(error, pause)
+        return True
 
     def clear(self, lanes: Sequence[Lane]) -> None:
         """All are to be tried again."""

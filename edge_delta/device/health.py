@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from edge_delta.core.errors import EdgeDeltaError
+from edge_delta.core.errors import EdgeDeltaError, FilesUnreadable
 from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.core.patterns import is_pattern
 from edge_delta.core.time_formats import AUTO, REJECTED_IN_A_ROW, TimeForm
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from edge_delta.source.glance import Behind
 
 DEFAULT_ALLOWED = 960.0
+_OF_SOURCE = frozenset({"SourceUnavailable", "SourceReplaced", "SourceDamaged", "FilesUnreadable", "Locked", "TooLong"})
+"""The kinds of errors that the database is the cause of."""
 
 
 class Verdict(StrEnum):
@@ -90,7 +92,16 @@ class Health(Struct, frozen=True):
     @property
     def ok(self) -> bool:
         """False where rows wait, or cannot be looked for, for longer than allowed, and where every row is rejected."""
-        return not self.rejecting and (not (self.rows_waiting or self.unreadable) or self.waited <= self.allowed)
+        waits = (self.rows_waiting or self.unreadable) and self.waited > self.allowed
+        return not (self.rejecting or waits or self._lacks_a_file)
+
+    @property
+    def _lacks_a_file(self) -> bool:
+        """Whether one of several files cannot be read for longer than allowed, though the others are delivered."""
+        error = self.error
+        if error is None or error.get("kind") != FilesUnreadable.__name__:
+            return False
+        return (now() - datetime.fromisoformat(error["since"])).total_seconds() > self.allowed
 
     @property
     def rejecting(self) -> list[str]:
@@ -149,7 +160,7 @@ class Health(Struct, frozen=True):
             Verdict.FULL: self.full is not None or kind == "NoSpace",
             Verdict.FAILED: not self.running and failed,
             Verdict.STOPPED: not self.running,
-            Verdict.SOURCE: self.unreadable or kind == "SourceUnavailable",
+            Verdict.SOURCE: self.unreadable or kind in _OF_SOURCE,
             Verdict.STORAGE: kind is not None,
             Verdict.REJECTING: bool(self.rejecting),
         }

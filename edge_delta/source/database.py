@@ -15,7 +15,7 @@ from urllib.parse import quote
 import adbc_driver_manager
 from arro3.core import Table as ArrowTable
 
-from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
+from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceDamaged, SourceUnavailable
 from edge_delta.source import columns, headers
 from edge_delta.source.connections import Connections
 from edge_delta.source.files import cannot_be_read, is_mount_point, other_name
@@ -335,7 +335,7 @@ class Database:
                     f"{self.path} is locked by another process for more than {self._busy_timeout_ms / 1000:g} s"
                 ) from error
             if "malformed" in message:
-                raise SourceUnavailable(
+                raise SourceDamaged(
                     f"{self.path} is damaged: {message}",
                     "Run PRAGMA integrity_check on it; a copy made with sqlite3 .recover can be put in its place",
                 ) from error

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from edge_delta.core.errors import SourceUnavailable
     from edge_delta.source.schema import Table
 
 
@@ -108,6 +109,10 @@ class SQLiteSource:
     def moved(self) -> bool:
         """Whether the path names another file now; what is open can still be read to its end."""
         return self._database.moved()
+
+    def unreadable(self) -> SourceUnavailable | None:
+        """None: of a single file all can be read, or nothing can."""
+        return None
 
     def reopen(self) -> None:
         """Close the file; the next read opens the one that is there then."""
@@ -329,11 +334,7 @@ class SQLiteSource:
         return batch
 
     def read_ids(self, rowids: Sequence[int]) -> Batch | None:
-        """Those of the rows that are still there; None if none is.
-
-        Raises:
-            SourceUnavailable: if the database cannot be read now.
-        """
+        """Those of the rows that are still there; None if none is."""
         with self._looking():
             ids = ", ".join(map(str, rowids))
             where = f"{quoted(self._table.name)} WHERE {self._table.key} IN ({ids})"

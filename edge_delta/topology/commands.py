@@ -119,7 +119,11 @@ def verify(settings: Settings, log: Log, *, ignore: Sequence[str] = ()) -> list[
 
     session = Session(source, node_id, log, heals=False)
     follow_files(settings, session, writes=False)
-    return [compared(lane) for lane in lanes_of(settings, session)]
+    reports = [compared(lane) for lane in lanes_of(settings, session)]
+    if (error := source.unreadable()) is not None:  # its rows are compared with nothing
+        for report in reports:
+            report.found("unreadable", 1, str(error))
+    return reports
 
 
 class Repaired(Struct, frozen=True):

@@ -106,13 +106,16 @@ class Opening(Struct, frozen=True):
 
 
 ALONE = Opening()
+_BUSY_MS_OF_SEVERAL = 1_000
+"""How long one of several files waits for a lock, while the others wait for it."""
 
 
 def open_source(settings: Settings, opening: Opening = ALONE) -> SQLiteSource:
     """The source of these settings: a file, or files that rotate."""
+    busy_ms = opening.busy_ms if not is_pattern(settings.sqlite) else min(opening.busy_ms, _BUSY_MS_OF_SEVERAL)
 
     def one_file(path: Path, options: Options | None = None) -> SQLiteSource:
-        database = Database(path, busy_timeout_ms=opening.busy_ms, shared=opening.connections)
+        database = Database(path, busy_timeout_ms=busy_ms, shared=opening.connections)
         return SQLiteSource(database, settings.sqlite_table_name, settings.timestamp_col, options or reading(settings))
 
     if is_pattern(settings.sqlite):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_delta.settings.sections import Settings
+    from edge_delta.source import Database
 
 _PATTERN = re.compile(r"[*?\[]")
 _NO_NAME_OF_A_FOLDER = re.compile(r"[^A-Za-z0-9_.-]")
@@ -118,13 +119,11 @@ def tables_of(entry: Settings, *, left_out: Callable[[LeftOut], None] = lambda _
 
 def _found(entry: Settings, wanted: Sequence[str], left_out: Callable[[LeftOut], None]) -> Iterator[str]:
     """The names of the tables that are meant, as the file has them."""
-    from edge_delta.source import Database  # noqa: PLC0415 - not where each table is named
-    from edge_delta.source.schema import find_table  # noqa: PLC0415 - as above
+    from edge_delta.source.schema import find_table  # noqa: PLC0415 - not where each table is named
     from edge_delta.source.shape import kinds_of_tables  # noqa: PLC0415 - as above
 
     refuse_missing(entry.sqlite)
-    database = Database(one_of(entry.sqlite), busy_timeout_ms=BUSY_MS)
-    with contextlib.closing(database):
+    with contextlib.closing(_looked_at(entry.sqlite)) as database:
         there = kinds_of_tables(database)
         if not wanted:
             yield find_table(database).name
@@ -154,17 +153,28 @@ def refuse_missing(file: Path) -> None:
         raise SourceUnavailable(f"there is no database at {file}", "Check sqlite, or wait for who makes it")
 
 
-def one_of(file: Path) -> Path:
-    """The file, or of files that rotate the last one by its name.
+def _looked_at(file: Path) -> Database:
+    """The file, or of files that rotate the last one by its name that can be read.
 
     Raises:
-        SourceUnavailable: if there is none yet.
+        EdgeDeltaError: if it cannot be read now, or there is none yet.
     """
+    from edge_delta.source import Database  # noqa: PLC0415 - not where each table is named
+
+    def opened(path: Path) -> Database:
+        database = Database(path, busy_timeout_ms=BUSY_MS)
+        try:
+            database.scalar("PRAGMA schema_version")
+        except EdgeDeltaError:
+            database.close()
+            raise
+        return database
+
     if not is_pattern(file):
-        return file
+        return opened(file)
     from edge_delta.source.family import newest  # noqa: PLC0415 - not where there is one file
 
-    return newest(file)
+    return newest(file, opened)
 
 
 def by_pattern(entry: Settings) -> bool:
@@ -178,12 +188,9 @@ def schema_of(entry: Settings) -> int | None:
     Raises:
         EdgeDeltaError: if it cannot be read.
     """
-    from edge_delta.source import Database  # noqa: PLC0415 - not where each table is named
-
     if not entry.sqlite.exists() and not is_pattern(entry.sqlite):
         return None
-    database = Database(one_of(entry.sqlite), busy_timeout_ms=BUSY_MS)
-    with contextlib.closing(database):
+    with contextlib.closing(_looked_at(entry.sqlite)) as database:
         return int(database.scalar("PRAGMA schema_version"))
 
 

@@ -8,6 +8,7 @@ If-None-Match out of requests and signs them again, so that the server behind it
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import socket
 import threading
@@ -106,7 +107,7 @@ class Rule:
 
 @dataclass
 class Exchange:
-    """One request that passed or was broken."""
+    """One request that passed or was broken; answered at a moment of the monotonic clock."""
 
     method: str
     path: str
@@ -114,6 +115,7 @@ class Exchange:
     fault: Fault | None = None
     sent: int = 0
     received: int = 0
+    answered: float = math.inf
 
 
 @dataclass
@@ -258,7 +260,7 @@ class Proxy:
         answer = self._read(server, head_only=exchange.method == "HEAD")
         if answer is None:
             return False
-        exchange.status = int(answer.first_line[1])
+        exchange.status, exchange.answered = int(answer.first_line[1]), time.monotonic()
         if isinstance(fault, DropAnswer):
             return False
         body = answer.body[: fault.keep] if isinstance(fault, CutBody) else answer.body

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from edge_delta.core.counting import NONE, Counts, Times
 from edge_delta.core.model import BEFORE_FIRST
@@ -10,13 +11,33 @@ from edge_delta.core.model import BEFORE_FIRST
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from edge_delta.core.counting import Census
     from edge_delta.source.family.files import Known
     from edge_delta.source.family.numbering import Numbering
     from edge_delta.source.family.stretches import Stat
     from edge_delta.source.reader import SQLiteSource
 
+T = TypeVar("T")
+
 _KEPT = 100_000
+
+
+def _ends(source: SQLiteSource, own: int, end: int) -> tuple[int | None, int | None]:
+    return source.census.ends(own, end)
+
+
+def _ids(source: SQLiteSource, own: int, end: int, *, timed: bool) -> list[tuple[int, int]]:
+    return source.census.ids(own, end, timed=timed)
+
+
+def _stamps(source: SQLiteSource, own: Sequence[int]) -> list[tuple[int, int]]:
+    return source.census.stamps(own)
+
+
+class Asked(Protocol):
+    """See `edge_delta.source.family.asking.Asking.known`."""
+
+    def __call__(self, known: Known, question: Callable[[SQLiteSource], T]) -> T | None:
+        """What a file answers."""
 
 
 class FamilyCensus:
@@ -24,18 +45,18 @@ class FamilyCensus:
 
     Args:
         numbering: which files there are.
-        opened: gives a file, None if it is gone.
+        asked: asks a file; None if it is gone or damaged.
         counted: what was counted, by file and own ids.
     """
 
     def __init__(
         self,
         numbering: Numbering,
-        opened: Callable[[Known], SQLiteSource | None],
+        asked: Asked,
         counted: dict[tuple[int, int, int], tuple[Stat, Counts]],
     ) -> None:
         self._numbering = numbering
-        self._opened = opened
+        self._asked = asked
         self._counted = counted
 
     def written(self) -> str | None:
@@ -62,16 +83,11 @@ class FamilyCensus:
             return NONE
         if not known.grows and asked in self._counted and self._counted[asked][0] == known.stat:
             return self._counted[asked][1]
-        census = self._census(known)
-        found = NONE if census is None else census.counts(own, end)
+        found = self._asked(known, lambda source: source.census.counts(own, end)) or NONE
         if len(self._counted) >= _KEPT:
             self._counted.clear()
         self._counted[asked] = (known.stat, found)
         return found
-
-    def _census(self, known: Known) -> Census | None:
-        source = self._opened(known)
-        return None if source is None else source.census
 
     def total(self) -> int:
         """All rows that have a place."""
@@ -84,9 +100,8 @@ class FamilyCensus:
 
     def _first_of(self, parts: Iterable[tuple[Known, int, int, int]], which: int) -> int | None:
         for known, own, end, shift in parts:
-            census = None if known.name is None else self._census(known)
-            found = None if census is None else census.ends(own, end)[which]
-            if found is not None:
+            ends = None if known.name is None else self._asked(known, partial(_ends, own=own, end=end))
+            if ends is not None and (found := ends[which]) is not None:
                 return found + shift
         return None
 
@@ -98,9 +113,8 @@ class FamilyCensus:
         """See `edge_delta.core.counting.Census.ids`."""
         found: list[tuple[int, int]] = []
         for known, own, end, shift in self._parts(after, upto):
-            census = None if known.name is None else self._census(known)
-            if census is not None:
-                found += [(i + shift, time) for i, time in census.ids(own, end, timed=timed)]
+            ids = None if known.name is None else self._asked(known, partial(_ids, own=own, end=end, timed=timed))
+            found += [(i + shift, time) for i, time in ids or ()]
         return found
 
     def times(self, ranges: Sequence[tuple[int, int, Counts]], first: int | None) -> Sequence[Times]:  # noqa: ARG002 - as of a census
@@ -117,8 +131,8 @@ class FamilyCensus:
                 by_file.setdefault(stretch.number, (known, stretch.shift, []))[2].append(rowid - stretch.shift)
         found: list[tuple[int, int]] = []
         for known, shift, own in by_file.values():
-            census = None if known.name is None else self._census(known)
-            found += [] if census is None else [(i + shift, time) for i, time in census.stamps(own)]
+            stamps = None if known.name is None else self._asked(known, partial(_stamps, own=own))
+            found += [(i + shift, time) for i, time in stamps or ()]
         return found
 
     # -- what families are refused with

@@ -32,6 +32,21 @@ def records(copy: Path) -> list[Stretch]:
     return []
 
 
+class Unwritten:
+    """A record that nobody keeps: of a family that is only looked at."""
+
+    def read(self) -> Sequence[Stretch]:
+        """Nothing."""
+        return ()
+
+    def write(self, stretches: Sequence[Stretch]) -> None:
+        """Nothing."""
+
+    def reached(self) -> int:
+        """Not known here."""
+        return 0
+
+
 class Copied:
     """A record for those who only look, and ask no table.
 

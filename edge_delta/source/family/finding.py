@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from edge_delta.core.errors import ConfigurationError, FileUnsure
+from edge_delta.core.errors import ConfigurationError, FileUnsure, SourceUnavailable
 from edge_delta.core.events import Event
 from edge_delta.core.model import Cursor
 from edge_delta.source.family.folder import natural
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from edge_delta.source.family.files import Files, Known, Opened
     from edge_delta.source.family.folder import Folder
+    from edge_delta.source.family.put_off import PutOff
     from edge_delta.source.family.stretches import Stat
     from edge_delta.source.family.telling import Facts, Telling
     from edge_delta.source.reader import SQLiteSource
@@ -72,16 +73,25 @@ class Looking:
         opened: opens them.
         files: those that are known.
         telling: tells them.
+        put_off: those that cannot be read now.
         say: says what was seen.
     """
 
-    def __init__(
-        self, folder: Folder, opened: Opened, files: Files, telling: Telling, say: Callable[..., None]
+    def __init__(  # noqa: PLR0913 - what it looks at, and who is told of what
+        self,
+        folder: Folder,
+        opened: Opened,
+        files: Files,
+        telling: Telling,
+        *,
+        put_off: PutOff,
+        say: Callable[..., None],
     ) -> None:
         self._folder = folder
         self._opened = opened
         self._files = files
         self._telling = telling
+        self._put_off = put_off
         self._say = say
         self._entries: dict[str, Entry] = {}
         self._touched: dict[str, None] = {}
@@ -100,6 +110,7 @@ class Looking:
                 continue  # of the file that grows, its rows are asked
             if self._folder.stat(name) != entry.stat:
                 self._touched[name] = None
+        self._touched |= dict.fromkeys(self._put_off.due())
         return bool(self._touched)
 
     def _compare(self, now: dict[str, int]) -> None:
@@ -131,14 +142,25 @@ class Looking:
 
         Raises:
             FileUnsure: if it cannot be told whether rows are new.
-            SourceUnavailable: if a file cannot be read now.
         """
         names = sorted(self._touched, key=natural)
         there = {name: self._folder.stat(name) for name in names}
         for name in names:
             self._leave(name, there[name])
-        found = [one for name in names if (one := self._examined(name, there[name])) is not None]
+        found = [one for name in names if (one := self._tried(name, there[name])) is not None]
         self._touched.clear()
+        return found
+
+    def _tried(self, name: str, stat: Stat | None) -> Fresh | None:
+        """What a file has; nothing for now of one that cannot be read, which is told (`PutOff.error`)."""
+        try:
+            found = self._examined(name, stat)
+        except (SourceUnavailable, ConfigurationError) as error:
+            self._put_off.add(name, error)
+            if (entry := self._entries.get(name)) is not None and stat is not None:
+                entry.stat = stat  # the next look comes after a pause, or when it is written
+            return None
+        self._put_off.over(name, stat)
         return found
 
     def _leave(self, name: str, stat: Stat | None) -> None:

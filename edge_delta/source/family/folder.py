@@ -6,7 +6,7 @@ import os
 import re
 import time
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from edge_delta.core.errors import ConfigurationError, SourceUnavailable
 from edge_delta.core.patterns import JOKERS
@@ -14,7 +14,12 @@ from edge_delta.source import headers
 from edge_delta.source.family.stretches import Stat
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from edge_delta.core.errors import EdgeDeltaError
+
+T = TypeVar("T")
 
 _BESIDE = ("-wal", "-shm", "-journal")
 _MAGIC = b"SQLite format 3\x00"
@@ -29,20 +34,28 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
-def newest(pattern: Path) -> Path:
-    """The last database that a pattern means, in the order of names.
+def newest(pattern: Path, opened: Callable[[Path], T]) -> T:
+    """The last database that a pattern means and that can be read, in the order of names, as it is opened.
+
+    Args:
+        pattern: the files.
+        opened: opens one.
 
     Raises:
         SourceUnavailable: if there is none.
+        EdgeDeltaError: if none can be read; it says why the last one cannot.
     """
+    first: EdgeDeltaError | None = None
     for name in sorted(Folder(pattern).names(), key=natural, reverse=True):
         path = pattern.with_name(name)
         try:
             if headers.read(path).startswith(_MAGIC):
-                return path
-        except SourceUnavailable:  # removed in between
-            continue
-    raise SourceUnavailable(f"there is no database at {pattern}", "Check sqlite, or wait for who makes the first file")
+                return opened(path)
+        except (SourceUnavailable, ConfigurationError) as error:  # removed in between, locked or damaged
+            first = first or error
+    raise first or SourceUnavailable(
+        f"there is no database at {pattern}", "Check sqlite, or wait for who makes the first file"
+    )
 
 
 class Folder:

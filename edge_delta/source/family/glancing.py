@@ -44,7 +44,10 @@ def glance(  # noqa: PLR0913 - as of a single file, and where the copy is
     """
     family = opened(pattern, table, timestamp, state_dir, form)
     try:
-        return {cursor: _behind(family, cursor) for cursor in cursors}
+        found = {cursor: _behind(family, cursor) for cursor in cursors}
+        if (error := family.unreadable()) is not None:
+            raise error
+        return found
     finally:
         family.reopen()
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
+from edge_delta.core.errors import ConfigurationError, SourceUnavailable
 from edge_delta.core.events import Event
 from edge_delta.source.family.files import Files
 from edge_delta.source.family.finding import Looking
 from edge_delta.source.family.folder import natural
+from edge_delta.source.family.put_off import PutOff
 from edge_delta.source.family.stretches import Stretch, Stretches
 from edge_delta.source.family.telling import Telling, facts_of
 
@@ -56,6 +58,11 @@ class Numbering:
         record: where stretches are written down.
         log: where it is said what was found; None to say nothing.
         lenient: see `edge_delta.source.family.telling.Telling`.
+
+    Attributes:
+        stretches: all of them.
+        files: those that are known.
+        put_off: those that cannot be read now.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class Numbering:
         self._reached: int | None = None
         self._read_to = 0
         self._looking: Looking | None = None
+        self.put_off = PutOff()
         self.stretches = Stretches()
         self.files = Files()
 
@@ -95,7 +103,6 @@ class Numbering:
 
         Raises:
             FileUnsure: if it cannot be told whether rows are new.
-            SourceUnavailable: if a file cannot be read now.
             StorageUnavailable: if it cannot be written down now.
         """
         try:
@@ -113,9 +120,8 @@ class Numbering:
     def _begun(self) -> Looking:
         known = self._record.read()
         self.stretches, self.files = Stretches(known), Files(known)
-        self._looking = Looking(
-            self._folder, self._opened, self.files, Telling(self.files, lenient=self._lenient), self._say
-        )
+        telling = Telling(self.files, lenient=self._lenient)
+        self._looking = Looking(self._folder, self._opened, self.files, telling, put_off=self.put_off, say=self._say)
         self._folder.forget()
         self._looking.changed()
         return self._looking
@@ -148,8 +154,7 @@ class Numbering:
         if self._reached is None:
             self._reached = self._record.reached()
         read_to = max(last.after, max(self._reached, self._read_to) - last.shift)
-        source = self._opened.of(known)
-        facts = facts_of(source) if source is not None else None
+        facts = self._facts_of(known)
         upto = max(read_to, last.told, facts.last if facts is not None else read_to)
         if known.name is None:
             self._say(Event.FILE_GONE, file=known.was, read_to=read_to, rows_left=upto - read_to)
@@ -157,6 +162,16 @@ class Numbering:
             return replace(last, upto=upto)
         stat = None if known.name is None else self._folder.stat(known.name)
         return _told(replace(last, name=known.was, upto=upto, stat=stat or known.stat), facts)
+
+    def _facts_of(self, known: Known) -> Facts | None:
+        """What a file has; None if it is gone or cannot be read now: what it has besides comes when it can be."""
+        try:
+            source = self._opened.of(known)
+            return facts_of(source) if source is not None else None
+        except (SourceUnavailable, ConfigurationError) as error:
+            self.put_off.add(known.was, error)
+            self._opened.close(known.number)
+            return None
 
     # -- what is said
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
@@ -10,13 +11,16 @@ from edge_delta.core.counting import Passed
 from edge_delta.core.errors import ConfigurationError, SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Batch, Column, Cursor, Waiting
 from edge_delta.source.family import merging as merged
+from edge_delta.source.family.asking import Asking
 from edge_delta.source.family.census import FamilyCensus
+from edge_delta.source.family.copy import Unwritten
 from edge_delta.source.family.files import Opened
 from edge_delta.source.family.folder import Folder, newest
 from edge_delta.source.family.merging import moved_by
 from edge_delta.source.family.model import OfLastFile
 from edge_delta.source.family.numbering import Numbering, Record
 from edge_delta.source.family.telling import waiting_behind
+from edge_delta.source.reader import SQLiteSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,28 +30,17 @@ if TYPE_CHECKING:
     import polars as pl
 
     from edge_delta.core.counting import Counts
+    from edge_delta.core.errors import SourceUnavailable
     from edge_delta.core.events import Log
     from edge_delta.source.family.stretches import Stat, Stretch
     from edge_delta.source.read_options import Options
-    from edge_delta.source.reader import SQLiteSource
     from edge_delta.source.witness import Witnessing
+
+T = TypeVar("T")
 
 _FILES_IN_A_BATCH = 64
 _FILES_LOOKED_BACK = 32
 """Files, the last ones first, in which a sensor's last value is looked for."""
-
-
-class _Unwritten:
-    """A record that nobody keeps: of a family that is only looked at."""
-
-    def read(self) -> Sequence[Stretch]:
-        return ()
-
-    def write(self, stretches: Sequence[Stretch]) -> None:
-        """Nothing."""
-
-    def reached(self) -> int:
-        return 0
 
 
 class FamilySource(OfLastFile):
@@ -75,9 +68,9 @@ class FamilySource(OfLastFile):
         self._trace: Callable[[str], None] | None = None
         self._opened = Opened(self._folder, self._loaded)
         self._counted: dict[tuple[int, int, int], tuple[Stat, Counts]] = {}
-        self._numbering = Numbering(self._folder, self._opened, _Unwritten())
-        self._model = open_file(newest(pattern), None)
-        self._first: SQLiteSource | None = self._model
+        self._first: SQLiteSource | None = None
+        self._go_on(Numbering(self._folder, self._opened, Unwritten()))
+        self._model = self._first = newest(pattern, lambda path: open_file(path, None))
         _refuse(self._model, pattern)
 
     def follow(self, record: Record, log: Log | None, *, lenient: bool = False) -> None:
@@ -88,7 +81,11 @@ class FamilySource(OfLastFile):
             log: where it is said what is found; None to say nothing.
             lenient: whether a file that cannot be told for sure is taken for what it seems to be.
         """
-        self._numbering = Numbering(self._folder, self._opened, record, log, lenient=lenient)
+        self._go_on(Numbering(self._folder, self._opened, record, log, lenient=lenient))
+
+    def _go_on(self, numbering: Numbering) -> None:
+        self._numbering = numbering
+        self._asking = Asking(self._folder, self._opened, numbering.put_off, self._used)
 
     def _loaded(self, name: str) -> SQLiteSource:
         source = self._open_file(self._folder.path / name, self._read_with)
@@ -124,8 +121,11 @@ class FamilySource(OfLastFile):
         if self._numbering.changed():
             return True
         last = self._numbering.stretches.last
-        source = None if last is None or last.upto is not None else self._file(last)
-        return source is not None and source.changed()
+        return last is not None and last.upto is None and bool(self._ask(last, SQLiteSource.changed))
+
+    def unreadable(self) -> SourceUnavailable | None:
+        """See `edge_delta.core.ports.Source.unreadable`."""
+        return self._numbering.put_off.error
 
     def moved(self) -> bool:
         """Never: a file that goes is another one from then on, and is read to its end all the same."""
@@ -147,8 +147,7 @@ class FamilySource(OfLastFile):
         self._numbering.read_to(cursor.rowid)
         first = last = None
         for stretch, own in self._numbering.stretches.behind(cursor.rowid):
-            source = self._file(stretch)
-            found = None if source is None else waiting_behind(source, own, stretch.upto)
+            found = self._ask(stretch, partial(waiting_behind, own=own, upto=stretch.upto))
             if found is not None and found.first_rowid is not None:
                 first = found.first_rowid + stretch.shift
                 break
@@ -161,17 +160,17 @@ class FamilySource(OfLastFile):
         stretch = self._numbering.stretches.last
         if stretch is None or stretch.upto is not None:
             return None if stretch is None else stretch.end
-        source = self._file(stretch)
-        last = None if source is None else source.waiting(Cursor()).last_rowid
+        there = self._ask(stretch, lambda source: source.waiting(Cursor()))
+        last = None if there is None else there.last_rowid
         return max(stretch.base, (stretch.told if last is None else last) + stretch.shift)
 
-    def _file(self, stretch: Stretch) -> SQLiteSource | None:
-        source = self._opened.of(self._numbering.files[stretch.file])
-        if source is not None:
-            if self._first is not None:
-                self._first.reopen()
-            self._model, self._first = source, None
-        return source
+    def _ask(self, stretch: Stretch, question: Callable[[SQLiteSource], T]) -> T | None:
+        return self._asking.of(stretch, self._numbering.files[stretch.file], question)
+
+    def _used(self, source: SQLiteSource) -> None:
+        if self._first is not None:
+            self._first.reopen()
+        self._model, self._first = source, None
 
     def passed(self, cursor: Cursor) -> Passed:  # noqa: ARG002 - as of a source
         """None: rows are read in the order of ids."""
@@ -187,28 +186,29 @@ class FamilySource(OfLastFile):
         """See `SQLiteSource.first_since`."""
         self._up_to_date()
         for stretch, _, end in self._numbering.stretches.between(BEFORE_FIRST, upto):
-            source = self._file(stretch)
             own = upto - stretch.shift if end is None else end
-            found = None if source is None else source.first_since(time, upto=own)
+            found = self._ask(stretch, partial(SQLiteSource.first_since, time=time, upto=own))
             if found is not None and found > stretch.after:
                 return found + stretch.shift
         return None
 
     # -- whether it is the same
 
-    def _at(self, rowid: int) -> tuple[Stretch, SQLiteSource] | None:
+    def _at(self, rowid: int, question: Callable[[SQLiteSource, int], T]) -> tuple[Stretch, T] | None:
+        """The stretch that has an id of the family, and what its file says of it by its own id; None if it is gone."""
         stretch = self._numbering.stretches.of(rowid)
-        source = None if stretch is None else self._file(stretch)
-        return None if stretch is None or source is None else (stretch, source)
+        if stretch is None:
+            return None
+        answer = self._ask(stretch, lambda source: (question(source, rowid - stretch.shift),))
+        return None if answer is None else (stretch, answer[0])
 
     def placed(self, cursor: Cursor, rowid: int) -> Cursor:
         """The cursor at a row, with what tells that row again in its file."""
         self._up_to_date()
-        there = self._at(rowid)
+        there = self._at(rowid, lambda source, own: source.placed(cursor, own))
         if there is None:
             return cursor.moved_to(rowid, cursor.witnesses if rowid == cursor.rowid else ())
-        own = there[1].placed(cursor, rowid - there[0].shift)
-        return cursor.moved_to(rowid, own.witnesses)
+        return cursor.moved_to(rowid, there[1].witnesses)
 
     def verify(self, cursor: Cursor) -> bool:
         """See `SQLiteSource.verify`: of the file that grows; what the others are was told when they were found.
@@ -218,12 +218,12 @@ class FamilySource(OfLastFile):
         """
         self._up_to_date()
         self._numbering.read_to(cursor.rowid)
-        there = self._at(cursor.rowid)
-        if there is None or there[0].upto is not None or cursor.rowid == BEFORE_FIRST:
+        stretch = self._numbering.stretches.of(cursor.rowid)
+        if stretch is None or stretch.upto is not None or cursor.rowid == BEFORE_FIRST:
             return False
-        stretch, source = there
+        own = replace(cursor, rowid=cursor.rowid - stretch.shift)
         try:
-            return source.verify(replace(cursor, rowid=cursor.rowid - stretch.shift))
+            return bool(self._ask(stretch, lambda source: source.verify(own)))
         except SourceReset:
             self._numbering.touch(stretch.file)
             if self._numbering.settle():
@@ -233,25 +233,22 @@ class FamilySource(OfLastFile):
     def known(self, cursor: Cursor, *, moved: bool = False) -> tuple[int, int] | None:
         """See `SQLiteSource.known`."""
         self._up_to_date()
-        there = self._at(cursor.rowid)
-        if there is None:
+        there = self._at(cursor.rowid, lambda source, own: source.known(replace(cursor, rowid=own), moved=moved))
+        if there is None or there[1] is None:
             return None
-        shift = there[0].shift
-        found = there[1].known(replace(cursor, rowid=cursor.rowid - shift), moved=moved)
-        return None if found is None else (found[0] + shift, found[1] + shift)
+        return there[1][0] + there[0].shift, there[1][1] + there[0].shift
 
     def nearest(self, rowid: int) -> list[int]:
         """The ids of some rows of one file up to one, at growing distance from it."""
-        there = self._at(rowid)
+        there = self._at(rowid, SQLiteSource.nearest)
         if there is None:
             return [rowid]
-        shift = there[0].shift
-        return [own + shift for own in there[1].nearest(rowid - shift) if own > there[0].after]
+        return [own + there[0].shift for own in there[1] if own > there[0].after]
 
     @property
     def census(self) -> FamilyCensus:  # type: ignore[override]
         """Counts its rows."""
-        return FamilyCensus(self._numbering, self._opened.of, self._counted)
+        return FamilyCensus(self._numbering, self._asking.known, self._counted)
 
     # -- rows
 
@@ -274,15 +271,14 @@ class FamilySource(OfLastFile):
         """The rows of one file after the other, and whether all that there is was read."""
         left = limit
         for stretch, own, end in self._numbering.stretches.between(cursor.rowid, upto):
-            source = self._file(stretch)
-            batch = None if source is None else source.read_after(Cursor(rowid=own), limit=left, upto=end)
-            if source is None or batch is None:
+            batch = self._ask(stretch, partial(SQLiteSource.read_after, cursor=Cursor(rowid=own), limit=left, upto=end))
+            if batch is None:
                 if left < limit:  # what is left out is told by where the next batch begins
                     return
                 continue
             left = max(1, left - batch.rows)
-            whole = waiting_behind(source, batch.cursor.rowid, end).first_rowid is None
-            yield moved_by(batch, stretch.shift), whole
+            more = self._ask(stretch, partial(waiting_behind, own=batch.cursor.rowid, upto=end))
+            yield moved_by(batch, stretch.shift), more is not None and more.first_rowid is None
 
     def read_ids(self, rowids: Sequence[int]) -> Batch | None:
         """See `SQLiteSource.read_ids`; of rows whose columns differ from those of others, another call gets them."""
@@ -294,8 +290,7 @@ class FamilySource(OfLastFile):
                 by_stretch.setdefault(stretch.number, (stretch, []))[1].append(rowid - stretch.shift)
         parts: list[Batch] = []
         for stretch, own in by_stretch.values():
-            source = self._file(stretch)
-            batch = None if source is None else source.read_ids(own)
+            batch = self._ask(stretch, partial(SQLiteSource.read_ids, rowids=own))
             if batch is None:
                 continue
             part = moved_by(batch, stretch.shift)
@@ -315,16 +310,16 @@ class FamilySource(OfLastFile):
         parts = list(self._numbering.stretches.between(BEFORE_FIRST, upto))[-_FILES_LOOKED_BACK:]
         found = []
         for stretch, _, end in parts:
-            source = self._file(stretch)
-            if source is not None:
-                own = upto - stretch.shift if end is None else end
-                found.append(source.last_values(sensor, columns, upto=own))
+            own = upto - stretch.shift if end is None else end
+            values = self._ask(stretch, partial(SQLiteSource.last_values, sensor=sensor, columns=columns, upto=own))
+            if values is not None:
+                found.append(values)
         return merged.last_values(found) if found else self._model.last_values(sensor, columns, upto=BEFORE_FIRST)
 
     def time_of(self, rowid: int) -> datetime | None:
         """See `SQLiteSource.time_of`."""
-        there = self._at(rowid)
-        return None if there is None else there[1].time_of(rowid - there[0].shift)
+        there = self._at(rowid, SQLiteSource.time_of)
+        return None if there is None else there[1]
 
     def learn(self, batch: Batch) -> None:
         """Nothing: each file's batches are examples of its own."""
