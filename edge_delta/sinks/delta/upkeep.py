@@ -134,7 +134,6 @@ class Keeper:
         except EdgeDeltaError as error:
             self._log.warning(Event.UPKEEP_FAILED, table=self.uri, error=str(error))
             return None
-        self._since = None
         return report.inventory if report is not None else None
 
     def _due(self, table: Noting, version: int) -> bool:
@@ -178,6 +177,7 @@ class Keeper:
             vacuumed = self._clean(table, due=due)
             if claimed or due or vacuumed:
                 self._note(table, z_order if claimed else (), vacuumed=vacuumed is not None)
+            self._since = table.version()  # whoever stays need not ask the log; others may fill the table fast
             listing = vacuumed is not None or self._disk is not None
             there = inventory(table, self.uri, self._plan.retention, self._now(), listing=listing)
             report = Report(self.uri, before, there.live, vacuumed or 0, rewritten, there)

@@ -268,6 +268,21 @@ def test_upkeep_is_due_after_so_many_commits_of_one_process_or_of_many(place):
     assert sorted(place.read(SUFFIX)["id"]) == list(range(300))
 
 
+def test_a_process_that_stays_looks_after_a_table_that_others_fill_each_time_it_is_due(folder):
+    """With a thousand devices, eight of its own commits are eight thousand files."""
+    sink, own = fill(folder), keeper(folder, every_commits=100)
+    log = Path(folder.uri(SUFFIX), "_delta_log")
+    done = []
+    for k in range(5, 45):
+        for version in range(folder.table(SUFFIX).version() + 1, folder.table(SUFFIX).version() + 111):
+            (log / f"{version:020}.json").write_text(f'{{"commitInfo":{{"timestamp":{version}}}}}')
+        sink.forget()
+        done.append(step(sink, own, k))
+        if sum(done) == 4:
+            break
+    assert done[done.index(True) :] == [True] * 4
+
+
 @pytest.mark.parametrize("commits_per_run", [1, 2, 3, 8])
 def test_a_process_of_one_commit_seldom_asks_and_never_misses_maintenance_for_long(commits_per_run):
     asked = [_worth_asking(version, 100) for version in range(0, 100_000, commits_per_run)]
