@@ -263,6 +263,32 @@ def test_a_device_with_several_tables_is_one_device(
     assert found["last_heartbeat"] is not None
 
 
+def test_sources_with_addresses_of_their_own_are_one_device(
+    devices: Callable[..., EdgeDelta], sensors: dict[str, Sensor], folder: Place, tmp_path: Path
+) -> None:
+    root = Path(folder.base).parent
+    one = devices("a", folder, "", sqlite=None, table_path=None)
+    sensors["a"].create("events")
+    sensors["a"].add(7, "events")
+    config = tmp_path / "config.toml"
+    config.write_text(f"""heartbeat = 60
+[[sources]]
+sqlite = "{sensors["a"].path}"
+tables = ["readings"]
+table_path = "{root}/live/{{node_id}}/readings"
+[[sources]]
+sqlite = "{sensors["a"].path}"
+tables = ["events"]
+table_path = "{root}/archive/{{node_id}}/events"
+""")
+    one.once(config=config).succeeded()
+    done = finished(["fleet", "--config", str(config), "--json"], cwd=tmp_path, env=dict(os.environ), timeout=60)
+    [found] = json.loads(done.stdout)["devices"]
+    assert (done.code, found["rows_last_day"], found["settled"]) == (0, 27, {"readings": 20, "events": 7})
+    assert found["last_heartbeat"] is not None
+    assert len(found["tables"]) == 2
+
+
 def test_a_device_that_never_delivered_is_seen_by_its_heartbeat(
     devices: Callable[..., EdgeDelta], sensors: dict[str, Sensor], folder: Place
 ) -> None:

@@ -211,6 +211,17 @@ class Device(Struct):
         return list((self.beat or {}).get("sources", {}).values())
 
 
+def merged(devices: Iterable[Device]) -> list[Device]:
+    """Each device once, with all its tables: those of its sources may lie under several addresses."""
+    found: dict[str, Device] = {}
+    for device in devices:
+        known = found.setdefault(device.node, device)
+        if known is not device:
+            known.lanes += [lane for lane in device.lanes if lane not in known.lanes]
+            known.beat, known.error = known.beat or device.beat, known.error or device.error
+    return list(found.values())
+
+
 def ordered(devices: Iterable[Device]) -> list[Device]:
     """Who needs somebody most first: by what is the matter, then by how long ago it delivered, and what waits."""
     order = list(Verdict)

@@ -48,10 +48,13 @@ def arguments(parser: Parser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Show them."""
-    fleet = _fleet(options)
+    from edge_delta.ask.fleet.devices import merged, ordered  # noqa: PLC0415 - not for the help
+
+    fleets = _fleets(options)
     while True:
         started = time.time()
-        devices = [d for d in fleet.look() if not any(fnmatchcase(d.node, p) for p in options.without)]
+        devices = ordered(merged(device for fleet in fleets for device in fleet.look()))
+        devices = [d for d in devices if not any(fnmatchcase(d.node, p) for p in options.without)]
         if not devices:
             raise ConfigurationError(
                 "no device's table is there", "Check --table-path: {node_id} stands for the devices in it"
@@ -62,16 +65,20 @@ def main(options: argparse.Namespace) -> int:
         time.sleep(max(0.0, started + options.every - time.time()))
 
 
-def _fleet(options: argparse.Namespace) -> Fleet:
+def _fleets(options: argparse.Namespace) -> list[Fleet]:
+    """What lies under each address that the sources have; heartbeats lie beside the first, that of the process."""
     from edge_delta.ask.fleet.finding import layout_of  # noqa: PLC0415 - not before the settings are right
     from edge_delta.ask.fleet.looking import Fleet  # noqa: PLC0415 - as above
     from edge_delta.sinks.objects import objects_at  # noqa: PLC0415 - as above
     from edge_delta.sinks.store_options import store_options  # noqa: PLC0415 - as above
 
     settings = settings_of_reader(options)
-    layout = layout_of(settings.table_path)
-    objects = objects_at(layout.root, store_options(layout.root, os.environ, settings.storage))
-    return Fleet(objects, layout, settings.table_path, options.health_after)
+    found = []
+    for table_path in dict.fromkeys([settings.table_path, *(one.table_path for one in settings.sources)]):
+        layout = layout_of(table_path)
+        objects = objects_at(layout.root, store_options(layout.root, os.environ, settings.storage))
+        found.append(Fleet(objects, layout, table_path, options.health_after))
+    return found
 
 
 def _show(devices: list[Device], at: float, options: argparse.Namespace) -> None:
