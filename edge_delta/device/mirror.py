@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 GRACE = 60.0
 """Seconds that a cycle may take longer than its interval, at the default of `health_after`."""
 _RATE_SECONDS = 60.0
+_COMMITS_OF_TRIES = 10
 _ROUND_SECONDS = 0.5
 """Between two writings while a round of many batches is under way."""
 
@@ -122,8 +123,7 @@ class Mirror(SilentObserver):
 
     def settled(self, step: Step, waiting: Waiting) -> None:
         """One batch was settled."""
-        content = self._content
-        self._foreign = False
+        content, self._foreign = self._content, False
         self._running()
         if step.last_time is not None:
             newest = step.last_time.astimezone(UTC).isoformat()
@@ -154,6 +154,7 @@ class Mirror(SilentObserver):
             "committed_at": now().isoformat(),
             "backlog": begins or before.get("backlog"),
             "files": before.get("files"),
+            "tries_per_commit": _tries(step, before),
             "recent": self.vitals.settled(step),
         }
         # Within a round the next batch overwrites it at once, and each replacing of a file costs some milliseconds.
@@ -309,6 +310,14 @@ def _trying_since(before: dict[str, Any]) -> str:
     if since and all(d is None or d < since for d in done):
         return str(since)
     return now().isoformat()
+
+
+def _tries(step: Step, before: dict[str, Any]) -> float | None:
+    """Of the last ten or so commits: who shares a table waits for others, see `edge_delta.core.retry.Turns`."""
+    known: float | None = before.get("tries_per_commit")
+    if step.commit is None or known is None:
+        return known if step.commit is None else step.commit.tries
+    return round(known + (step.commit.tries - known) / _COMMITS_OF_TRIES, 2)
 
 
 def _time(micros: int) -> str | None:

@@ -23,6 +23,7 @@ from edge_delta.device.health import Verdict, duration, examine, now
 from edge_delta.device.state import is_held, kept_node_id, read_mirror
 from edge_delta.doctor import privacy
 from edge_delta.doctor.findings import Finding, Level, failed, ok, warning
+from edge_delta.doctor.layout import unsuited
 from edge_delta.doctor.probe import probed
 from edge_delta.doctor.rehearsal import Stage
 from edge_delta.modes.traits import TRAITS
@@ -251,7 +252,7 @@ def _table(stage: Stage, lane: Lane) -> Iterator[Finding]:
     else:
         yield ok("table", f"{uri} version {lane.sink.version()} is plain: every Delta reader can use it")
         yield from _cursor(stage, lane)
-        yield from _files(lane)
+        yield from _files(stage, lane)
     found = stage.rehearse(lane, limit=_SAMPLE)
     if found is None:
         yield ok("table", f"{lane.name}: nothing waits")
@@ -309,7 +310,7 @@ def _moment(micros: int) -> str:
     return datetime.fromtimestamp(micros / 1_000_000, UTC).isoformat(timespec="seconds")
 
 
-def _files(lane: Lane) -> Iterator[Finding]:
+def _files(stage: Stage, lane: Lane) -> Iterator[Finding]:
     found = lane.sink.files(listing=True)
     yield ok("table", f"{lane.sink.uri} has {found}")
     count, size = found.live, found.live_bytes
@@ -325,3 +326,4 @@ def _files(lane: Lane) -> Iterator[Finding]:
             f"{lane.sink.uri} has {found.dead:,} files that no version within the retention needs",
             "Run edge-delta maintain, or set maintenance.keeper on the device that is to do it",
         )
+    yield from unsuited(lane, stage.settings, count)

@@ -126,6 +126,8 @@ class DeltaFleet:
             StorageUnavailable: if the store did not take it.
             Unreachable: if a device's files cannot be read now.
         """
+        if self._table is None and not self._columns.names:
+            return 0  # tables without a row, of which nobody says the columns; they are asked again
         table = self._table or self._created()
         # What is asked of the table is asked before delta-rs pulls rows.
         known = self._known([one for one in prepared if one.taking.way is Way.MISSING])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from deltalake import Schema
 from msgspec import Struct, field
 
 from edge_delta.gather.logs import File
@@ -85,7 +86,10 @@ def prepared(taking: Taking, tables: DeviceTables, window: str | None) -> Rows:
                 known = columns.setdefault(one.name.lower(), one)
                 if known.type != one.type:
                     raise Refused(f"column {one.name} is {one.type} in one of its files and {known.type} in another")
-    rows = Rows(taking, tables, pa.schema(list(columns.values())), held, window or "")
+    schema = pa.schema(list(columns.values()))
+    if not columns and taking.schema:  # a table that has no row yet, such as one whose first window is open
+        schema = plain(pa.schema(Schema.from_json(taking.schema).to_arrow()))
+    rows = Rows(taking, tables, schema, held, window or "")
     if taking.way is Way.REPLACE and window is not None:
         _find_span(rows, window)
     return rows

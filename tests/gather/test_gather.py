@@ -231,6 +231,18 @@ def windows(tmp_path: Path, sensor: Sensor) -> Devices:
 WINDOWS = "_3_aggregated"
 
 
+def test_a_table_whose_first_window_is_open_is_gathered_as_one_without_rows(tmp_path, sensor):
+    aggregate = {"window_minutes": 1, "allowed_lateness": 0, "aggregations": {"temperature": ["mean"]}}
+    windows = Devices(tmp_path, sensor, ["aggregated"], {"aggregate": aggregate})
+    windows.deliver("hall-1", 5)
+    assert windows.gather().mode("aggregated")["rows"] == 0
+    assert "window_start" in windows.fleet.read(WINDOWS).columns
+    assert windows.gather().mode("aggregated")["commits"] == 0
+    windows.deliver("hall-1", 200)
+    windows.gather()
+    assert windows.assert_gathered(WINDOWS).height > 0
+
+
 def test_a_corrected_window_takes_the_place_of_the_one_before(windows):
     windows.gather()
     windows.assert_gathered(WINDOWS)

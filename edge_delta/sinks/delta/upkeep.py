@@ -168,8 +168,7 @@ class Keeper:
         """
         started = time.perf_counter()
         with storage.errors(self.uri, "upkeep"):
-            table = self._opened()
-            if table is None:
+            if (table := self._opened()) is None:
                 return None
             files = compaction.live_files(table)
             before = sum(map(len, files.values()))
@@ -178,8 +177,8 @@ class Keeper:
             if claimed or due or vacuumed:
                 self._note(table, z_order if claimed else (), vacuumed=vacuumed is not None)
             self._since = table.version()  # whoever stays need not ask the log; others may fill the table fast
-            listing = vacuumed is not None or self._disk is not None
-            there = inventory(table, self.uri, self._plan.retention, self._now(), listing=listing)
+            listed = vacuumed is not None or self._disk is not None
+            there = inventory(table, self.uri, self._plan.retention, self._now(), listing=listed)
             report = Report(self.uri, before, there.live, vacuumed or 0, rewritten, there)
         self._log.info(
             Event.UPKEEP,
