@@ -12,6 +12,7 @@ import polars as pl
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from edge_delta.core.memory import PLAIN
 from edge_delta.core.plan import ROWID
 from edge_delta.modes.aggregated import WINDOW
 
@@ -29,11 +30,13 @@ class Emission(Struct, frozen=True):
         early: whether open windows are written at the end of every cycle.
         chunk: the most rows of the source to read again at a time.
         folder: where what does not fit into memory is laid down; None for the system's place for such files.
+        held: values that are sorted in memory.
     """
 
     early: bool = False
     chunk: int = 65_536
     folder: Path | None = None
+    held: int = PLAIN.held_values
 
 
 class Window(Struct, frozen=True):

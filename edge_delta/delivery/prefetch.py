@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from edge_delta.core.errors import SourceUnavailable
 from edge_delta.core.machine import cores
+from edge_delta.core.memory import PLAIN
 from edge_delta.core.model import Cursor, Mark
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ W = TypeVar("W")
 """What the work on a batch comes to."""
 
 _READERS = 2
-_IN_FLIGHT = 2
-"""Batches being read or waiting to be taken; with the one being written they bound the memory."""
 _WORTH_ROWS = 100_000
 
 
@@ -82,7 +81,7 @@ class Room:
         batches: how many.
     """
 
-    def __init__(self, batches: int = _IN_FLIGHT) -> None:
+    def __init__(self, batches: int = PLAIN.ahead) -> None:
         self.left = batches
 
 
@@ -100,7 +99,7 @@ class ReadAhead(Generic[W]):
         self._coming: deque[_Coming[W]] = deque()
         self._base = Cursor()
         self._kept: _Kept | None = None
-        self._most = _IN_FLIGHT
+        self._most = PLAIN.ahead
         self._pool: ThreadPoolExecutor | None = None
         self._free: SimpleQueue[SQLiteSource] = SimpleQueue()
 
@@ -126,7 +125,7 @@ class ReadAhead(Generic[W]):
             batch = _behind(self._kept.batch, cursor)
             self._kept = self._kept if kept else None
             return batch, None
-        self._most = 1 if kept else _IN_FLIGHT  # what several lanes make of a batch takes time and room
+        self._most = 1 if kept else PLAIN.ahead  # what several lanes make of a batch takes time and room
         found = self._read_after(cursor, work, limit, upto)
         if found is not None and kept:
             self._kept = _Kept(cursor, limit, found[0])

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
+from edge_delta.core.memory import PLAIN
 from edge_delta.modes.window_functions import QUANTILES, output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from edge_delta.modes.aggregated import Aggregated
 
-HELD = 250_000
-"""Values that are held in memory; some 100 bytes each, with their keys and while they are sorted."""
 _BUCKETS = 4_096
 _KEY, _VALUE = "_key", "_value"
 _LARGEST = 1.7976931348623157e308
@@ -38,7 +37,7 @@ class QuantilesOf:
         held: values that are held in memory.
     """
 
-    def __init__(self, mode: Aggregated, folder: Path | None = None, *, held: int = HELD) -> None:
+    def __init__(self, mode: Aggregated, folder: Path | None = None, *, held: int = PLAIN.held_values) -> None:
         self._mode = mode
         self._columns = list(mode.quantiles)
         self._place = folder
@@ -103,8 +102,8 @@ class QuantilesOf:
         """One row a key, with the functions of one column."""
         values = partial(self._values, column)
         low, high = pl.col(_VALUE).min().alias("low"), pl.col(_VALUE).max().alias("high")
-        each = [chunk.group_by(_KEY).agg(pl.len().cast(pl.Int64).alias("n"), low, high) for chunk in values()]
-        bounds = pl.concat(each).group_by(_KEY).agg(pl.col("n").sum(), pl.col("low").min(), pl.col("high").max())
+        each = (chunk.group_by(_KEY).agg(pl.len().cast(pl.Int64).alias("n"), low, high) for chunk in values())
+        bounds = _merged(each, [_KEY], (pl.col("n").sum(), pl.col("low").min(), pl.col("high").max()), self._held)
         places = [_places(bounds, function).with_columns(function=pl.lit(function)) for function in functions]
         wanted = pl.concat(places)
         ends = pl.concat([wanted.select(_KEY, "low", "high", at=pl.col(side)) for side in ("below", "above")]).unique()
@@ -121,6 +120,23 @@ class QuantilesOf:
         value = pl.col(column).cast(pl.Float64).clip(-_LARGEST, _LARGEST).alias(_VALUE)
         for file in self._files:
             yield pl.read_parquet(file, columns=[_KEY, column]).select(_KEY, value).drop_nulls()
+
+
+def _merged(each: Iterable[pl.DataFrame], keys: Sequence[str], total: Sequence[pl.Expr], held: int) -> pl.DataFrame:
+    """What some groups come to over all frames, put together whenever there are many rows of them.
+
+    Kept until the end, they would be as many as the rows of the window themselves where groups are small.
+    """
+    kept: list[pl.DataFrame] = []
+    rows, least = 0, held
+    for frame in each:
+        kept.append(frame)
+        rows += frame.height
+        if rows > least:
+            kept = [pl.concat(kept).group_by(keys).agg(*total)]
+            rows = kept[0].height
+            least = max(held, 2 * rows)
+    return pl.concat(kept).group_by(keys).agg(*total)
 
 
 def _infinite(value: pl.Expr) -> pl.Expr:
@@ -194,13 +210,14 @@ class _Selection:
         bucket = (share * buckets).floor().clip(0, buckets - 1).cast(pl.Int32)
         least, greatest = pl.col(_VALUE).min().alias("least"), pl.col(_VALUE).max().alias("greatest")
         keys = [_KEY, "low", "high", "bucket"]
-        each = [
+        each = (
             chunk.group_by(_KEY, "low", "high", bucket.alias("bucket")).agg(
                 pl.len().cast(pl.Int64).alias("n"), least, greatest
             )
             for chunk in self._within(ranges)
-        ]
-        merged = pl.concat(each).group_by(keys).agg(pl.col("n").sum(), pl.col("least").min(), pl.col("greatest").max())
+        )
+        total = (pl.col("n").sum(), pl.col("least").min(), pl.col("greatest").max())
+        merged = _merged(each, keys, total, self._held)
         return merged.sort(keys).with_columns(upto=pl.col("n").cum_sum().over(_KEY, "low", "high"))
 
     def _narrow(self, buckets: pl.DataFrame) -> None:

@@ -28,7 +28,7 @@ from edge_delta.delivery import fitting
 from edge_delta.delivery.earlier_windows import EarlierWindows
 from edge_delta.delivery.lives import life, lives_on
 from edge_delta.delivery.open_windows import Emission, OpenWindows, Window, from_first, in_windows
-from edge_delta.delivery.quantiles import HELD, QuantilesOf
+from edge_delta.delivery.quantiles import QuantilesOf
 from edge_delta.delivery.rows import empty_like
 from edge_delta.delivery.window_rows import StillThere, WindowRows, held_to, stretches
 from edge_delta.modes.aggregated import WINDOW
@@ -147,7 +147,7 @@ class Windows:
         """
         if quick and self._rows.mode.quantiles:
             known = self._known(cursor)
-            if sum(window.rows for window in known.windows.values()) > HELD:
+            if sum(window.rows for window in known.windows.values()) > self._emission.held:
                 return None
         return self._without_batch(cursor, everything=True)
 
@@ -256,7 +256,7 @@ class Windows:
             return None
         mode, quantiles = self._rows.mode, None
         if mode.quantiles:
-            with QuantilesOf(mode, self._emission.folder) as values:
+            with QuantilesOf(mode, self._emission.folder, held=self._emission.held) as values:
                 self._read_values(values, chosen, turn)
                 quantiles = values.result()
         found = None if quantiles is None else quantiles.lazy()

@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+from msgspec.structs import replace
+
+from edge_delta.core.memory import DEFAULT, LEAST, Budget
 from edge_delta.settings.declaration import Secret, Section, about
 from edge_delta.settings.maintenance import MaintenanceSettings, PurgeSettings
 from edge_delta.settings.modes import (
@@ -13,7 +16,7 @@ from edge_delta.settings.modes import (
     SanitizeSettings,
     SchematizeSettings,
 )
-from edge_delta.settings.source import SourceSettings, as_path, listed, refuse
+from edge_delta.settings.source import SourceSettings, as_bytes, as_path, listed, refuse
 
 
 def _path(value: object) -> object:
@@ -98,8 +101,18 @@ class DatabricksSettings(Section, frozen=True, kw_only=True):
 
 
 OF_THE_PROCESS = frozenset(
-    {"state_dir", "node_id", "once", "retry_for", "metrics_port", "metrics_address", "metrics_file", "sources"}
-    | {"gps_fuzzing_secret", "witness_key", "storage", "databricks", "heartbeat"}
+    {
+        "state_dir",
+        "node_id",
+        "once",
+        "retry_for",
+        "max_memory",
+        "metrics_port",
+        "metrics_address",
+        "metrics_file",
+        "sources",
+    }
+    | {"gps_fuzzing_secret", "witness_key", "storage", "databricks", "heartbeat", "max_memory"}
 )
 """What is the same for all sources of a process, and so stands in no entry of ``[[sources]]``."""
 
@@ -173,6 +186,19 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
     max_batch_size: Annotated[
         int, about("rows per commit", flag="--max-batch-size", metavar="ROWS", env="MAX_BATCH_SIZE", ge=1)
     ] = 131_072
+    max_memory: Annotated[
+        int,
+        about(
+            "memory of the process, by which batches, reading ahead and the sorting of windows are sized; from 128 MiB",
+            flag="--max-memory",
+            metavar="SIZE",
+            env="MAX_MEMORY",
+            fixed=True,
+            example='"256 MiB"',
+            ge=LEAST,
+            prepare=as_bytes,
+        ),
+    ] = DEFAULT
     node_id: (
         Annotated[
             str,
@@ -282,6 +308,12 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
     def several(self) -> bool:
         """Whether these are the settings of several tables, each of which has its own then."""
         return bool(self.sources or self.tables)
+
+    @property
+    def budget(self) -> Budget:
+        """What `max_memory` allows; a `max_row_bytes` that was set is kept to."""
+        budget = Budget.of(self.max_memory)
+        return budget if self.max_row_bytes is None else replace(budget, row_bytes=self.max_row_bytes)
 
     def __post_init__(self) -> None:
         if (self.timestamp_format, self.source_time_zone) != ("auto", "UTC"):

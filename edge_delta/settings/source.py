@@ -53,6 +53,16 @@ def as_path(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str) else value
 
 
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?b)\s*", re.IGNORECASE)
+_UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def as_bytes(value: object) -> object:
+    """A size such as ``128 MiB`` or ``0.5 GB`` as bytes."""
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    return value if found is None else round(float(found[1]) * _UNITS[found[2].lower()])
+
+
 class SourceSettings(Section, frozen=True, kw_only=True):
     """What is read, and how; a part of `edge_delta.settings.sections.Settings`."""
 
@@ -141,9 +151,20 @@ class SourceSettings(Section, frozen=True, kw_only=True):
             example='{ payload = "json" }',
         ),
     ] = msgspec.field(default_factory=dict)
-    max_row_bytes: Annotated[
-        int, about("a larger row is rejected unread", env="MAX_ROW_BYTES", fixed=True, ge=1024, le=1_000_000_000)
-    ] = 8_388_608
+    max_row_bytes: (
+        Annotated[
+            int,
+            about(
+                "a larger row is rejected unread; default: 8 MiB, or what max_memory allows",
+                env="MAX_ROW_BYTES",
+                fixed=True,
+                example="8388608",
+                ge=1024,
+                le=1_000_000_000,
+            ),
+        ]
+        | None
+    ) = None
     on_update: Annotated[
         Literal["ignore", "append"],
         about(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
+from edge_delta.core.memory import PLAIN
 from edge_delta.core.model import BEFORE_FIRST, Kind
 from edge_delta.source.database import Database, quoted
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from edge_delta.core.model import Batch
     from edge_delta.source.schema import Table
 
-BATCH_BYTES = 10_500_000
-"""The bytes of a batch, as far as one row does not exceed them; delta-rs needs some four times as much to write it."""
 _LIGHT_ROW = 1_024
 _PROBED_ROWS = 4_096
 _SAMPLED_ROWS = 64
@@ -76,10 +75,12 @@ class Extents:
 
     Args:
         database: the source.
+        batch_bytes: the bytes of a batch, as far as one row does not exceed them.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, batch_bytes: int = PLAIN.batch_bytes) -> None:
         self._database = database
+        self.batch_bytes = batch_bytes
         self._bytes_per_row: int | None = None
         self._dense = False
 
@@ -102,11 +103,11 @@ class Extents:
         if self._bytes_per_row is None:
             self._bytes_per_row = self._weight(table, f"{behind.source()} ORDER BY {table.key} LIMIT {_PROBED_ROWS}")
         if not self._may_vary(table):
-            rows = max(1, min(limit, BATCH_BYTES // self._bytes_per_row))
+            rows = max(1, min(limit, self.batch_bytes // self._bytes_per_row))
             extent = self._by_width(behind, rows) if self._dense and table.key_is_rowid else self._counted(behind, rows)
             if extent is None or not self._turned_heavy(table, extent):
                 return extent
-        return self._weighed(behind, max(1, min(limit, 2 * BATCH_BYTES // self._bytes_per_row)))
+        return self._weighed(behind, max(1, min(limit, 2 * self.batch_bytes // self._bytes_per_row)))
 
     def _by_width(self, behind: _Behind, rows: int) -> Extent | None:
         """By the width of their ids: counting would visit every page once more, and so far there were no gaps."""
@@ -160,7 +161,8 @@ class Extents:
         some = f"SELECT {behind.table.key} AS k, {weight_of(behind.table)} AS n FROM {behind.source()}"
         some += f" ORDER BY k LIMIT {rows}"
         total = f"SELECT k, sum(n) OVER (ORDER BY k ROWS UNBOUNDED PRECEDING) AS total FROM ({some})"
-        [(last, count)] = self._database.rows(f"SELECT max(k), count(*) FROM ({total}) WHERE total <= {BATCH_BYTES}")
+        within = f"SELECT max(k), count(*) FROM ({total}) WHERE total <= {self.batch_bytes}"
+        [(last, count)] = self._database.rows(within)
         return self._upto(behind, last, count) if count else self._counted(behind, 1)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct, field
 
+from edge_delta.core.memory import PLAIN as PLAIN_BUDGET
 from edge_delta.core.time_formats import TimeForm
 
 if TYPE_CHECKING:
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from edge_delta.core.model import Layout
 
 T = TypeVar("T")
-
-MAX_ROW_BYTES = 8 * 2**20
-"""A process with 256 MiB holds a row of that size, which takes some twelve times as much until it is written."""
 
 
 class Options(Struct, frozen=True):
@@ -27,14 +25,16 @@ class Options(Struct, frozen=True):
         forms: how those of single columns are, by the column's name.
         kinds: what single columns hold (`edge_delta.source.kinds.READ_AS`), by the column's name.
         max_row_bytes: the most bytes of a row that is delivered; a larger one is rejected unread.
+        batch_bytes: the bytes of a batch, as far as one row does not exceed them.
         unread: gives the names of columns that leave the device in no table, of all columns; None if there are none.
     """
 
     form: TimeForm = field(default_factory=TimeForm)
     forms: Mapping[str, TimeForm] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
-    max_row_bytes: int = MAX_ROW_BYTES
+    max_row_bytes: int = PLAIN_BUDGET.row_bytes
     unread: Callable[[Layout], frozenset[str]] | None = None
+    batch_bytes: int = PLAIN_BUDGET.batch_bytes
 
     def form_of(self, column: str) -> TimeForm:
         """How a column's times are written; names count in any case."""

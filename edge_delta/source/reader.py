@@ -40,6 +40,7 @@ class SQLiteSource:
 
     Attributes:
         reads_ahead: whether other connections may read what comes next.
+        batch_bytes: what a batch may have, as far as one row does not exceed it.
     """
 
     reads_ahead = True
@@ -50,7 +51,8 @@ class SQLiteSource:
         self._database = database
         self._timestamp_name = timestamp
         self._options = options
-        self._extents = Extents(database)
+        self.batch_bytes = options.batch_bytes
+        self._extents = Extents(database, options.batch_bytes)
         self._witnessing = Witnessing()
         self._told: Witnesses | None = None
         database.limit(rows.longest_cell(options.max_row_bytes))

@@ -10,6 +10,7 @@ from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Cursor
 from edge_delta.core.retry import Outage, Persistence
 from edge_delta.delivery.engine import Engine
+from edge_delta.delivery.prefetch import ReadAhead, Room
 from edge_delta.delivery.settling import Settling
 from edge_delta.delivery.sweep import Sweeping
 from edge_delta.delivery.updating import Updating
@@ -103,7 +104,9 @@ def _session(
     state.witness_key()
     source = opened(settings, log)
     node_id = node_id_of(settings, state, source.table, new_node=bool(flags.get("new_node")))
-    return Session(source, node_id, log, wait)
+    session = Session(source, node_id, log, wait)
+    session.reader = ReadAhead(source, Room(settings.budget.ahead))
+    return session
 
 
 def opened(settings: Settings, log: Log, opening: Opening = ALONE) -> SQLiteSource:

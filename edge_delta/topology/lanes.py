@@ -146,7 +146,10 @@ def reading(settings: Settings) -> Options:
     """How the settings say that a table is read."""
     form = TimeForm(settings.timestamp_format, settings.source_time_zone)
     forms = {name: TimeForm(own.format or form.format, own.zone or form.zone) for name, own in settings.times.items()}
-    return Options(form, forms, settings.columns, settings.max_row_bytes, partial(unread, settings))
+    budget = settings.budget
+    return Options(
+        form, forms, settings.columns, budget.row_bytes, partial(unread, settings), batch_bytes=budget.batch_bytes
+    )
 
 
 def witnessing(settings: Settings) -> Witnessing:

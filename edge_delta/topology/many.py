@@ -98,7 +98,7 @@ class _Process:
         self._flags = flags
         self._choice = Choice.of(flags)
         self._tables: dict[str, OneTable] = {}
-        self._room = Room()
+        self._room = Room(settings.budget.ahead)
         self._connections = Connections()
         self.metrics: Metrics | None = None
         self.heartbeat: Heartbeat | None = None

@@ -151,6 +151,7 @@ class DeviceTables(Struct, frozen=True):
             retention_of(self.settings, sink.uri),
             _COMMITS_IN_A_FOLDER if own.retention_days is None else None,
             own.statistics_columns,
+            self.settings.budget.group_rows,
         )
         disk = disk_of(sink.uri, sync=self.settings.storage.durability == "full", log=log)
         return Keeper(sink.uri, sink.options, plan, now=now, log=log, disk=disk)

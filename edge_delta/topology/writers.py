@@ -19,4 +19,5 @@ def of(settings: Settings, route: Route) -> Writing:
     if not route.traits.windowed:
         return Rows(route)
     early = settings.aggregate.emit == "early"
-    return SweptWindows(route, Emission(early, settings.max_batch_size, settings.state_dir))
+    emission = Emission(early, settings.max_batch_size, settings.state_dir, settings.budget.held_values)
+    return SweptWindows(route, emission)

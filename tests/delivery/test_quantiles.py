@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
+from weakref import finalize
 
 import polars as pl
 import pytest
 
-from edge_delta.delivery.quantiles import QuantilesOf
+from edge_delta.delivery.quantiles import QuantilesOf, _merged
 from edge_delta.modes.aggregated import WINDOW, Aggregated
 from edge_delta.modes.schematized import Schematized
 
@@ -57,6 +59,22 @@ def test_quantiles_from_the_disk_equal_those_in_memory(tmp_path, kind, groups):
                 ours is not None and theirs is not None and math.isnan(ours) and math.isnan(theirs)
             )
             assert same or ours == pytest.approx(theirs, rel=1e-12), (name, ours, theirs)
+
+
+def test_what_many_frames_come_to_is_put_together_on_the_way():
+    alive = Counter()
+
+    def frames():
+        for _ in range(500):
+            frame = pl.DataFrame({"key": range(40), "n": [1] * 40})
+            alive.update(["frames"])
+            finalize(frame, alive.subtract, ["frames"])
+            assert alive["frames"] < 10
+            yield frame
+            del frame
+
+    merged = _merged(frames(), ["key"], (pl.col("n").sum(),), held=200)
+    assert merged["n"].to_list() == [500] * 40
 
 
 def test_few_values_need_no_disk(tmp_path):

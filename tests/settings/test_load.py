@@ -12,6 +12,7 @@ from edge_delta.settings.declaration import fields
 from edge_delta.settings.mistakes import OF_THE_UPLOADER
 from edge_delta.settings.sections import Settings
 
+MIB = 2**20
 NEEDED = {"sqlite": "a.db", "table_path": "lake/readings"}
 
 
@@ -62,6 +63,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(key, variable, 
         "fuzz_factor": (0.1, 0.2, 0.3),
         "max_batch_size": (1, 2, 3),
         "retry_for": (1.0, 2.0, 3.0),
+        "max_memory": (200 * MIB, 300 * MIB, 400 * MIB),
         "metrics_port": (1001, 1002, 1003),
         "once": (True, False, True),
         "processing_mode": ("raw", "schematized", "raw"),
@@ -160,6 +162,29 @@ def test_an_unknown_mode_lists_those_there_are():
     message = problem(processing_mode="rough")
     assert "raw" in message
     assert "schematized" in message
+
+
+# -- memory
+
+
+@pytest.mark.parametrize("text", ['"128 MiB"', '"128mib"', "134217728", '"0.125 GiB"', '"134217.728 kB"'])
+def test_memory_is_a_size_in_any_unit_or_bytes(text, toml):
+    assert load(toml(f"max_memory = {text}")).max_memory == 128 * MIB
+
+
+@pytest.mark.parametrize("text", ['"127 MiB"', '"128 M"', '"much"', "0", '"128 MB"'])
+def test_less_memory_than_the_libraries_take_is_refused(text, toml):
+    assert "max_memory" in problem(toml(f"max_memory = {text}"))
+
+
+def test_the_largest_row_follows_the_memory_unless_it_is_set():
+    assert load().budget.row_bytes == 8 * MIB
+    assert load(max_memory="128 MiB").budget.row_bytes < 2 * MIB
+    assert load(max_memory="128 MiB", env={"MAX_ROW_BYTES": str(3 * MIB)}).budget.row_bytes == 3 * MIB
+
+
+def test_memory_is_of_the_process_and_no_single_source_has_its_own(toml):
+    assert "max_memory" in problem(toml('[[sources]]\nsqlite = "a.db"\nmax_memory = "128 MiB"\n'))
 
 
 # -- how the source is read

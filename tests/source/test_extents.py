@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from edge_delta.core.model import BEFORE_FIRST, Batch, Cursor, Layout
-from edge_delta.source import extents
 from edge_delta.source.database import Database
 from edge_delta.source.extents import Extent, Extents
 from edge_delta.source.schema import find_table
@@ -21,10 +20,10 @@ PLAIN = "id INTEGER PRIMARY KEY, v REAL"
 class Table:
     """A table of the sensor's and what tells its extents."""
 
-    def __init__(self, database):
+    def __init__(self, database, batch_bytes):
         self.database = database
         self.table = find_table(database, "t")
-        self.extents = Extents(database)
+        self.extents = Extents(database, batch_bytes)
 
     def next(self, after=BEFORE_FIRST, *, limit=1_000, upto=None):
         return self.extents.next(self.table, after, limit=limit, upto=upto)
@@ -59,22 +58,17 @@ def made(sensor):
     """Makes the table with these columns and ids."""
     opened = []
 
-    def make(ids=range(1, 101), columns=PLAIN, options=""):
+    def make(ids=range(1, 101), columns=PLAIN, options="", batch_bytes=10_500_000):
         sensor.run(f"CREATE TABLE t ({columns}) {options}")
         if ids:
             sensor.many("INSERT INTO t (id) VALUES (?)", [(i,) for i in ids])
         opened.append(Database(sensor.path))
-        return Table(opened[-1])
+        return Table(opened[-1], batch_bytes)
 
     yield make
     for database in opened:
         with closing(database):
             pass
-
-
-@pytest.fixture
-def batch_bytes(monkeypatch):
-    return lambda size: monkeypatch.setattr(extents, "BATCH_BYTES", size)
 
 
 # -- by number
@@ -137,9 +131,8 @@ def test_rows_of_one_time_stay_together_where_there_is_no_rowid(made, sensor):
 # -- by bytes
 
 
-def test_a_batch_has_no_more_bytes_than_it_may_hold_by_the_first_rows_and_then_by_the_last_batch(made, batch_bytes):
-    batch_bytes(160)
-    table = made()
+def test_a_batch_has_no_more_bytes_than_it_may_hold_by_the_first_rows_and_then_by_the_last_batch(made):
+    table = made(batch_bytes=160)
     assert table.bounds() == (10, 10, 10)
     assert table.bounds(limit=9) == (9, 9, 9)
     table.learn(1, 10, 10, bytes_each=32)
@@ -150,9 +143,8 @@ def test_a_batch_has_no_more_bytes_than_it_may_hold_by_the_first_rows_and_then_b
     assert table.bounds(20) == (21, 1, 1)
 
 
-def test_rows_that_may_have_any_weight_are_weighed_one_by_one(made, sensor, batch_bytes):
-    batch_bytes(200)
-    table = made([], "id INTEGER PRIMARY KEY, b BLOB")
+def test_rows_that_may_have_any_weight_are_weighed_one_by_one(made, sensor):
+    table = made([], "id INTEGER PRIMARY KEY, b BLOB", batch_bytes=200)
     rows = [76, 76, 76, 1_000, 1, 0, None, 300, 200]  # and 24 more each
     sensor.many("INSERT INTO t VALUES (?, zeroblob(?))", [(i, size) for i, size in enumerate(rows, 1)])
     sensor.run("UPDATE t SET b = NULL WHERE id = 7")
@@ -168,9 +160,8 @@ def test_rows_that_may_have_any_weight_are_weighed_one_by_one(made, sensor, batc
     assert table.bounds(4, upto=5) == (5, 1, 1)
 
 
-def test_no_more_rows_are_weighed_than_twice_what_a_batch_of_their_like_has(made, sensor, batch_bytes):
-    batch_bytes(1_000)
-    table = made([], "id INTEGER PRIMARY KEY, b BLOB")
+def test_no_more_rows_are_weighed_than_twice_what_a_batch_of_their_like_has(made, sensor):
+    table = made([], "id INTEGER PRIMARY KEY, b BLOB", batch_bytes=1_000)
     sensor.many("INSERT INTO t VALUES (?, x'')", [(i,) for i in range(1, 101)])
     table.extents._bytes_per_row = 200
     assert table.bounds() == (10, 10, 10)
@@ -183,9 +174,8 @@ def heavy_texts(sensor, table, size, first, last):
     return table
 
 
-def test_texts_that_turn_heavy_are_noticed_before_they_are_read(made, sensor, batch_bytes):
-    batch_bytes(20_000)
-    table = made([], "id INTEGER PRIMARY KEY, s TEXT")
+def test_texts_that_turn_heavy_are_noticed_before_they_are_read(made, sensor):
+    table = made([], "id INTEGER PRIMARY KEY, s TEXT", batch_bytes=20_000)
     heavy_texts(sensor, table, 10, 1, 200)
     assert table.bounds(limit=200) == (200, 200, 200)
     heavy_texts(sensor, table, 1_976, 201, 400)  # 2,000 bytes with the rest of the row
@@ -195,18 +185,16 @@ def test_texts_that_turn_heavy_are_noticed_before_they_are_read(made, sensor, ba
         assert table.extents._bytes_per_row == 2_000
 
 
-def test_texts_that_only_become_somewhat_longer_are_not_weighed(made, sensor, batch_bytes):
-    batch_bytes(40_000)
-    table = made([], "id INTEGER PRIMARY KEY, s TEXT")
+def test_texts_that_only_become_somewhat_longer_are_not_weighed(made, sensor):
+    table = made([], "id INTEGER PRIMARY KEY, s TEXT", batch_bytes=40_000)
     heavy_texts(sensor, table, 976, 1, 60)
     table.learn(1, 10, 10, bytes_each=800)
     assert table.bounds(10, limit=40) == (50, 40, 40)  # 1,000 bytes each
     assert table.extents._bytes_per_row == 800
 
 
-def test_texts_that_are_heavy_already_are_weighed(made, sensor, batch_bytes):
-    batch_bytes(10_000)
-    table = made([], "id INTEGER PRIMARY KEY, s TEXT")
+def test_texts_that_are_heavy_already_are_weighed(made, sensor):
+    table = made([], "id INTEGER PRIMARY KEY, s TEXT", batch_bytes=10_000)
     heavy_texts(sensor, table, 76, 1, 60)
     table.learn(1, 1, 1, bytes_each=1_032)
     assert table.bounds(1) == (20, 19, 19)  # twice as many as weigh 10,000 by what was learnt, at 100 each
@@ -240,9 +228,8 @@ def test_the_row_before_the_next_ones_is_not_taken_for_one_of_them(made, sensor)
     assert turned(made, sensor, [900_000] + [10] * 10, learned=32, last=201) == (False, 10)
 
 
-def test_numbers_are_never_weighed(made, batch_bytes):
-    batch_bytes(10_320)
-    table = made()
+def test_numbers_are_never_weighed(made):
+    table = made(batch_bytes=10_320)
     table.learn(1, 10, 10, bytes_each=1_032)
     assert table.bounds(10) == (20, 10, 10)
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from edge_delta.core.cells import as_json, from_json
+from edge_delta.core.memory import PLAIN
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Kind
 from edge_delta.source import Database, SQLiteSource
-from edge_delta.source.extents import BATCH_BYTES
 from tests.support.inprocess import deliver
 from tests.support.tables import Place
 
@@ -185,7 +185,7 @@ def test_a_batch_is_bounded_by_bytes_however_the_weight_of_rows_changes(sensor, 
     batches = read(limit=2000)
     assert sum(b.rows for b in batches) == 6300
     sizes = [b.frame.estimated_size() for b in batches]
-    assert max(sizes) < 1.1 * BATCH_BYTES
+    assert max(sizes) < 1.1 * PLAIN.batch_bytes
     assert len(batches) < 15  # and light rows come in large batches before and after
 
 

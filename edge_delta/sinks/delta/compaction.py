@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import arro3.core as arrow
 
+from edge_delta.core.memory import PLAIN
 from edge_delta.sinks.delta.lease import after_commits
 from edge_delta.sinks.delta.parquet import writer_properties
 from edge_delta.sinks.delta.types import to_polars
@@ -85,10 +86,12 @@ class Compaction:
     Args:
         target: bytes that files grow to.
         disk: puts what is written on the disk, for a table in a folder.
+        group_rows: rows that are held in memory until they are written.
     """
 
-    def __init__(self, target: int, disk: Disk | None) -> None:
+    def __init__(self, target: int, disk: Disk | None, group_rows: int = PLAIN.group_rows) -> None:
         self._target = target
+        self._group_rows = group_rows
         self._disk = disk
 
     def join(self, table: DeltaTable, size: int) -> int:
@@ -98,7 +101,7 @@ class Compaction:
             table.optimize.compact(
                 target_size=size,
                 max_concurrent_tasks=1,
-                writer_properties=writer_properties(_columns(table)),
+                writer_properties=writer_properties(_columns(table), self._group_rows),
                 post_commithook_properties=after_commits(self._disk),
             )
         )
@@ -114,7 +117,7 @@ class Compaction:
                     partition_filters=[(n, "=", v or "") for n, v in zip(names, values, strict=True)] or None,
                     target_size=self._target,
                     max_concurrent_tasks=1,
-                    writer_properties=writer_properties(_columns(table)),
+                    writer_properties=writer_properties(_columns(table), self._group_rows),
                     post_commithook_properties=after_commits(self._disk),
                 )
             )

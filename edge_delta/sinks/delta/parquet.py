@@ -8,21 +8,26 @@ import arro3.core as arrow
 import polars as pl
 from deltalake import ColumnProperties, WriterProperties
 
+from edge_delta.core.memory import PLAIN
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LONGEST_LIMIT = 64
-_ROWS_PER_GROUP = 262_144
-"""Rows that readers can leave out together by their statistics, and that a compaction has to hold in memory."""
 
 
-def writer_properties(columns: Mapping[str, pl.DataType]) -> WriterProperties:
+def writer_properties(columns: Mapping[str, pl.DataType], group_rows: int = PLAIN.group_rows) -> WriterProperties:
     """Parquet settings: zstd, and for each type the encoding that pays.
 
     A dictionary of measurements costs half of the writing time and makes the file larger; integers and times shrink to
     a few bits as differences. BYTE_STREAM_SPLIT would shrink doubles too, but Spark's vectorised reader refuses it.
     Limits of measurements are kept by row group and not by page: they take a third of the writing time, and pages of
     readings in the order of time all have about the same.
+
+    Args:
+        columns: the table's columns.
+        group_rows: rows that readers can leave out together by their statistics, and that are held in memory until
+            they are written.
     """
     repeated = ColumnProperties(dictionary_enabled=True)
     differences = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")
@@ -38,7 +43,7 @@ def writer_properties(columns: Mapping[str, pl.DataType]) -> WriterProperties:
     return WriterProperties(
         compression="ZSTD",
         compression_level=1,
-        max_row_group_size=_ROWS_PER_GROUP,
+        max_row_group_size=group_rows,
         default_column_properties=ColumnProperties(dictionary_enabled=False, statistics_enabled="CHUNK"),
         column_properties=chosen,
         # Without it, long texts go into minimum and maximum whole, and so into each commit and checkpoint; delta-rs's

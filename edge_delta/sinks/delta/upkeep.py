@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from edge_delta.core.errors import CompactorAtWork, EdgeDeltaError
 from edge_delta.core.events import Event, Log
+from edge_delta.core.memory import PLAIN
 from edge_delta.sinks import address as storage
 from edge_delta.sinks.delta import compaction
 from edge_delta.sinks.delta.creation import durable_properties
@@ -46,6 +47,7 @@ class Plan(Struct, frozen=True):
         retention: how long files that are no longer in the table stay, for readers of older versions.
         log_commits: how many commits the log keeps at most, in a folder; None for as many as the retention has.
         statistics: columns that the log has limits of besides ids and times, where a table is brought up to date.
+        group_rows: rows that a compaction holds in memory until they are written.
     """
 
     every_commits: int = 100
@@ -54,6 +56,7 @@ class Plan(Struct, frozen=True):
     retention: timedelta = timedelta(days=7)
     log_commits: int | None = None
     statistics: tuple[str, ...] = ()
+    group_rows: int = PLAIN.group_rows
 
     @property
     def vacuum_every(self) -> timedelta:
@@ -110,7 +113,7 @@ class Keeper:
         self._log = log
         self._disk = disk
         self._lease = Lease(uri, now, disk)
-        self._compaction = compaction.Compaction(plan.target_bytes, disk)
+        self._compaction = compaction.Compaction(plan.target_bytes, disk, plan.group_rows)
         self._since: int | None = None
         self._last_hour: datetime | None = None
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from edge_delta.core.model import Batch
-from edge_delta.source.extents import BATCH_BYTES
 from edge_delta.source.rows import ROWID
 
 if TYPE_CHECKING:
@@ -42,10 +41,10 @@ def fit(parts: Sequence[Batch], one: Batch) -> bool:
     return parts[0].layout == one.layout and parts[0].frame.schema == one.frame.schema
 
 
-def full(parts: Sequence[Batch], limit: int) -> bool:
+def full(parts: Sequence[Batch], limit: int, most_bytes: int) -> bool:
     """Whether batches have as many rows or bytes as one may have."""
     rows = sum(part.rows for part in parts)
-    return rows >= limit or sum(part.frame.estimated_size() for part in parts) >= BATCH_BYTES
+    return rows >= limit or sum(part.frame.estimated_size() for part in parts) >= most_bytes
 
 
 def of(parts: Sequence[Batch], cursor: Cursor) -> Batch:

@@ -260,7 +260,7 @@ class FamilySource(OfLastFile):
             if parts and not merged.fit(parts, part):
                 break
             parts.append(part)
-            if not whole or len(parts) >= _FILES_IN_A_BATCH or merged.full(parts, limit):
+            if not whole or len(parts) >= _FILES_IN_A_BATCH or merged.full(parts, limit, self._model.batch_bytes):
                 break
         if not parts:
             return None
