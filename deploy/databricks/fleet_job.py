@@ -36,7 +36,7 @@ from edge_delta.gather import state as states
 from edge_delta.gather.folder import FolderFiles
 from edge_delta.gather.logs import Commit, File, Log, Unreachable
 from edge_delta.gather.places import Places
-from edge_delta.gather.rounds import Job, Outcome, Overtaken, Round
+from edge_delta.gather.rounds import Gathered, Job, Overtaken, Round
 from edge_delta.gather.state import APP, State
 from edge_delta.gather.takings import SHAPES, FilesGone, Limits, Refused, Shape, Taking, Way
 
@@ -169,7 +169,7 @@ def _commit(row: Row) -> Commit:
 
 
 class SparkFleet:
-    """One table for all devices; see `edge_delta.gather.rounds.Fleet`."""
+    """One table for all devices; see `edge_delta.gather.rounds.FleetTable`."""
 
     def __init__(self, devices: Devices, into: str, shape: Shape) -> None:
         self._devices = devices
@@ -319,7 +319,7 @@ class SparkFleet:
         return all(self._devices.files.exists(f"{taking.table}/{path}") for path in taking.before)
 
 
-def lag(spark: SparkSession, into: str, outcomes: list[Outcome]) -> None:
+def lag(spark: SparkSession, into: str, outcomes: list[Gathered]) -> None:
     """Write how far each device is, as ``edge-delta gather`` does."""
     now = datetime.now(UTC)
     rows = [
@@ -337,7 +337,7 @@ def lag(spark: SparkSession, into: str, outcomes: list[Outcome]) -> None:
         writer.save(into + "_gather") if "/" in into else writer.saveAsTable(into + "_gather")
 
 
-def gather(spark: SparkSession, devices: str, into: str, modes: list[str], retention_days: float = 7) -> list[Outcome]:
+def gather(spark: SparkSession, devices: str, into: str, modes: list[str], retention_days: float = 7) -> list[Gathered]:
     """One round.
 
     Args:

@@ -39,15 +39,15 @@ from edge_delta.sinks.delta.parquet import writer_properties
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from edge_delta.gather.store import DeviceTables
+    from edge_delta.gather.store import TableReader
 
 RETENTION = timedelta(days=30)
 """How long the fleet's table keeps its log: what was taken stands in it."""
 _NODE = "node_id"
 
 
-class DeltaFleet:
-    """One table for all devices; see `edge_delta.gather.rounds.Fleet`.
+class DeltaFleetTable:
+    """One table for all devices; see `edge_delta.gather.rounds.FleetTable`.
 
     Args:
         uri: its address.
@@ -56,7 +56,7 @@ class DeltaFleet:
         tables: the devices' tables.
     """
 
-    def __init__(self, uri: str, options: Mapping[str, str], shape: Shape, tables: DeviceTables) -> None:
+    def __init__(self, uri: str, options: Mapping[str, str], shape: Shape, tables: TableReader) -> None:
         self.uri = uri
         self._options = dict(options)
         self._shape = shape

@@ -18,7 +18,7 @@ from edge_delta.sinks.delta.parquet import plain_arrow, writer_properties
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from edge_delta.gather.rounds import Outcome
+    from edge_delta.gather.rounds import Gathered
 
 SUFFIX = "_gather"
 """It stands beside the fleet's other tables."""
@@ -41,7 +41,7 @@ _AT_LEAST = timedelta(hours=1)
 _QUIET = ("nothing new", "no table")
 
 
-def as_frame(outcomes: Iterable[Outcome], now: datetime) -> pl.DataFrame:
+def as_frame(outcomes: Iterable[Gathered], now: datetime) -> pl.DataFrame:
     """A row for each table of each device that has one."""
     found = [
         (
@@ -56,7 +56,7 @@ def as_frame(outcomes: Iterable[Outcome], now: datetime) -> pl.DataFrame:
     return pl.DataFrame(found, schema=SCHEMA, orient="row")
 
 
-def write(uri: str, options: Mapping[str, str], outcomes: Iterable[Outcome], now: datetime) -> DeltaTable | None:
+def write(uri: str, options: Mapping[str, str], outcomes: Iterable[Gathered], now: datetime) -> DeltaTable | None:
     """Write it, unless nothing happened and it was written within the hour.
 
     Returns:

@@ -28,7 +28,7 @@ class Overtaken(Exception):
     """Another commit came first, or the answer to ours was lost: the log has to be asked how it stands."""
 
 
-class Fleet(Protocol):
+class FleetTable(Protocol):
     """The fleet's table of one mode, as one of the runners writes it."""
 
     def state(self) -> State:
@@ -86,7 +86,7 @@ class About:
 
 
 @dataclass
-class Outcome:
+class Gathered:
     """What came of one round of one table.
 
     Attributes:
@@ -127,7 +127,7 @@ class Job:
     tables: Mapping[str, str]
     files: Files
     snapshots: Snapshots
-    fleet: Fleet
+    fleet: FleetTable
     retention: float
 
 
@@ -148,9 +148,9 @@ class Round:
         self._now = now
         self._workers = workers
         self._reached = self._unreached = 0
-        self._outcome = Outcome(job.mode, {device: About(device) for device in sorted(job.tables)})
+        self._outcome = Gathered(job.mode, {device: About(device) for device in sorted(job.tables)})
 
-    def run(self) -> Outcome:
+    def run(self) -> Gathered:
         """Take what is new.
 
         Raises:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pyarrow.parquet as pq
 
-    from edge_delta.gather.store import DeviceTables
+    from edge_delta.gather.store import TableReader
 
 _ROWS = 65_536
 _NODE = "node_id"
@@ -44,7 +44,7 @@ class Rows(Struct):
     """
 
     taking: Taking
-    tables: DeviceTables
+    tables: TableReader
     columns: pa.Schema
     held: dict[str, bytes] = field(default_factory=dict)
     window: str = ""
@@ -62,7 +62,7 @@ class Rows(Struct):
                 yield table if self.span is None else _within(table, self.window, self.span)
 
 
-def prepared(taking: Taking, tables: DeviceTables, window: str | None) -> Rows:
+def prepared(taking: Taking, tables: TableReader, window: str | None) -> Rows:
     """Look at a device's files, without reading large ones.
 
     Args:
@@ -95,7 +95,7 @@ def prepared(taking: Taking, tables: DeviceTables, window: str | None) -> Rows:
     return rows
 
 
-def _opened(tables: DeviceTables, taking: Taking, file: File, held: bytes | None) -> pq.ParquetFile:
+def _opened(tables: TableReader, taking: Taking, file: File, held: bytes | None) -> pq.ParquetFile:
     try:
         return tables.parquet(taking.table, file, held)
     except (pa.ArrowInvalid, OSError) as error:
@@ -141,7 +141,7 @@ def _refuse_others(parquet: pq.ParquetFile, file: File, device: str) -> None:
         raise Refused(f"its table has rows of node {others[0]!r}: what stands in {device}'s folder has to be its own")
 
 
-def read(tables: DeviceTables, table: str, file: File, held: bytes | None = None) -> Iterator[pa.Table]:
+def read(tables: TableReader, table: str, file: File, held: bytes | None = None) -> Iterator[pa.Table]:
     """The rows of a file, some at a time, with its partition columns.
 
     Raises:

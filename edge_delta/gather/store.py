@@ -104,7 +104,7 @@ def opened(uri: str, options: Mapping[str, str]) -> DeltaTable | None:
             return None
 
 
-class DeviceTables:
+class TableReader:
     """The devices' tables, read by delta-rs.
 
     Args:

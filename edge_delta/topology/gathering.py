@@ -11,11 +11,11 @@ from msgspec import Struct
 
 from edge_delta.core.errors import CommitConflict, ConfigurationError, StorageUnavailable
 from edge_delta.gather import lag
-from edge_delta.gather.fleet import DeltaFleet
+from edge_delta.gather.fleet import DeltaFleetTable
 from edge_delta.gather.logs import Unreachable
 from edge_delta.gather.places import Places
-from edge_delta.gather.rounds import Job, Outcome, Overtaken, Round
-from edge_delta.gather.store import DeviceTables, files_at
+from edge_delta.gather.rounds import Gathered, Job, Overtaken, Round
+from edge_delta.gather.store import TableReader, files_at
 from edge_delta.gather.takings import SHAPES, Limits
 from edge_delta.gather.upkeep import Keepers
 from edge_delta.sinks import address as storage
@@ -51,7 +51,7 @@ class Wanted(Struct, frozen=True):
     upkeep: bool = True
 
 
-def gather(one: OneTable, wanted: Wanted, log: Log) -> list[Outcome]:
+def gather(one: OneTable, wanted: Wanted, log: Log) -> list[Gathered]:
     """One round over the tables of all devices, mode by mode.
 
     Args:
@@ -68,14 +68,14 @@ def gather(one: OneTable, wanted: Wanted, log: Log) -> list[Outcome]:
     places = _places(settings.table_path)
     options = store_options(places.root, os.environ, settings.storage)
     files = files_at(places.root, options)
-    tables = DeviceTables(places.root, options, files)
+    tables = TableReader(places.root, options, files)
     into_options = store_options(into, os.environ, settings.storage)
     folders = _folders(places, options, into)
     keepers = Keepers(settings.maintenance, into_options, log) if wanted.upkeep else None
     outcomes = []
     for mode in (*settings.processing_mode, *_ALWAYS):
         shape = SHAPES[mode]
-        fleet = DeltaFleet(into + shape.suffix, into_options, shape, tables)
+        fleet = DeltaFleetTable(into + shape.suffix, into_options, shape, tables)
         job = Job(
             mode,
             shape,
@@ -98,7 +98,7 @@ def _base(into: str, one: OneTable) -> str:
     return storage.address(into.replace("{source}", in_path(one.label)), node_id="")
 
 
-def _tell(uri: str, options: Mapping[str, str], outcomes: Sequence[Outcome], keepers: Keepers | None) -> None:
+def _tell(uri: str, options: Mapping[str, str], outcomes: Sequence[Gathered], keepers: Keepers | None) -> None:
     """Write how far each device is taken, and look after that table too."""
     with contextlib.suppress(CommitConflict):  # another round has just written it
         written = lag.write(uri, options, outcomes, datetime.now(UTC))
@@ -124,7 +124,7 @@ def _folders(places: Places, options: Mapping[str, str], into: str) -> set[str]:
     return folders
 
 
-def _round(job: Job, wanted: Wanted, into: str) -> Outcome:
+def _round(job: Job, wanted: Wanted, into: str) -> Gathered:
     try:
         return Round(job, wanted.limits).run()
     except Overtaken as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from edge_delta.ask.fleet.devices import Device, Lane, Verdict, ordered
+from edge_delta.ask.fleet.devices import Device, DeviceLane, Verdict, ordered
 from edge_delta.ask.fleet.finding import layout_of
 from edge_delta.device.heartbeat import place_of
 from edge_delta.device.vitals import counted, within
@@ -35,7 +35,7 @@ def said(waiting: int | None = 0, **more: Any) -> dict[str, Any]:
 
 
 def device(age: float, waiting: int | None = 0, beat: dict[str, Any] | None = None, **more: Any) -> Device:
-    lane = Lane("d/readings_1_schematized", "schematized", "readings", 0, 100, NOW - age, said(waiting, **more))
+    lane = DeviceLane("d/readings_1_schematized", "schematized", "readings", 0, 100, NOW - age, said(waiting, **more))
     return Device("d", [lane], beat=beat, now=NOW)
 
 
@@ -91,9 +91,9 @@ def test_rows_are_counted_by_hour_and_by_five_minutes_whatever_the_clock_does() 
 
 def test_modes_hold_the_same_rows_and_sources_add_up() -> None:
     lanes = [
-        Lane("a_0_raw", "raw", "a", 0, 10, NOW, said(settled=10)),
-        Lane("a_1_schematized", "schematized", "a", 0, 8, NOW, said(settled=8)),
-        Lane("b_0_raw", "raw", "b", 1, 3, NOW, said(settled=2)),
+        DeviceLane("a_0_raw", "raw", "a", 0, 10, NOW, said(settled=10)),
+        DeviceLane("a_1_schematized", "schematized", "a", 0, 8, NOW, said(settled=8)),
+        DeviceLane("b_0_raw", "raw", "b", 1, 3, NOW, said(settled=2)),
     ]
     found = Device("d", lanes, now=NOW)
     assert found.rows("rows", 3_600) == 10

@@ -34,7 +34,7 @@ class Verdict(StrEnum):
 _WELL = frozenset({Verdict.DELIVERING, Verdict.QUIET, Verdict.UP_TO_DATE})
 
 
-class Lane(Struct, frozen=True):
+class DeviceLane(Struct, frozen=True):
     """One source table of a device in one table.
 
     Attributes:
@@ -69,14 +69,14 @@ class Device(Struct):
     """
 
     node: str
-    lanes: list[Lane] = field(default_factory=list)
+    lanes: list[DeviceLane] = field(default_factory=list)
     beat: Mapping[str, Any] | None = None
     error: str | None = None
     now: float = 0
     allowed: float | None = None
 
     @property
-    def newest(self) -> Lane | None:
+    def newest(self) -> DeviceLane | None:
         """Its last commit."""
         return max(self.lanes, key=lambda lane: lane.at, default=None)
 
@@ -201,8 +201,8 @@ class Device(Struct):
         parts.append(self.trouble or "")
         return "; ".join(filter(None, parts))
 
-    def _by_source(self) -> dict[str, list[Lane]]:
-        found: dict[str, list[Lane]] = {}
+    def _by_source(self) -> dict[str, list[DeviceLane]]:
+        found: dict[str, list[DeviceLane]] = {}
         for lane in self.lanes:
             found.setdefault(lane.source, []).append(lane)
         return found

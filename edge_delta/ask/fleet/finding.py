@@ -21,7 +21,7 @@ _PLACEHOLDER = re.compile(r"\{(node_id|table|source)\}")
 _SUFFIXES = {traits.suffix: mode for mode, traits in TRAITS.items()} | {REJECTED_SUFFIX: "rejected"}
 
 
-class Layout(Struct, frozen=True):
+class FleetLayout(Struct, frozen=True):
     """How the tables of a fleet lie.
 
     Attributes:
@@ -61,7 +61,7 @@ class Table(Struct, frozen=True):
     node: str | None
 
 
-def layout_of(table_path: str) -> Layout:
+def layout_of(table_path: str) -> FleetLayout:
     """How the tables of an address lie."""
     whole = table_path.rstrip("/")
     first = _PLACEHOLDER.search(whole)
@@ -69,10 +69,10 @@ def layout_of(table_path: str) -> Layout:
     root, slash, _ = before.rpartition("/")
     rest = whole[len(root) + len(slash) :]
     parent = root or ("/" if slash else ".")
-    return Layout(storage.address(parent, node_id=""), tuple(rest.split("/")), _NODE not in whole)
+    return FleetLayout(storage.address(parent, node_id=""), tuple(rest.split("/")), _NODE not in whole)
 
 
-def branches(objects: Objects, layout: Layout) -> list[Branch]:
+def branches(objects: Objects, layout: FleetLayout) -> list[Branch]:
     """The folders with tables."""
     found = [Branch("", None)]
     for part in layout.parts[:-1]:
@@ -92,7 +92,7 @@ def _deeper(objects: Objects, found: list[Branch], part: str) -> Iterator[Branch
                 yield Branch(before + name, match.groupdict().get("node_id", branch.node))
 
 
-def tables_in(objects: Objects, layout: Layout, branch: Branch) -> list[Table]:
+def tables_in(objects: Objects, layout: FleetLayout, branch: Branch) -> list[Table]:
     """The tables of a folder."""
     suffixes = "|".join(map(re.escape, _SUFFIXES))
     fits = re.compile(f"{_pattern(layout.parts[-1], branch.node).pattern}(?P<suffix>{suffixes})")

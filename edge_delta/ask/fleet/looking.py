@@ -8,8 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from edge_delta.ask.fleet.devices import Device, Lane, ordered
-from edge_delta.ask.fleet.finding import Layout, Table, branches, tables_in
+from edge_delta.ask.fleet.devices import Device, DeviceLane, ordered
+from edge_delta.ask.fleet.finding import FleetLayout, Table, branches, tables_in
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.device import heartbeat
 from edge_delta.sinks.delta.tail import Tail, tail_of
@@ -37,7 +37,7 @@ class Fleet:
         allowed: seconds that rows may wait; by default what each device says.
     """
 
-    def __init__(self, objects: Objects, layout: Layout, table_path: str, allowed: float | None = None) -> None:
+    def __init__(self, objects: Objects, layout: FleetLayout, table_path: str, allowed: float | None = None) -> None:
         self._objects = objects
         self._layout = layout
         self._table_path = table_path
@@ -127,10 +127,10 @@ class Fleet:
             device.error = str(error)
 
 
-def _lanes(table: Table, tail: Tail) -> Iterable[tuple[str, Lane]]:
+def _lanes(table: Table, tail: Tail) -> Iterable[tuple[str, DeviceLane]]:
     for lane in tail.lanes.values():
         said = _said(lane.note)
-        yield lane.node, Lane(table.path, table.mode, lane.source, lane.generation, lane.rowid, lane.at, said)
+        yield lane.node, DeviceLane(table.path, table.mode, lane.source, lane.generation, lane.rowid, lane.at, said)
 
 
 def _said(note: str | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
 
     from edge_delta.cli.parser import Parser
-    from edge_delta.gather.rounds import About, Outcome
+    from edge_delta.gather.rounds import About, Gathered
 
 HELP = "bring what is new in the tables of all devices into one table for each mode, exactly once"
 _FAILED, _DECISION = 1, 3
@@ -58,13 +58,13 @@ def main(options: argparse.Namespace) -> int:
     return max(code, each.code)
 
 
-def _code(outcome: Outcome) -> int:
+def _code(outcome: Gathered) -> int:
     if outcome.in_state("quarantined"):
         return _DECISION
     return _FAILED if outcome.in_state("unreachable") else 0
 
 
-def _as_json(outcome: Outcome) -> dict[str, Any]:
+def _as_json(outcome: Gathered) -> dict[str, Any]:
     devices = [asdict(about) for about in outcome.devices.values() if about.state != "no table"]
     return {
         "mode": outcome.mode,
@@ -75,7 +75,7 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _print(outcome: Outcome) -> None:
+def _print(outcome: Gathered) -> None:
     there = [about for about in outcome.devices.values() if about.state != "no table"]
     if not there:
         return
