@@ -87,6 +87,8 @@ STORAGE_VARIABLES = {
     "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN": "credentials for S3",
     "AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3": "an S3-compatible server, where `storage.endpoint_url` is not set",
     "AWS_REGION, AWS_DEFAULT_REGION": "the region, where `storage.region` is not set",
+    "DATABRICKS_HOST, DATABRICKS_CLIENT_ID": "the workspace and who signs in, where `[unity_catalog]` does not say it",
+    "DATABRICKS_CLIENT_SECRET, DATABRICKS_TOKEN": "a service principal's secret, or a token, for `uc://`",
     "SSL_CERT_FILE, AWS_CA_BUNDLE": "certificate authorities, where `storage.ca_bundle` is not set; either is enough",
     "HTTPS_PROXY, HTTP_PROXY, NO_PROXY": "the proxy, where `storage.proxy_url` is not set",
     "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, …": "credentials for ADLS",

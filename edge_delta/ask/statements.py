@@ -34,6 +34,8 @@ _NAME = re.compile(
 _COMMENT = re.compile(r"COMMENT '[^']*'")
 _UNION = re.compile(r"(\n *UNION(?: ALL)?\n)")
 _ROLLED = {"fleet_hourly": ("HOUR", "window_start", "hour"), "fleet_daily": ("DAY", "hour", "day")}
+_BY_ADDRESS = ("01", "02", "08")
+"""Beginnings of the files that say where tables are."""
 _WHOLE = {"min": "min", "max": "max", "sum": "sum", "count": "sum"}
 
 
@@ -63,6 +65,19 @@ class Target(Struct, frozen=True):
 def files() -> list[Path]:
     """The files in the order in which they are run."""
     return next((found for folder in _FOLDERS if (found := sorted(folder.glob("[0-9]*.sql")))), [])
+
+
+def files_for(settings: Settings) -> list[Path]:
+    """Those that are about these settings' tables.
+
+    Where tables have names in Unity Catalog, they are not registered by their addresses; and where a device is part of
+    the names, the views would take each other's place.
+    """
+    if not storage.in_catalog(settings.table_path):
+        return files()
+    if "{node_id}" in settings.table_path:
+        return []
+    return [file for file in files() if not file.name.startswith(_BY_ADDRESS)]
 
 
 def split(text: str) -> list[tuple[str, str]]:
@@ -188,8 +203,8 @@ def target_of(settings: Settings, catalog: str, schema: str) -> Target:
     """
     tables = Tables(settings)
     first = next(iter(tables.sinks))
-    base = tables.sinks[first].uri.removesuffix("_0_raw")
     name = first.removesuffix("_0_raw")
+    base = name if storage.in_catalog(settings.table_path) else tables.sinks[first].uri.removesuffix("_0_raw")
     columns = {
         "readings" + known.removeprefix(name): {
             f.name: str(getattr(f.type, "type", f.type)) for f in found.schema().fields
@@ -203,7 +218,17 @@ def target_of(settings: Settings, catalog: str, schema: str) -> Target:
 def _location(settings: Settings) -> str:
     """The folder that holds the tables of all devices, where each has tables of its own; else empty."""
     before, node, _ = settings.table_path.partition("{node_id}")
+    if storage.in_catalog(before):
+        return ""
     return storage.address(before.rpartition("/")[0] or ".", node_id="") if node else ""
+
+
+def names_of(settings: Settings) -> tuple[str, str]:
+    """The catalog and the schema: those that table_path names, or the settings."""
+    if storage.in_catalog(settings.table_path):
+        catalog, schema, _ = storage.address(settings.table_path, node_id="x").removeprefix("uc://").split(".")
+        return catalog, schema
+    return settings.databricks.catalog, settings.databricks.schema
 
 
 def schema_of(settings: Settings, schema: str) -> str:
@@ -213,7 +238,7 @@ def schema_of(settings: Settings, schema: str) -> str:
         settings: the settings.
         schema: the schema of all.
     """
-    if "{node_id}" not in settings.table_path:
+    if "{node_id}" not in settings.table_path or storage.in_catalog(settings.table_path):
         return schema
     return in_path(f"{schema}_{Tables(settings).node_id}").replace(".", "_")  # Unity Catalog refuses dots
 
@@ -240,7 +265,11 @@ def printed(settings: Settings, catalog: str, schema: str, only: list[str]) -> s
     every = {name for file in files() for name in _NAME.findall(file.read_text(encoding="utf-8"))}
     missing = {n for n in every if n.startswith("readings_")} - set(target.tables) - {"readings_from_parquet"}
     parts = []
-    for file in files():
+    if storage.in_catalog(settings.table_path):
+        from edge_delta.ask import registering  # noqa: PLC0415 - HTTP and TLS, for uc:// alone
+
+        parts += [registering.script(settings)] if not only or "02" in only else []
+    for file in files_for(settings):
         chunks = list(script(file.read_text(encoding="utf-8"), target, missing))
         if not only or any(file.name.startswith(name) for name in only):
             parts += chunks

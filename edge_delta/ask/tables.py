@@ -49,7 +49,7 @@ class Tables:
             )
         self.node_id = node_id
         self.source_table = settings.sqlite_table_name or mirror.get("source_table")
-        base = storage.address(settings.table_path, node_id=node_id or "").rpartition("/")[2]
+        base = storage.name_of(storage.address(settings.table_path, node_id=node_id or ""))
         suffixes = {**modes.SUFFIXES, "rejected": modes.REJECTED_SUFFIX, "superseded": modes.SUPERSEDED_SUFFIX}
         suffixes["files"] = modes.FILES_SUFFIX
         tables = DeviceTables(settings, node_id or UNKNOWN, self.source_table or UNKNOWN)

@@ -10,7 +10,9 @@
     │   │   ├── SourceDamaged              a page of it is torn
     │   │   └── FilesUnreadable            of files that rotate some cannot be read; the others are
     │   ├── StorageUnavailable             the object store or disk does not answer or refuses
-    │   │   └── NoSpace                    it is full
+    │   │   ├── NoSpace                    it is full
+    │   │   ├── AccessRefused              it does not let us do that, or no longer
+    │   │   └── NotRegistered              the catalog has no such table
     │   └── CommitConflict                 another commit came first, or ours was stored unheard
     │       ├── TableCrowded               other writers came first at every try
     │       └── CompactorAtWork            another process looks after the table
@@ -147,6 +149,20 @@ class StorageUnavailable(TransientError):
 
 class NoSpace(StorageUnavailable):
     """The disk that the table is on, or the store behind it, is full."""
+
+
+class AccessRefused(StorageUnavailable):
+    """The store or the catalog refuses who we are, or what we may; an administrator may change that meanwhile.
+
+    Attributes:
+        renewable: whether it was about credentials that a catalog vends, and that may be had anew.
+    """
+
+    renewable = False
+
+
+class NotRegistered(StorageUnavailable):
+    """The catalog has no table of that name."""
 
 
 class CommitConflict(TransientError):

@@ -57,7 +57,9 @@ def published(stage: Stage) -> Iterator[Finding]:
         if not sink.exists():
             yield ok("privacy", f"{name}: {sink.uri} is not there yet")
             continue
-        found = published_in(sink.uri, sink.options, policy.decimals if policy is not None else None, stage.node_id)
+        found = published_in(
+            sink.location, sink.options, policy.decimals if policy is not None else None, stage.node_id
+        )
         draws = ", ".join(f"{draw or 'not displaced'} in versions {a} to {b}" for draw, (a, b) in found.draws.items())
         yield ok("privacy", f"{name}: {draws or 'no commit with rows is left in the log'}")
         if found.others:

@@ -33,6 +33,11 @@ def probed(settings: Settings) -> Iterator[Finding]:
     """
     node = settings.node_id or kept_node_id(settings.state_dir) or UNKNOWN
     base = storage.address(settings.table_path, node_id=node)
+    if storage.in_catalog(base):
+        from edge_delta.doctor import probe_catalog  # noqa: PLC0415 - HTTP and TLS, for uc:// alone
+
+        yield from probe_catalog.probed(settings, node)
+        return
     if base.startswith("s3://"):
         from edge_delta.doctor import probe_s3  # noqa: PLC0415 - boto3: 0.9 s of CPU
 

@@ -20,27 +20,28 @@ from edge_delta.sinks.credentials import session_of
 from edge_delta.sinks.store_options import store_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from edge_delta.settings.sections import Settings
 
 _SKEW_WARNING, _SKEW_REFUSED = 60.0, 900.0
 
 
-def probed(settings: Settings, base: str, table: str) -> Iterator[Finding]:
+def probed(settings: Settings, base: str, table: str, options: Mapping[str, str] | None = None) -> Iterator[Finding]:
     """What is found in an S3 store. What is tried leaves nothing behind that a run would not leave.
 
     Args:
         settings: the settings.
         base: what the tables' addresses begin with, ``s3://bucket/path``.
         table: the address of a table of this device, which need not be there.
+        options: storage options of the table, where they are not what the settings and the environment say.
 
     Raises:
         EdgeDeltaError: where nothing more can be found out.
     """
-    options = store_options(base, os.environ, settings.storage)
+    options = store_options(base, os.environ, settings.storage) if options is None else options
     bucket, _, path = base.removeprefix("s3://").partition("/")
-    client = _client(settings, base)
+    client = _client(settings, base, options)
     with _refused(base):
         # Putting an object and beginning one of several parts need the same permission, and the latter can be undone
         # without that of deleting.
@@ -54,7 +55,7 @@ def probed(settings: Settings, base: str, table: str) -> Iterator[Finding]:
     yield ok("storage", "the prefix may be listed")
 
 
-def _client(settings: Settings, base: str) -> Any:
+def _client(settings: Settings, base: str, options: Mapping[str, str]) -> Any:
     place = settings.storage
     how = Config(
         connect_timeout=place.connect_timeout,
@@ -62,7 +63,7 @@ def _client(settings: Settings, base: str) -> Any:
         retries={"total_max_attempts": 2},
         s3={"addressing_style": "virtual" if place.virtual_hosted_style else "auto"},
     )
-    session = boto3.session.Session(botocore_session=session_of(base))
+    session = boto3.session.Session(botocore_session=session_of(base, options))
     with _refused(base):
         return session.client(
             "s3",
@@ -103,7 +104,7 @@ def clock(answer: Any) -> Finding:
     )
 
 
-def _conditional(client: Any, table: str, options: dict[str, str]) -> Finding:
+def _conditional(client: Any, table: str, options: Mapping[str, str]) -> Finding:
     """Try what a run tries, with the object that it leaves there (`edge_delta.sinks.conditional_put`)."""
     if "aws_endpoint_url" not in options:
         return ok("storage", "Amazon's S3 honours conditional puts, so no commit can overwrite another")

@@ -32,6 +32,9 @@ def put_in_place(settings: Settings, environment: MutableMapping[str, str] | Non
     """
     environment = os.environ if environment is None else environment
     if "://" in settings.table_path and not settings.table_path.startswith("file://"):
+        if settings.table_path.startswith("uc:"):
+            # Keys are vended, so that nobody has to ask the machine for a role, as the SDK in delta-rs would.
+            environment.setdefault("AWS_EC2_METADATA_DISABLED", "true")
         environment.update(_region(settings.storage, environment))
         environment.update(_authorities(settings.storage, environment))
         environment.update(_proxy(settings.storage, environment))

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from msgspec.structs import replace
 
 from edge_delta.core.memory import DEFAULT, LEAST, Budget
+from edge_delta.settings.catalog import UnityCatalogSettings
 from edge_delta.settings.declaration import Secret, Section, about
 from edge_delta.settings.maintenance import MaintenanceSettings, PurgeSettings
 from edge_delta.settings.modes import (
@@ -101,18 +102,8 @@ class DatabricksSettings(Section, frozen=True, kw_only=True):
 
 
 OF_THE_PROCESS = frozenset(
-    {
-        "state_dir",
-        "node_id",
-        "once",
-        "retry_for",
-        "max_memory",
-        "metrics_port",
-        "metrics_address",
-        "metrics_file",
-        "sources",
-    }
-    | {"gps_fuzzing_secret", "witness_key", "storage", "databricks", "heartbeat", "max_memory"}
+    {"state_dir", "node_id", "once", "retry_for", "max_memory", "metrics_port", "metrics_address", "metrics_file"}
+    | {"sources", "gps_fuzzing_secret", "witness_key", "storage", "databricks", "unity_catalog", "heartbeat"}
 )
 """What is the same for all sources of a process, and so stands in no entry of ``[[sources]]``."""
 
@@ -128,7 +119,7 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
     table_path: Annotated[
         str,
         about(
-            "base of the tables: a folder, s3:// or abfss://; {node_id}, {table} and {source} are replaced",
+            "base of the tables: a folder, s3://, abfss:// or uc://; {node_id}, {table} and {source} are replaced",
             flag="--table-path",
             metavar="ADDRESS",
             env="TABLE_PATH",
@@ -298,6 +289,7 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
     purge: PurgeSettings = PurgeSettings()
     storage: Annotated[StorageSettings, about("the object store", fixed=True)] = StorageSettings()
     databricks: DatabricksSettings = DatabricksSettings()
+    unity_catalog: UnityCatalogSettings = UnityCatalogSettings()
 
     sources: Annotated[
         tuple["Settings", ...],
@@ -319,6 +311,9 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
         if (self.timestamp_format, self.source_time_zone) != ("auto", "UTC"):
             refuse(self.timestamp_format, self.source_time_zone)
         self.refuse_no_updates()
+        if self.heartbeat and self.table_path.startswith("uc:"):
+            msg = "heartbeat needs a place beside the tables, and credentials of Unity Catalog are for one table alone"
+            raise ValueError(msg)
         gps = self.gps_fuzzing
         if not gps.enabled:
             return

@@ -12,6 +12,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolErr
 from deltalake.exceptions import SchemaMismatchError as DeltaSchemaMismatch
 
 from edge_delta.core.errors import (
+    AccessRefused,
     CommitConflict,
     ConfigurationError,
     EdgeDeltaError,
@@ -59,6 +60,10 @@ def address(table_path: str, *, node_id: str) -> str:
             "Set a node_id without slashes",
         )
     filled = table_path.replace("{node_id}", node_id)
+    if in_catalog(table_path) and not re.search(r"[{}]", filled):
+        from edge_delta.sinks.unity.names import checked  # noqa: PLC0415 - not where no catalog is named
+
+        return checked(table_path, filled, node_id)
     if "{" in filled or "}" in filled:
         raise ConfigurationError(
             f"table_path {table_path!r} has a placeholder that is not known here",
@@ -74,10 +79,35 @@ def address(table_path: str, *, node_id: str) -> str:
         if not filled.startswith(_SCHEMES):
             raise ConfigurationError(
                 f"table_path {table_path!r} has an address that is not supported",
-                "Use a folder, s3://bucket/path or abfss://container@account.dfs.core.windows.net/path",
+                "Use a folder, s3://bucket/path, abfss://container@account.dfs.core.windows.net/path or "
+                "uc://catalog.schema.table",
             )
         return filled.removesuffix("/").replace("s3a://", "s3://")
     return str(Path(filled).expanduser().resolve())
+
+
+def in_catalog(uri: str) -> bool:
+    """Whether an address is a name in Unity Catalog."""
+    return uri.startswith("uc:")
+
+
+def refuse_catalog(table_path: str, what: str, hint: str) -> None:
+    """Refuse what only works where tables have an address in a store.
+
+    Raises:
+        ConfigurationError: if they have names in Unity Catalog.
+    """
+    if in_catalog(table_path):
+        raise ConfigurationError(
+            f"{what}, and table_path {table_path!r} is a name in Unity Catalog, which vends credentials for that table "
+            "alone",
+            hint,
+        )
+
+
+def name_of(base: str) -> str:
+    """What the tables at an address are called."""
+    return base.rpartition("." if in_catalog(base) else "/")[2]
 
 
 def is_folder(uri: str) -> bool:
@@ -165,6 +195,8 @@ def _granting(uri: str, message: str) -> str:
 
     A store tells whether a name is there only to who may list it, and answers 403 for one that is not to others.
     """
+    if in_catalog(uri):
+        return "Check that the storage credential of its external location may write, then wait or start again"
     hint = "Check the credentials in the environment and the bucket's policy"
     if uri.startswith("s3://") and _MAY_BE_MISSING in message:
         bucket, _, path = uri.removeprefix("s3://").partition("/")
@@ -183,7 +215,7 @@ def unavailable(uri: str, error: BaseException) -> StorageUnavailable:
     if re.search(_NO_BUCKET, whole):
         return StorageUnavailable(f"the bucket of {uri} does not exist", "Create it, or check --table-path")
     if re.search(_REFUSED, whole):
-        return StorageUnavailable(f"access to {uri} is refused: {message}", _granting(uri, whole))
+        return AccessRefused(f"access to {uri} is refused: {message}", _granting(uri, whole))
     if re.search(_UNKNOWN_AUTHORITY, whole):
         return StorageUnavailable(
             f"the certificate of the store of {uri} is not trusted",

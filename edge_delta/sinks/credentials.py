@@ -28,7 +28,8 @@ def session_of(uri: str, options: Mapping[str, str] | None = None) -> Any:
     try:
         session = botocore.session.get_session()
         if options is not None and "aws_access_key_id" in options:
-            session.set_credentials(options["aws_access_key_id"], options["aws_secret_access_key"])
+            keys = (options["aws_access_key_id"], options["aws_secret_access_key"])
+            session.set_credentials(*keys, token=options.get("aws_session_token"))
         found = session.get_credentials()
     except ProfileNotFound as error:
         raise ConfigurationError(

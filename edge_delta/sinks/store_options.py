@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.settings.network import endpoint_of
-from edge_delta.sinks.address import is_folder
+from edge_delta.sinks.address import is_folder, refuse_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,7 @@ def store_options(uri: str, environment: Mapping[str, str], place: StorageSettin
     """
     if is_folder(uri):
         return {}
+    refuse_catalog(uri, "this takes an address in a store", "Name the tables' own address in the store instead")
     found = {"timeout": f"{place.request_timeout:g}s", "connect_timeout": f"{place.connect_timeout:g}s"}
     if not uri.startswith("s3://"):
         return found | ({"azure_storage_endpoint": place.endpoint_url} if place.endpoint_url else {})

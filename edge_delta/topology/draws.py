@@ -82,7 +82,7 @@ def _earlier(settings: Settings, session: Session, now: str) -> set[str]:
         sink = tables.of_mode(mode)
         try:
             if mode in settings.gps_fuzzing.modes and sink.exists():
-                found |= set(published_in(sink.uri, sink.options, None, session.node_id).draws)
+                found |= set(published_in(sink.location, sink.options, None, session.node_id).draws)
         except (EdgeDeltaError, OSError):
             continue  # what cannot be reached now is told by the delivery itself
     return found - {now}

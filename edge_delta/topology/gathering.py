@@ -64,6 +64,8 @@ def gather(one: OneTable, wanted: Wanted, log: Log) -> list[Gathered]:
         EdgeDeltaError: if the fleet's table cannot be written.
     """
     settings = one.settings
+    for path in (settings.table_path, wanted.into):
+        storage.refuse_catalog(path, "edge-delta gather lists folders", "Name their folder in the store: s3://…")
     into = _base(wanted.into, one)
     places = _places(settings.table_path)
     options = store_options(places.root, os.environ, settings.storage)

@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from edge_delta.core.errors import NodeUnknown
 from edge_delta.modes.traits import TRAITS
 from edge_delta.sinks import address as storage
 from edge_delta.sinks.listing import folders_in
@@ -44,6 +45,11 @@ def _has_tables(tables: DeviceTables) -> bool:
 
 def _devices(settings: Settings) -> Iterator[str]:
     """The ids that devices have by the names that stand in the place of ``{node_id}``."""
+    if storage.in_catalog(settings.table_path):
+        raise NodeUnknown(
+            f"table_path {settings.table_path!r} has the device in a name of Unity Catalog, and no node id is set",
+            "Set NODE_ID to the name that its tables are registered with",
+        )
     before, after = settings.table_path.split(_PLACE, 1)
     parent, _, head = before.rpartition("/")
     tail, *deeper = after.split("/", 1)

@@ -14,11 +14,11 @@ from edge_delta.modes.privacy.policy import policy_of
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.declaration import changed
 from edge_delta.sinks import address as storage
+from edge_delta.sinks.access import access_to
 from edge_delta.sinks.delta.cursors import COMMON_MARKS, application_id
 from edge_delta.sinks.delta.draws import NODE
 from edge_delta.sinks.delta.durable import disk_of
 from edge_delta.sinks.delta.sink import DeltaSink
-from edge_delta.sinks.store_options import store_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -98,10 +98,9 @@ class DeviceTables(Struct, frozen=True):
         """The sink of the table that has this suffix."""
         contents = contents or Contents()
         uri = storage.address(self.settings.table_path, node_id=self.node_id) + suffix
-        options = store_options(uri, os.environ, self.settings.storage)
         return DeltaSink(
             uri,
-            options,
+            access_to(uri, os.environ, self.settings),
             application_id(self.node_id, self.source_table, contents.part, source=self.settings.name),
             append_only=contents.append_only,
             retention=retention_of(self.settings, uri),
@@ -154,7 +153,7 @@ class DeviceTables(Struct, frozen=True):
             self.settings.budget.group_rows,
         )
         disk = disk_of(sink.uri, sync=self.settings.storage.durability == "full", log=log)
-        return Keeper(sink.uri, sink.options, plan, now=now, log=log, disk=disk)
+        return Keeper(sink.uri, sink.access, plan, now=now, log=log, disk=disk)
 
 
 def retention_of(settings: Settings, uri: str) -> timedelta:

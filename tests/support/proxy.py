@@ -345,6 +345,11 @@ def signed_again(head: bytes, at: datetime) -> bytes:
     return _signed(_DATE.sub(f"{at:%Y%m%dT%H%M%SZ}".encode(), head))
 
 
+def signed_as_tests(bare: bytes) -> bytes:
+    """The request, signed as the tests' user."""
+    return _signed(bare)
+
+
 def _signed(bare: bytes) -> bytes:
     method, path = (word.decode("latin-1") for word in bare.split(b" ", 2)[:2])
     request = AWSRequest(method, f"http://{_header(bare, 'host')}{path}")

@@ -69,12 +69,14 @@ def _fleets(options: argparse.Namespace) -> list[Fleet]:
     """What lies under each address that the sources have; heartbeats lie beside the first, that of the process."""
     from edge_delta.ask.fleet.finding import layout_of  # noqa: PLC0415 - not before the settings are right
     from edge_delta.ask.fleet.looking import Fleet  # noqa: PLC0415 - as above
+    from edge_delta.sinks.address import refuse_catalog  # noqa: PLC0415 - as above
     from edge_delta.sinks.objects import objects_at  # noqa: PLC0415 - as above
     from edge_delta.sinks.store_options import store_options  # noqa: PLC0415 - as above
 
     settings = settings_of_reader(options)
     found = []
     for table_path in dict.fromkeys([settings.table_path, *(one.table_path for one in settings.sources)]):
+        refuse_catalog(table_path, "edge-delta fleet lists folders", "Name their folder in the store: s3://…")
         layout = layout_of(table_path)
         objects = objects_at(layout.root, store_options(layout.root, os.environ, settings.storage))
         found.append(Fleet(objects, layout, table_path, options.health_after))

@@ -54,7 +54,7 @@ def main(options: argparse.Namespace) -> int:
     several = sum(len(one.tables) for one in seen) > 1
     usual = "lake/{table}" if several else "lake/readings"
     where = options.table_path or (
-        _answer("Where do the tables go (folder, s3://, abfss://)?", usual) if asks else usual
+        _answer("Where do the tables go (folder, s3://, abfss://, uc://)?", usual) if asks else usual
     )
     node = options.node_id or (
         _answer("What is this device called (empty: made at the first start)?", "") if asks else ""

@@ -28,8 +28,8 @@ def arguments(parser: Parser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Print them."""
     for one in each_of(options, here=False):
-        unity = one.settings.databricks
-        catalog, schema = options.catalog or unity.catalog, options.schema or unity.schema
+        catalog, schema = statements.names_of(one.settings)
+        catalog, schema = options.catalog or catalog, options.schema or schema
         if one.label:  # the views have the same names in each
             schema = in_path(f"{schema}_{one.label}_{one.table}")
             print(f"-- {one.key}\n")

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
+from edge_delta.core.errors import AccessRefused, NotRegistered
 from edge_delta.core.model import Cursor, Inventory
-from edge_delta.sinks import address as storage
+from edge_delta.sinks import access as reach
 from edge_delta.sinks.delta.features import refuse_what_cannot_be_written
 from edge_delta.sinks.delta.identity import Identity, restored
 from edge_delta.sinks.delta.inventory import inventory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from datetime import timedelta
     from types import ModuleType
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from deltalake import Schema
 
     from edge_delta.core.questions import Question
+    from edge_delta.sinks.access import Access, Reached
     from edge_delta.sinks.delta.cursors import Cursors
     from edge_delta.sinks.delta.durable import Disk
 
@@ -51,7 +54,7 @@ class OpenedTable:
 
     Args:
         uri: the table's address.
-        options: storage options for delta-rs.
+        options: storage options for delta-rs, or who gives them.
         cursors: reads the cursor.
         retention: how long older versions can be read.
         disk: puts what is written on the disk, for a table in a folder.
@@ -61,7 +64,7 @@ class OpenedTable:
     def __init__(  # noqa: PLR0913 - the table's place, and what is known of it
         self,
         uri: str,
-        options: Mapping[str, str],
+        options: Mapping[str, str] | Access,
         cursors: Cursors,
         *,
         retention: timedelta,
@@ -69,7 +72,8 @@ class OpenedTable:
         partition_by: str | None,
     ) -> None:
         self.uri = uri
-        self._options = dict(options)
+        self.access = reach.access_of(uri, options)
+        self._reached: Reached | None = None
         self._cursors = cursors
         self._retention = retention
         self._disk = disk
@@ -82,8 +86,13 @@ class OpenedTable:
 
     @property
     def options(self) -> dict[str, str]:
-        """The storage options."""
-        return dict(self._options)
+        """The storage options that are good now."""
+        return dict(self.access.now().options)
+
+    @property
+    def location(self) -> str:
+        """Where delta-rs finds the table: its address, or what the catalog says."""
+        return self.access.now().location
 
     # -- where it stands
 
@@ -93,7 +102,8 @@ class OpenedTable:
 
     def committed(self) -> Cursor | None:
         """Where the log says that this source stands in this table; None if it has nothing of it."""
-        self._open()
+        if self._handle is None:
+            self._open()
         return self._cursor
 
     def schema(self) -> Schema | None:
@@ -117,7 +127,7 @@ class OpenedTable:
             StorageUnavailable: if the table cannot be read now.
         """
         table = self._open()
-        with storage.errors(self.uri, "query"):
+        with self._asked("query"):
             return frames().answer(table, question)  # type: ignore[no-any-return]
 
     def snapshot(self) -> DeltaTable | None:
@@ -126,10 +136,11 @@ class OpenedTable:
         Raises:
             StorageUnavailable: if it cannot be read now.
         """
-        with storage.errors(self.uri, "open"):
+        with self._asked("open"):
             try:
-                return DeltaTable(self.uri, storage_options=self._options or None)
-            except TableNotFoundError:
+                reached = self.access.now()
+                return DeltaTable(reached.location, storage_options=reached.options or None)
+            except (TableNotFoundError, NotRegistered):
                 return None
 
     def version(self) -> int | None:
@@ -141,7 +152,7 @@ class OpenedTable:
         table = self._open()
         if table is None:
             return None
-        with storage.errors(self.uri, "open"):
+        with self._asked("open"):
             return table.transaction_version(name)
 
     def restored(self, since: int, most: int) -> int | None:
@@ -149,7 +160,7 @@ class OpenedTable:
         table = self._open()
         if table is None:
             return None
-        with storage.errors(self.uri, "open"):
+        with self._asked("open"):
             return restored(table, since, most)
 
     def forget(self) -> None:
@@ -160,26 +171,41 @@ class OpenedTable:
         self._commits = 0
 
     def _open(self) -> DeltaTable | None:
-        if self._handle is not None and self._commits >= _COMMITS_PER_HANDLE:
-            self.forget()  # a handle grows with the commits that it has made
+        if self._handle is not None and (
+            self._commits >= _COMMITS_PER_HANDLE  # a handle grows with the commits that it has made
+            or self.access.now() is not self._reached  # and keeps the credentials that it was opened with
+        ):
+            self.forget()
         if self._handle is None and not self._known_missing:
-            with storage.errors(self.uri, "open"):
-                if self._disk is not None:
-                    self._disk.prepare()
-                try:
-                    handle = DeltaTable(self.uri, storage_options=self._options or None)
-                except TableNotFoundError:
-                    self._known_missing = True
-                    return None
-                if self._disk is not None:
-                    self._disk.opened(handle.version())
-                refuse_what_cannot_be_written(handle, self.uri)
-                if self._partition_by is not None:
-                    _refuse_another_layout(handle, self._partition_by, self.uri)
-                self._identity.check(handle)
-                self._cursor = self._cursors.read(handle)
-                self._handle = handle
+            try:
+                self._opened_anew()
+            except AccessRefused as error:
+                if not error.renewable:
+                    raise
+                self._opened_anew()
         return self._handle
+
+    def _opened_anew(self) -> None:
+        with self._asked("open"):
+            if self._disk is not None:
+                self._disk.prepare()
+            self._reached = self.access.now()
+            try:
+                handle = DeltaTable(self._reached.location, storage_options=self._reached.options or None)
+            except TableNotFoundError:
+                self._known_missing = True
+                return
+            if self._disk is not None:
+                self._disk.opened(handle.version())
+            refuse_what_cannot_be_written(handle, self.uri)
+            if self._partition_by is not None:
+                _refuse_another_layout(handle, self._partition_by, self.uri)
+            self._identity.check(handle)
+            self._cursor = self._cursors.read(handle)
+            self._handle = handle
+
+    def _asked(self, operation: str) -> AbstractContextManager[None]:
+        return reach.errors(self.uri, self.access, operation)
 
     def witnessed(self, generation: int) -> Cursor | None:
         """Where the source stood in a generation, with all its witnesses; None if it has nothing of that generation."""
@@ -196,5 +222,5 @@ class OpenedTable:
         table, now = self._open(), datetime.now(UTC)
         if table is None:
             return Inventory(0, 0, now.isoformat())
-        with storage.errors(self.uri, "list"):
+        with self._asked("list"):
             return inventory(table, self.uri, self._retention, now, listing=listing)

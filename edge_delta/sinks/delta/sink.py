@@ -19,10 +19,9 @@ from deltalake import (
 )
 from msgspec.structs import replace
 
-from edge_delta.core.errors import CommitConflict, TableCrowded
+from edge_delta.core.errors import AccessRefused, CommitConflict, TableCrowded
 from edge_delta.core.model import Commit, Cursor
 from edge_delta.core.retry import Turns
-from edge_delta.sinks import address as storage
 from edge_delta.sinks import conditional_put
 from edge_delta.sinks.delta import sql
 from edge_delta.sinks.delta.cursors import COMMON_MARKS, Cursors
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.model import Mark
     from edge_delta.core.questions import Where
+    from edge_delta.sinks.access import Access
     from edge_delta.sinks.delta.durable import Disk
 
 _COMMIT_RETRIES = 4
@@ -46,7 +46,7 @@ class DeltaSink(OpenedTable):
 
     Args:
         uri: the table's address.
-        options: storage options for delta-rs.
+        options: storage options for delta-rs, or who gives them, such as a catalog.
         app_id: from `application_id`.
         append_only: whether the table, when created here, refuses deletes and updates.
         retention: how long older versions can be read, when it is created here.
@@ -61,7 +61,7 @@ class DeltaSink(OpenedTable):
     def __init__(  # noqa: PLR0913 - one argument a property of the table
         self,
         uri: str,
-        options: Mapping[str, str],
+        options: Mapping[str, str] | Access,
         app_id: str,
         *,
         append_only: bool = True,
@@ -118,12 +118,17 @@ class DeltaSink(OpenedTable):
             UnsafeStore: if the store lets one commit overwrite another.
             StorageUnavailable: if the store did not take it.
         """
-        started, tries = time.perf_counter(), 0
+        started, tries, renewed = time.perf_counter(), 0, False
         self._turns.await_ours()
         while True:
             tries += 1
             try:
                 commit = self._append(frame, cursor, replacing, started)
+            except AccessRefused as error:
+                # What a catalog vended has ended before its time. The log says whether the commit stands.
+                if renewed or not error.renewable:
+                    raise
+                renewed = True
             except TableCrowded:
                 self._identity.overtaken()
                 if not self._turns.lost():
@@ -134,14 +139,14 @@ class DeltaSink(OpenedTable):
 
     def _append(self, frame: pl.DataFrame, cursor: Cursor, replacing: Where | None, started: float) -> Commit:
         try:
-            conditional_put.require(self.uri, self._options)
+            self._try_the_store()
             table = self._open() or self._create(frame)
             self._refuse_to_go_back(cursor, table.version())
             fitted, added = self._fitted(table, frame)
             how: dict[str, Any] = {"mode": "append"}
             if replacing is not None:
                 how = {"mode": "overwrite", "predicate": sql.condition(replacing)}
-            with storage.errors(self.uri, "append"):
+            with self._asked("append"):
                 write_deltalake(
                     table,
                     frames().plain_arrow(fitted),
@@ -160,6 +165,14 @@ class DeltaSink(OpenedTable):
         self._commits += 1
         seconds = time.perf_counter() - started
         return Commit(self.uri, table.version(), frame.height, cursor, seconds, int(fitted.estimated_size()))
+
+    def _try_the_store(self) -> None:
+        reached = self.access.now()
+        try:
+            conditional_put.require(reached.location, reached.options)
+        except AccessRefused as error:
+            error.renewable = self.access.refused()
+            raise
 
     def _after_commits(self) -> PostCommitHookProperties:
         """What delta-rs does after a commit. Cleaning up lists the whole log; upkeep does it."""
@@ -182,8 +195,8 @@ class DeltaSink(OpenedTable):
         if table is None:
             return
         try:
-            conditional_put.require(self.uri, self._options)
-            with storage.errors(self.uri, "update"):
+            self._try_the_store()
+            with self._asked("update"):
                 table.update(
                     updates={column: sql.timestamp(time)},
                     predicate=sql.condition(where),
@@ -217,10 +230,10 @@ class DeltaSink(OpenedTable):
     def _create(self, frame: pl.DataFrame) -> DeltaTable:
         self._identity.forget()
         parts = frames().columns_of(self._partition_by)
-        with storage.errors(self.uri, "create"):
+        with self._asked("create"):
             frames().create(
-                self.uri,
-                self._options,
+                self.location,
+                self.options,
                 frames().dated(frame, parts).schema,
                 append_only=self._append_only,
                 retention=self._retention,

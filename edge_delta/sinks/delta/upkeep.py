@@ -15,6 +15,7 @@ from msgspec import Struct
 from edge_delta.core.errors import CompactorAtWork, EdgeDeltaError
 from edge_delta.core.events import Event, Log
 from edge_delta.core.memory import PLAIN
+from edge_delta.sinks import access as reach
 from edge_delta.sinks import address as storage
 from edge_delta.sinks.delta import compaction
 from edge_delta.sinks.delta.creation import durable_properties
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.model import Inventory
     from edge_delta.core.ports import Noting
+    from edge_delta.sinks.access import Access
     from edge_delta.sinks.delta.durable import Disk
 
 _VACUUM_EVERY = timedelta(days=1)
@@ -89,7 +91,7 @@ class Keeper:
 
     Args:
         uri: the table's address.
-        options: storage options for delta-rs.
+        options: storage options for delta-rs, or who gives them, such as a catalog.
         plan: when and how.
         now: the clock, UTC.
         log: where events go.
@@ -99,7 +101,7 @@ class Keeper:
     def __init__(  # noqa: PLR0913 - the table's place, and what is done there
         self,
         uri: str,
-        options: Mapping[str, str],
+        options: Mapping[str, str] | Access,
         plan: Plan,
         *,
         now: Callable[[], datetime],
@@ -107,7 +109,7 @@ class Keeper:
         disk: Disk | None = None,
     ) -> None:
         self.uri = uri
-        self._options = dict(options)
+        self._access = reach.access_of(uri, options)
         self._plan = plan
         self._now = now
         self._log = log
@@ -170,7 +172,7 @@ class Keeper:
             StorageUnavailable: if the store does not answer.
         """
         started = time.perf_counter()
-        with storage.errors(self.uri, "upkeep"):
+        with reach.errors(self.uri, self._access, "upkeep"):
             if (table := self._opened()) is None:
                 return None
             files = compaction.live_files(table)
@@ -198,7 +200,8 @@ class Keeper:
         if self._disk is not None:
             self._disk.prepare()
         try:
-            table = DeltaTable(self.uri, storage_options=self._options or None)
+            reached = self._access.now()
+            table = DeltaTable(reached.location, storage_options=reached.options or None)
         except TableNotFoundError:
             return None
         if self._disk is not None:
@@ -217,7 +220,7 @@ class Keeper:
             CommitConflict: if another commit got in the way.
             StorageUnavailable: if the store does not answer.
         """
-        with storage.errors(self.uri, "upgrade"):
+        with reach.errors(self.uri, self._access, "upgrade"):
             table = self._opened()
             if table is None:
                 return {}
