@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edge_delta.topology.sources import OneTable
 
 _ALWAYS = ("rejected", "superseded")
+_LISTS = ("edge-delta gather lists folders", "Name their folder in the store: s3://…")
 
 
 class Wanted(Struct, frozen=True):
@@ -64,8 +65,6 @@ def gather(one: OneTable, wanted: Wanted, log: Log) -> list[Gathered]:
         EdgeDeltaError: if the fleet's table cannot be written.
     """
     settings = one.settings
-    for path in (settings.table_path, wanted.into):
-        storage.refuse_catalog(path, "edge-delta gather lists folders", "Name their folder in the store: s3://…")
     into = _base(wanted.into, one)
     places = _places(settings.table_path)
     options = store_options(places.root, os.environ, settings.storage)
@@ -96,6 +95,7 @@ def gather(one: OneTable, wanted: Wanted, log: Log) -> list[Gathered]:
 
 def _base(into: str, one: OneTable) -> str:
     """The base of the fleet's tables of a source table."""
+    storage.refuse_catalog(into, *_LISTS)
     into = into.replace("{table}", in_path(one.table or one.settings.sqlite_table_name or "{table}"))
     return storage.address(into.replace("{source}", in_path(one.label)), node_id="")
 
@@ -109,6 +109,7 @@ def _tell(uri: str, options: Mapping[str, str], outcomes: Sequence[Gathered], ke
 
 
 def _places(table_path: str) -> Places:
+    storage.refuse_catalog(table_path, *_LISTS)
     try:
         found = Places.of(table_path)
     except ValueError as error:
