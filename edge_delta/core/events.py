@@ -23,6 +23,7 @@ class Event(StrEnum):
     BATCH_COMMITTED = "batch committed"
     ROWS_REJECTED = "rows rejected"
     SOURCE_RESET = "source reset"
+    RESET_CUT = "reset cut short"
     SOURCE_UNSURE = "source taken for the same"
     SOURCE_REPLACED = "source replaced"
     BELOW_CURSOR = "rows below the cursor"
@@ -80,6 +81,8 @@ EVENTS: Mapping[Event, str] = {
     Event.ROWS_REJECTED: "Rows were written to the rejected table: table, rows, bytes in memory, by rule and column.",
     Event.SOURCE_RESET: "The source was replaced; its new rows are read: reason, generation, known_until, unsure_until "
     "(windows and alerts alone: rows up to that id may have come before, and count twice then).",
+    Event.RESET_CUT: "The source was replaced before all rows that a reset asked for had come again; what it has no "
+    "more stays current: mode, reason, generation, asked_until, come_until.",
     Event.SOURCE_UNSURE: "Neither witnesses nor a table of readings tell whether it is still the source: mode, reason.",
     Event.SOURCE_REPLACED: "The path now names another file; the old one was read to its end first.",
     Event.BELOW_CURSOR: "Rows with keys that had been passed were found by the sweep and delivered: mode, rows.",

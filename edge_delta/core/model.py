@@ -37,17 +37,17 @@ class Mark(StrEnum):
     """The earliest time of rows that are too far ahead of the clock to close a window; 0 if there are none."""
     LOST = "lost"
     """Rows that were read, came into no window, and can no longer be read; in all generations so far."""
-    COUNTED = "counted"
-    """Rows that were not behind the cursor, in a table that is read in the order of time."""
+    COUNTED = "counted"  # rows that were not behind the cursor, in a table that is read in the order of time
     SWEPT = "swept"  # counts the commits with rows from below the cursor
     AGAIN = "again"  # rows of generations up to this one were delivered again because somebody asked for it
-    LIFE = "life"
-    """The first generation of this source, where that is an earlier one: rows of it are in the table."""
+    LIFE = "life"  # the first generation of this source, where that is an earlier one: rows of it are in the table
     STARTS = "starts"
     ENDS = "ends"
     """Where rows got other ids: those that the source's first row and the one at `BEGINS` had before."""
     REUSED = "reused"  # 1 where ids of the source were used again
     SHAPE = "shape"  # what windows and groups the table has
+    MEANT = "meant"  # the generation whose rows a reset asked for again
+    KEPT = "kept"  # the last of them, by its id of now, that was there when the source was seen to be another one
 
 
 class Cursor(Struct, frozen=True):

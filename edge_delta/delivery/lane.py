@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from edge_delta.core.errors import SourceReset
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Cursor, Mark, Step
+from edge_delta.delivery.asked_again import AskedAgain
 from edge_delta.delivery.identity import Identity, Lanes
 from edge_delta.delivery.known_rows import WentBy
-from edge_delta.delivery.tally import counted, left_out
+from edge_delta.delivery.tally import counted, left_out, place
 from edge_delta.delivery.updating import Seen
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Lane:
         lanes: Lanes | None = None,
     ) -> None:
         self.route = route
-        self._identity = Identity(route, lanes or Lanes())
+        lanes = lanes or Lanes()
+        self._identity, self._asked = Identity(route, lanes), AskedAgain(route, lanes)
         self.urgent = urgent
         self._reader = reader
         self._load_writing = load_writing
@@ -126,6 +128,9 @@ class Lane:
             self._say_what_is_passed_by()
             return
         found = self._identity.agreed(found)
+        found, asked = self._asked.checked(found), found
+        if asked is not found and self._loaded is not None:
+            self._loaded.forget()  # what it knows of earlier generations
         begun = cursor.rowid == BEFORE_FIRST and (self.was_chosen or self.sink.committed() is not None)
         self.was_chosen = True
         if begun and found.generation > cursor.generation:  # no row tells that the source is another one by now
@@ -138,10 +143,9 @@ class Lane:
 
     def _say_what_is_passed_by(self) -> None:
         """Rows that came with a time before the cursor's, in a table that has no ids: they are not delivered."""
-        source = self.route.source
-        if source.keyed_by_rowid:
+        if self.route.source.keyed_by_rowid:
             return
-        late = source.passed(self.cursor()).late
+        late = self.route.source.passed(self.cursor()).late
         if late > self._passed_by:
             self.route.device.log.warning(Event.PASSED_BY, mode=self.name, rows=late - self._passed_by)
         self._passed_by = late
@@ -156,7 +160,7 @@ class Lane:
         if not self.route.traits.windowed and before.rowid != before.marks.get(Mark.BEGINS):
             self.settle()  # else a table without a row of this generation does not know that it has been
         fresh, unsure = self._identity.succeeded(before)
-        fresh = self._left(before, fresh, self._identity.still_there)
+        fresh = self._asked.broken_off(reset.fact, before, self._left(before, fresh, self._identity.still_there))
         told = {"generation": fresh.generation, "known_until": fresh.marks.get(Mark.BEGINS)}
         told |= {"unsure_until": unsure} if unsure is not None else {}
         self.route.device.log.warning(Event.SOURCE_RESET, mode=self.name, reason=reset.fact, **told)
@@ -263,6 +267,7 @@ class Lane:
         try:
             found = self._reader.read_after(self.cursor(), self._work(), limit=limit, upto=upto, kept=kept)
             self._identity.agrees_with_others(self.cursor())  # after it was read: a source that went does not come back
+            self._asked.holds(self.cursor())
         except SourceReset:
             self.check_source()
             found = None if held else self._reader.read_after(self.cursor(), self._work(), limit=limit)
@@ -329,7 +334,7 @@ class Lane:
         """
         if self._ahead is None or (self._ahead.rowid == BEFORE_FIRST and not self._ahead.marks.get(Mark.LOST)):
             return None  # a position before the first row says nothing, unless rows were lost before it
-        if (stands := self.sink.committed()) is not None and _place(stands) == _place(self._ahead):
+        if (stands := self.sink.committed()) is not None and place(stands) == place(self._ahead):
             return None  # only its witnesses are new; the next commit takes them along
         commit = self.sink.append(self._writing.no_rows(), self._ahead)
         self._ahead = None
@@ -343,7 +348,3 @@ class Lane:
             stands: where the lane stands.
         """
         return self.sink.append(self._writing.no_rows(), self._writing.rewound(cursor, stands))
-
-
-def _place(cursor: Cursor) -> tuple[int, int, dict[str, int]]:
-    return cursor.generation, cursor.rowid, dict(cursor.marks)

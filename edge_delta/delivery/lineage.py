@@ -50,10 +50,12 @@ class Lineage:
     Args:
         route: the way to a table whose rows stand for one source row each.
         stands: where the table stands in the source before.
+        refuses: whether rows of a source that another one took the place of are refused.
     """
 
     route: Route
     stands: Cursor
+    refuses: bool = True
     _delivered: Delivered = field(init=False)
     _columns: list[str] = field(default_factory=list)
 
@@ -98,7 +100,7 @@ class Lineage:
         return self._judged(last, elsewhere, seen)
 
     def _judged(self, last: int | None, elsewhere: int, seen: int) -> int | None:
-        if 2 * elsewhere > seen:
+        if self.refuses and 2 * elsewhere > seen:
             raise TwoSources(
                 f"table {self.route.source.table!r} goes on with rows of a source that another one took the place of: "
                 f"two databases are delivered as node {self.route.device.node_id}",

@@ -62,8 +62,9 @@ def earlier(sink: Sink, cursor: Cursor) -> list[Earlier]:
     found: list[Earlier] = []
     for generation in range(cursor.generation - 1, first - 1, -1):
         marks = following.marks
-        if marks.get(Mark.AGAIN, -1) < following.generation - 1:  # no reset: what lies behind was taken back
-            begins = marks.get(Mark.BEGINS, BEFORE_FIRST)
+        reset = marks.get(Mark.AGAIN, -1) >= following.generation - 1
+        if not reset or Mark.KEPT in marks:  # what lies behind was taken back, be it before a reset's rows came again
+            begins = marks.get(Mark.KEPT if reset else Mark.BEGINS, BEFORE_FIRST)
             ends = marks.get(Mark.ENDS, begins)
             upto, floor = ends if upto >= begins else upto, min(floor, begins - moved)
             moved, start = moved + ends - begins, marks.get(Mark.STARTS, start)

@@ -49,11 +49,13 @@ class Tables(Struct, frozen=True):
         sink: the mode's table.
         rejects: the rejected table.
         keepers: those who look after the two, if this process does.
+        superseded: opens the table of what resets of the mode's table took the place of.
     """
 
     sink: Sink
     rejects: Sink
     keepers: tuple[Upkeep, Upkeep] | None = None
+    superseded: Callable[[], Sink] | None = None
 
 
 class Route:

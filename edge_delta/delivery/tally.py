@@ -68,3 +68,8 @@ def as_many(before: int, after: int, rows: int) -> bool:
 
 def _parts(tally: int) -> tuple[int, int]:
     return tally >> _KEYS & ((1 << _ROWS) - 1), tally & ((1 << _KEYS) - 1)
+
+
+def place(cursor: Cursor) -> tuple[int, int, dict[str, int]]:
+    """What of a cursor is worth a commit by itself."""
+    return cursor.generation, cursor.rowid, dict(cursor.marks)

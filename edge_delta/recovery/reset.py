@@ -219,6 +219,8 @@ class Rewind(Struct, frozen=True):
     def _cursor(self, stands: Cursor, behind: int) -> Cursor:
         kept = {name: n for name, n in stands.marks.items() if name in (Mark.SINCE, Mark.SINCE_ROWID)}
         kept[Mark.AGAIN] = self._generation(stands) - 1
+        if self._same_source(stands):
+            kept[Mark.MEANT] = self._meant(stands)
         cursor = replace(Cursor(self._generation(stands)), marks=kept)
         # Said of another source too, or it would be taken for one that goes on from the generation before.
         kept |= lives_on(cursor, life(stands)) if self._same_source(stands) else {Mark.LIFE: cursor.generation}
@@ -226,6 +228,12 @@ class Rewind(Struct, frozen=True):
             return cursor
         kept[Mark.BEGINS] = behind
         return replace(self.lane.route.source.placed(cursor, behind), marks=kept)
+
+    def _meant(self, stands: Cursor) -> int:
+        """The generation whose end is that of the rows which come again: that of a reset before, if its did not."""
+        before = stands.marks.get(Mark.MEANT)
+        ended = None if before is None or Mark.KEPT in stands.marks else self.lane.sink.witnessed(before)
+        return stands.generation if before is None or ended is None or stands.rowid >= ended.rowid else before
 
     def _behind(self, stands: Cursor) -> int:
         """The id behind which rows are delivered again."""

@@ -235,7 +235,12 @@ def _lane(settings: Settings, mode: str, session: Session) -> Lane:
     if session.vitals is not None:
         sink.saying(session.vitals.of_mode(mode))
         rejects.saying(session.vitals.of_rejected(mode))
-    ends = Tables(session.opened(sink), session.opened(rejects), tables.keepers(sink, rejects, session.log))
+    ends = Tables(
+        session.opened(sink),
+        session.opened(rejects),
+        tables.keepers(sink, rejects, session.log),
+        lambda: session.opened(tables.superseded(mode)),
+    )
     stops = settings.on_source_reset == "stop"
     device = Device(session.node_id, now, session.log, stops, updates_of(settings))
     route = Route(

@@ -101,14 +101,13 @@ class World:
 
     def restore(self) -> None:
         """The copy takes the database's place."""
-        self._away()
-        shutil.copyfile(self._backup, self.sensor.path)
-        self.sensor.open(self.sensor.path)
+        path = self._away()
+        shutil.copyfile(self._backup, path)
+        self.sensor.open(path)
 
     def recreate(self) -> None:
         """The database is deleted and made again."""
-        self._away()
-        self.sensor.open(self.sensor.path)
+        self.sensor.open(self._away())
         self._create()
 
     def renumber(self) -> None:
@@ -132,11 +131,13 @@ class World:
         file = str(self.sensor.path.with_name("settings.toml"))
         return config.load({"config": file}, environment={"GPS_FUZZING_SECRET": modes.SECRET})
 
-    def _away(self) -> None:
+    def _away(self) -> Path:
+        """The database is gone; where it was."""
         path = self.sensor.path
         self.sensor.open(path.with_name("other.db"))
         for file in path.parent.glob(path.name + "*"):
             file.unlink()
+        return path
 
     # -- what is true
 

@@ -10,6 +10,7 @@ from edge_delta.core.errors import SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Context, Cursor, Mark
 from edge_delta.core.places import tells_by_name
 from edge_delta.core.questions import COUNT, Condition, Question, between, mine, named, rejected_by, within
+from edge_delta.delivery.asked_again import AskedAgain
 from edge_delta.delivery.identity import Identity, Lanes
 
 if TYPE_CHECKING:
@@ -142,6 +143,11 @@ def same_source(parts: Compared, cursor: Cursor, report: Verification) -> bool:
     except SourceReset as reset:
         waiting = parts.source.waiting(Cursor()).rows
         report.found("another source", max(waiting, 1), f"the cursor is not of this source: {reset.fact}")
+        return False
+    replaced = AskedAgain(parts.route, Lanes()).differs(cursor)
+    if replaced:
+        fact = f"{replaced}, and a reset asked for them again; the next run lets those that are gone count as they are"
+        report.found("another source", 1, fact)
         return False
     return True
 

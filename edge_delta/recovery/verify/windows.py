@@ -16,6 +16,7 @@ from edge_delta.delivery.quantiles import QuantilesOf
 from edge_delta.delivery.window_rows import held_to
 from edge_delta.modes.aggregated import COUNT as ROWS_OF
 from edge_delta.modes.aggregated import FIRST_ID, LAST_ID, SPAN, WINDOW, Aggregated
+from edge_delta.recovery.verify import earlier
 from edge_delta.recovery.verify.base import (
     ROWS,
     Compared,
@@ -49,6 +50,7 @@ class WindowsCheck:
     report: Verification = field(init=False)
     _started: datetime = field(init=False)
     _thinner: int = 0
+    _floors: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.report = Verification(self.parts.name, self.parts.sink.uri)
@@ -94,6 +96,8 @@ class WindowsCheck:
             self.report.differs("twice", row[WINDOW].isoformat(), f"{row['n']} times in the table")
 
     def _compare(self, cursor: Cursor) -> None:
+        versions = earlier.current(self.parts, cursor)
+        self._floors = {start: max(one.floor for one in several) for start, several in versions.items()}
         start = begins(cursor)
         first = self.parts.source.waiting(Cursor(rowid=start)).first_rowid
         there = self._delivered(cursor.generation)
@@ -217,7 +221,7 @@ class WindowsCheck:
             if batch is None:
                 return
             rejected = self.parts.rejected(cursor.generation, position.rowid, batch.cursor.rowid, self._started)
-            yield self._of(batch).filter(~pl.col(ROWID).is_in(list(rejected)))
+            yield earlier.without_known(self._of(batch).filter(~pl.col(ROWID).is_in(list(rejected))), self._floors)
             position = Cursor(cursor.generation, batch.cursor.rowid, marks=cursor.marks)
 
     def _of(self, batch: Batch) -> pl.DataFrame:

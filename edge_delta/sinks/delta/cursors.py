@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from deltalake import DeltaTable
 
-_OF_LIVES = (Mark.BEGINS, Mark.AGAIN, Mark.LIFE, Mark.ENDS, Mark.STARTS)
+_OF_LIVES = (Mark.BEGINS, Mark.AGAIN, Mark.LIFE, Mark.ENDS, Mark.STARTS, Mark.MEANT, Mark.KEPT)
 COMMON_MARKS = (
     Mark.SINCE,
     Mark.SINCE_ROWID,

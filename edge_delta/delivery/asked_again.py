@@ -1,0 +1,201 @@
+"""Rows that a ``reset`` asked for again, where the source is another one before all of them came.
+
+A reset says at once what it takes the place of (`edge_delta.sinks.superseded`), by the source as it is then. A backup
+that is restored before its rows came again has some of them no more: those stay the ones that count, in the table and
+in its windows. So until the last of them has come, the source is held to the witnesses of the one that the reset saw,
+and where it is another one, what is superseded is cut to what comes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from edge_delta.core.errors import SourceReset
+from edge_delta.core.events import Event
+from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
+from edge_delta.core.questions import between, mine, rejected_by
+from edge_delta.delivery.lives import life, lives_on
+
+if TYPE_CHECKING:
+    from edge_delta.delivery.identity import Lanes
+    from edge_delta.delivery.lineage import Known
+    from edge_delta.delivery.route import Route
+
+
+class _Kept(NamedTuple):
+    """The last row that comes again: the ids that it has and had; and the first's one, where they have others."""
+
+    now: int
+    then: int
+    first: int | None
+
+    @property
+    def marks(self) -> dict[str, int]:
+        """Them as marks of a cursor."""
+        marks: dict[str, int] = {Mark.KEPT: self.now}
+        if self.then != self.now and self.first is not None:
+            marks |= {Mark.ENDS: self.then, Mark.STARTS: self.first}
+        return marks
+
+
+class AskedAgain:
+    """Tells for one lane whether its source still is the one that a reset saw.
+
+    Args:
+        route: the lane's route.
+        lanes: all lanes of the source.
+    """
+
+    def __init__(self, route: Route, lanes: Lanes) -> None:
+        self._route = route
+        self._lanes = lanes
+        self._meant: tuple[int, Cursor | None] | None = None
+
+    def differs(self, cursor: Cursor) -> str:
+        """In what the source is not the one that a reset saw whose rows did not all come yet; empty if it is."""
+        meant = self._of(cursor)
+        if meant is None:
+            return ""
+        try:
+            self._route.source.verify(meant)
+        except SourceReset as reset:
+            return "" if reset.unsure and self._told_same(meant, reset) else reset.fact
+        return ""
+
+    def holds(self, cursor: Cursor) -> None:
+        """As `differs`, after rows were read.
+
+        Raises:
+            SourceReset: if it is another one.
+        """
+        reason = self.differs(cursor)
+        if reason:
+            raise SourceReset(reason)
+
+    def checked(self, cursor: Cursor) -> Cursor:
+        """The cursor, with what is known of the rows that come again, where the source is another one.
+
+        Raises:
+            SourceReset: if it is and the settings say to stop.
+        """
+        reason, meant = self.differs(cursor), self._of(cursor)
+        if not reason or meant is None:
+            return cursor
+        if self._route.device.stop_on_reset:
+            raise SourceReset(
+                f"{reason}, as they were when a reset asked for them again",
+                'If it is meant to be new, set on_source_reset = "new_generation"; if not, put the old one back',
+            )
+        kept = self._kept(meant)
+        self._cut(cursor, meant, kept, None if kept is None else kept.then)
+        self._tell(reason, cursor, meant, kept)
+        if kept is None:
+            return cursor.marked(**{Mark.KEPT: BEFORE_FIRST, Mark.LIFE: cursor.generation})
+        return cursor.marked(**kept.marks)
+
+    def broken_off(self, reason: str, before: Cursor, fresh: Cursor) -> Cursor:
+        """Where to begin in a source that took the place of one whose rows were to come again.
+
+        Args:
+            reason: what speaks against its being the same.
+            before: where the lane stood.
+            fresh: the cursor of the next generation.
+
+        Returns:
+            The same cursor; where rows have other ids by now, one from which on all of them come again.
+        """
+        meant = self._of(before)
+        if meant is None:
+            return fresh
+        kept = self._kept(meant) if Mark.ENDS in fresh.marks else None
+        upto = before.rowid
+        self._tell(reason, before, meant, _Kept(upto, upto, None))
+        if kept is None or kept.first is None:
+            self._cut(before, meant, kept, upto)
+            return fresh
+        known = {name: n for name, n in fresh.marks.items() if name not in (Mark.BEGINS, Mark.ENDS, Mark.STARTS)}
+        again = {**known, **kept.marks, **lives_on(fresh, life(before)), Mark.AGAIN: fresh.generation - 1}
+        self._cut(before, meant, kept, kept.then, by=fresh.generation)
+        return Cursor(fresh.generation, marks=again)
+
+    # -- what is known
+
+    def _of(self, cursor: Cursor) -> Cursor | None:
+        """Where the source stood that a reset saw; None if there was none, or all of its rows came."""
+        generation = cursor.marks.get(Mark.MEANT)
+        if generation is None or Mark.KEPT in cursor.marks or generation >= cursor.generation:
+            return None
+        if self._meant is None or self._meant[0] != generation:
+            self._meant = generation, self._route.sink.witnessed(generation)
+        meant = self._meant[1]
+        return meant if meant is not None and cursor.rowid < meant.rowid else None
+
+    def _judges(self) -> list[Route]:
+        own = [self._route] if self._route.traits.replayable else []
+        return [*own, *(route for route in self._lanes.replayable() if route is not self._route)]
+
+    def _told_same(self, meant: Cursor, reset: SourceReset) -> bool:
+        from edge_delta.delivery.delivered import Delivered  # noqa: PLC0415 - Polars, and seldom needed
+
+        for route in self._judges():
+            stood = route.sink.witnessed(meant.generation)
+            found = None if stood is None else Delivered(route, stood).same(meant.rowid)
+            if found is not None:
+                return found[0]
+        return reset.likely_same
+
+    def _kept(self, meant: Cursor) -> _Kept | None:
+        """The last row of those that were to come again which is there."""
+        from edge_delta.delivery.lineage import Lineage  # noqa: PLC0415 - Polars, and seldom needed
+
+        for route in self._judges():
+            stood = route.sink.witnessed(meant.generation)
+            if stood is not None:
+                known: Known | None = Lineage(route, stood, refuses=False).known_until()
+                return None if known is None else _Kept(known.now, known.then, known.first)
+        found = self._route.source.known(meant, moved=True)
+        return None if found is None else _Kept(*found, found[1] - found[0] + 1)
+
+    # -- what is superseded
+
+    def _cut(
+        self, cursor: Cursor, meant: Cursor, kept: _Kept | None, upto: int | None, *, by: int | None = None
+    ) -> None:
+        """Cut what is superseded to rows that come again.
+
+        Args:
+            cursor: where the lane stands.
+            meant: where the source stood that the reset saw.
+            kept: what is there of it.
+            upto: the last id, as it was then, of a row that comes again; None if none does.
+            by: the generation that all rows come again as, those before the reset's too, under other ids.
+        """
+        opened = self._route.tables.superseded
+        sink = opened() if opened is not None else None
+        if sink is None or not sink.exists():
+            return
+        from edge_delta.sinks import superseded as table  # noqa: PLC0415 - Polars, and seldom needed
+
+        route = self._route
+        own = (*mine(route.device.node_id), *rejected_by(route.source.table, route.name))
+        where = (*own, *between("by_generation", meant.generation, cursor.generation))
+        first = kept.first if kept is not None and kept.then != kept.now else None
+        left = table.cut(sink, where, (meant.rowid, upto), first=first)
+        if by is not None and kept is not None and kept.first is not None:
+            context = route.context(by)
+            rows = [(g, kept.first - 1, kept.then, True) for g in range(life(cursor), cursor.generation + 1)]
+            left = left.vstack(table.as_frame(rows, context, mode=route.name))
+            where = (*own, *between("by_generation", meant.generation, by))
+        generation, stands = cursor.generation if by is None else by, sink.committed()
+        place = stands.rowid + 1 if stands is not None and stands.generation == generation else 0
+        sink.append(left, Cursor(generation, place), replacing=where)
+
+    def _tell(self, reason: str, cursor: Cursor, meant: Cursor, kept: _Kept | None) -> None:
+        self._route.device.log.warning(
+            Event.RESET_CUT,
+            mode=self._route.name,
+            reason=reason,
+            generation=cursor.generation,
+            asked_until=meant.rowid,
+            come_until=None if kept is None else kept.now,
+        )

@@ -1,0 +1,62 @@
+"""A source that is replaced after a `reset` and before the rows came again: the current views equal the truth."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.lives import TABLES, World
+from tests.system.test_current import assert_equal, by_the_files
+
+
+def replaced(world, step):
+    """The source is another one, with rows that were not in the one before."""
+    {"restore": world.restore, "recreate": world.recreate, "renumber": world.renumber}[step]()
+
+
+@pytest.mark.parametrize("share", [None, 0.3, 0.8])
+@pytest.mark.parametrize("step", ["restore", "recreate", "renumber"])
+def test_what_a_reset_asked_for_and_the_source_has_no_more_stays_current(step, share, sensor, folder):
+    world = World(sensor, folder, seed=11, key=step != "renumber")
+    world.add(130)
+    world.deliver()
+    world.backup()
+    world.add(70)
+    world.deliver()
+    world.reset(share)
+    replaced(world, step)
+    for _ in range(2):
+        world.add(40)
+        world.deliver()
+        assert_equal(by_the_files(folder, TABLES), world.wanted())
+    assert world.verified() == []
+
+
+def test_two_resets_and_a_backup_before_a_run_leave_each_reading_once(sensor, folder):
+    world = World(sensor, folder, seed=13)
+    world.add(130)
+    world.deliver()
+    world.backup()
+    world.add(70)
+    world.deliver()
+    world.reset(0.7)
+    world.reset(0.4)
+    world.restore()
+    world.add(90)
+    world.deliver()
+    assert_equal(by_the_files(folder, TABLES), world.wanted())
+    assert world.verified() == []
+
+
+def test_verify_says_before_the_next_run_that_a_reset_asked_for_rows_that_are_gone(sensor, folder):
+    world = World(sensor, folder, seed=14, chosen=["schematized", "aggregated"])
+    world.add(130)
+    world.deliver()
+    world.backup()
+    world.add(70)
+    world.deliver()
+    world.reset(0.3)
+    world.restore()
+    assert [(mode, list(counts)) for mode, counts in world.verified()] == [
+        ("schematized", ["another source"]),
+        ("aggregated", ["another source"]),
+    ]
