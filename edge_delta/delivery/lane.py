@@ -18,7 +18,7 @@ from edge_delta.delivery.tally import counted, left_out, place
 from edge_delta.delivery.updating import Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     import polars as pl
 
@@ -254,9 +254,9 @@ class Lane:
         if not cursor.marks.get(Mark.REUSED):
             self._ahead = cursor.marked(**{Mark.REUSED: 1})
 
-    def correct(self, after: int, upto: int) -> tuple[Step | None, int]:
+    def correct(self, after: int, upto: int, new: Collection[int]) -> tuple[Step | None, int]:
         """Make windows again that rows came for from below the cursor; the commit, and how many rows it has more."""
-        step, late = self._writing.corrected(after, upto, self.cursor())
+        step, late = self._writing.corrected(after, upto, self.cursor(), new)
         if step is not None:
             self._ahead = None if step.commit is not None else step.cursor
         return step, late

@@ -231,8 +231,9 @@ class Windows(_ByRows):
         for suspect in suspects:
             there = self._there(suspect) if told else []
             ids = self._fresh(suspect, known, there) if told else None
-            fresh = suspect.grown or 0 if ids is None else sum(map(len, ids))
-            step, late = self.lane.correct(suspect.after, suspect.upto)
+            new = self._new_of(suspect) if ids is None else {i for some in ids for i in some}
+            fresh = suspect.grown or 0 if ids is None else len(new)
+            step, late = self.lane.correct(suspect.after, suspect.upto, new)
             yield from self._told(step, late)
             # A row under a used id may be in the window of the one before: then it has no more rows than it had.
             self._tell_left(fresh - late)
@@ -244,6 +245,13 @@ class Windows(_ByRows):
         if told:
             self._note(known)
             self.now.rows = known.kept()
+
+    def _new_of(self, suspect: Suspect) -> set[int]:
+        """The keys of rows that are new in a stretch of time, where counts alone tell it; none where they do not."""
+        if self.lane.route.source.keyed_by_rowid or (suspect.grown or 0) <= 0:
+            return set()
+        keys = [key for key, _ in self.round.shared.census.ids(suspect.after, suspect.upto, timed=False)]
+        return set(keys) if len(keys) == suspect.grown else {suspect.key} & set(keys)  # type: ignore[return-value]
 
 
 class Alerts(_ByRows):

@@ -22,7 +22,7 @@ from edge_delta.delivery.windows import Windows
 from edge_delta.modes.aggregated import WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from edge_delta.core.model import Batch, Context, Rejection, Step
 
@@ -47,7 +47,9 @@ class _Range(Struct):
 class SweptWindows(Windows):
     """Windows that late rows can be put into."""
 
-    def corrected(self, after: int, upto: int, cursor: Cursor) -> tuple[Step | None, int]:
+    def corrected(
+        self, after: int, upto: int, cursor: Cursor, new: Collection[int] = frozenset()
+    ) -> tuple[Step | None, int]:
         """See `edge_delta.delivery.writing.Writing`."""
         context, mode, known = self._route.context(cursor.generation), self._rows.mode, self._known(cursor)
         there = self._range(after, upto, cursor, context)
@@ -67,7 +69,7 @@ class SweptWindows(Windows):
             again = again.joined(OpenWindows.of(rows.filter(in_windows(there.extents)), mode), mode)
             still.see(rows)
         purged = still.purged
-        there.rejected += self._late_for(purged, after, upto, cursor)
+        there.rejected += self._late_for(purged, (after, upto), cursor, new)
         more = {start: window.rows - had.get(start, 0) for start, window in again.windows.items()}
         late = {start: rows for start, rows in more.items() if rows > 0 and start not in purged}
         swept = cursor.swept()
@@ -86,16 +88,24 @@ class SweptWindows(Windows):
         """Nothing: a window is made of the rows as they were delivered first."""
 
     def _late_for(
-        self, purged: Mapping[int, tuple[int, int]], after: int, upto: int, cursor: Cursor
+        self, purged: Mapping[int, tuple[int, int]], keys: tuple[int, int], cursor: Cursor, new: Collection[int]
     ) -> list[Rejection]:
-        """The rows of windows that can no longer be made again, as far as they were not in them."""
+        """The rows of windows that can no longer be made again, as far as they were not in them.
+
+        Args:
+            purged: the windows, with their first and last row.
+            keys: those behind and up to which the rows are.
+            cursor: where the lane stands.
+            new: keys of rows between the first and the last of a window that are known not to be in it.
+        """
         if not purged:
             return []
         context = self._route.context(cursor.generation)
         found: list[Rejection] = []
-        for batch in self._batches(after, upto, cursor):
+        for batch in self._batches(*keys, cursor):
             rows = self._rows.of(batch, context)[0]
-            found += self._too_late(batch, rows.filter(in_windows(purged) & ~between(purged)))
+            outside = ~between(purged) | pl.col(ROWID).is_in(list(new))
+            found += self._too_late(batch, rows.filter(in_windows(purged) & outside))
         return found
 
     def _range(self, after: int, upto: int, cursor: Cursor, context: Context) -> _Range:

@@ -15,7 +15,7 @@ from edge_delta.delivery.lives import earlier
 from edge_delta.delivery.prepared import Prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from edge_delta.delivery.fitting import Processed
     from edge_delta.delivery.route import Route
@@ -52,7 +52,9 @@ class Rows:
     def finish(self, _cursor: Cursor, *, quick: bool = False) -> None:
         """Nothing: a row that was delivered depends on nothing."""
 
-    def corrected(self, _after: int, _upto: int, _cursor: Cursor) -> tuple[None, int]:
+    def corrected(
+        self, _after: int, _upto: int, _cursor: Cursor, _new: Collection[int] = frozenset()
+    ) -> tuple[None, int]:
         """Nothing: a row that was delivered depends on no other."""
         return None, 0
 

@@ -30,12 +30,14 @@ class Suspect(Struct, frozen=True):
         upto: its last key.
         by_time: whether times of rows that were there before are known to have changed.
         grown: by how many rows it has more than were known; None where nothing was known.
+        key: of the row that it has more, where that is one and the sum of the keys tells it.
     """
 
     after: int
     upto: int
     by_time: bool = False
     grown: int | None = None
+    key: int | None = None
 
     @property
     def is_new(self) -> bool:

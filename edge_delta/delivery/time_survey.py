@@ -59,8 +59,26 @@ class TimeSurvey(Struct):
             width, now, counted = 2 * width, _doubled(now, width), _doubled(counted, width)
         found = [] if self.in_order else [n for n, counts in now.items() if counts != counted.get(n)]
         if sum(count for count, _ in now.values()) == rows:  # else more have come since; the next time is in time
-            self.now.stretches = {"width": width, "rows": {str(n): list(counts) for n, counts in now.items()}}
-        return [Suspect(n * width - 1, min((n + 1) * width - 1, upto)) for n in sorted(found)]
+            rows_of = {str(n): list(counts) for n, counts in now.items()}
+            self.now.stretches = {"width": width, "rows": rows_of, "upto": upto}
+        begun = known.stretches.get("upto")
+        return [_suspect(n, width, upto, (begun, now[n], counted.get(n, (0, 0)))) for n in sorted(found)]
+
+
+def _suspect(n: int, width: int, upto: int, counts: tuple[int | None, tuple[int, int], tuple[int, int]]) -> Suspect:
+    """A stretch to look at.
+
+    Args:
+        n: its number.
+        width: how long stretches are.
+        upto: the last key that counts.
+        counts: up to which key was counted before, what it has now, and what it had then.
+    """
+    begun, (rows, ids), (had, had_ids) = counts
+    last = (n + 1) * width - 1
+    if begun is None or last > begun:  # rows behind what was counted came in their order
+        return Suspect(n * width - 1, min(last, upto))
+    return Suspect(n * width - 1, last, grown=rows - had, key=n * width + ids - had_ids if rows == had + 1 else None)
 
 
 def _kept(known: Ledger) -> tuple[int, Stretches]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import polars as pl
 
@@ -66,8 +66,17 @@ class Writing(Protocol):
             quick: whether to leave what would take long.
         """
 
-    def corrected(self, after: int, upto: int, cursor: Cursor) -> tuple[Step | None, int]:
-        """Write again what rows between two keys, which came below the cursor, change; and how many these are."""
+    def corrected(
+        self, after: int, upto: int, cursor: Cursor, new: Collection[int] = frozenset()
+    ) -> tuple[Step | None, int]:
+        """Write again what rows between two keys, which came below the cursor, change; and how many these are.
+
+        Args:
+            after: the key behind which they are.
+            upto: the last key.
+            cursor: where the lane stands.
+            new: keys of rows that are known not to have been there before.
+        """
 
     def adopted(self, cursor: Cursor) -> Cursor:
         """Another mode's cursor with the marks that matter here.

@@ -134,3 +134,19 @@ def test_late_rows_that_are_rejected_are_there_once(sensor, folder):
         run(sensor, folder, ["schematized"])
     assert folder.read("_rejected").height == 1
     assert folder.read().height == 86 + 1
+
+
+@pytest.mark.parametrize("late", [11, 65])
+def test_a_late_row_of_a_window_whose_rows_were_deleted_is_rejected_with_that_reason(late, shape, sensor, folder):
+    start = 60 - BEGIN.second
+    add(sensor, shape, [(start + s, "a", 1.0) for s in range(0, 300, 10)])
+    run(sensor, folder, ["aggregated"], flush=True)
+    before = sums(folder)
+    border = (BEGIN + timedelta(seconds=start + 90)).isoformat(timespec="seconds")
+    sensor.run(f"DELETE FROM {'r' if shape == 'view' else 't'} WHERE timestamp < ?", border)
+    run(sensor, folder, ["aggregated"], flush=True)
+    add(sensor, shape, [(start + late, "a", 1.0)])
+    for _ in range(2):
+        run(sensor, folder, ["aggregated"], flush=True)
+        assert sums(folder) == before
+        assert folder.read("_rejected")["rule"].to_list() == ["purged"]
