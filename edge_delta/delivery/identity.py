@@ -207,6 +207,8 @@ class Identity:
         """
         known = self._known_until(cursor)
         unsure = cursor.rowid if not self._judges() and (known is None or known[1] < cursor.rowid) else None
+        if known is not None and self._route.traits.windowed:
+            unsure = None  # windows of the table told the rows behind the last that witnesses know
         fresh = Cursor(generation=max(self._lanes.generation(), cursor.generation + 1))
         self.still_there = None if known is None else known[3]
         if known is None:
@@ -243,10 +245,20 @@ class Identity:
                 return known.now - behind, known.then - behind, known.first, known.then
         whole = self._route.sink.witnessed(reached.generation)
         found = None if whole is None else self._route.source.known(whole, moved=True)
+        found = self._in_windows(reached, found)
         if found is None:
             return None
         now, then = found
         return now, then, then - now + 1, then  # the first row's old id, if ids lay close together
+
+    def _in_windows(self, stands: Cursor, found: tuple[int, int] | None) -> tuple[int, int] | None:
+        """As far as windows tell of rows behind the last one that witnesses know, under the ids that they had."""
+        if not self._route.traits.windowed or (found is not None and found[0] != found[1]):
+            return found
+        from edge_delta.delivery.known_windows import known_until  # noqa: PLC0415 - Polars, and seldom needed
+
+        known = known_until(self._route, stands, None if found is None else found[0])
+        return None if known is None else (known, known)
 
     def _went_on(self, stands: Cursor, reached: Cursor) -> bool:
         """Whether another lane knew already how the source goes on; a process that was killed left this one behind."""

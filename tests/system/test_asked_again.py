@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.lives import TABLES, World
+from tests.support.lives import SETTINGS, TABLES, World
 from tests.system.test_current import assert_equal, by_the_files
 
 
@@ -60,3 +60,37 @@ def test_verify_says_before_the_next_run_that_a_reset_asked_for_rows_that_are_go
         ("schematized", ["another source"]),
         ("aggregated", ["another source"]),
     ]
+
+
+def test_windows_alone_keep_what_a_reset_asked_for_and_a_backup_took_back(sensor, folder):
+    world = World(sensor, folder, seed=12, chosen=["aggregated"])
+    world.add(130)
+    world.deliver()
+    world.backup()
+    world.add(70)
+    world.deliver()
+    world.reset(0.3)
+    world.restore()
+    world.add(90)
+    done = world.deliver()
+    wanted = world.wanted()
+    assert_equal(by_the_files(folder, wanted), wanted)
+    assert done.named("reset cut short")[0]["come_until"] <= 130
+
+
+@pytest.mark.parametrize("emit", ["closed", "early"])
+def test_windows_alone_count_no_row_of_a_backup_twice(emit, sensor, folder):
+    world = World(sensor, folder, seed=15, chosen=["aggregated"])
+    settings = {"aggregate": {**SETTINGS["aggregate"], "emit": emit}}
+    world.add(130)
+    world.deliver(**settings)
+    world.backup()
+    world.add(300)
+    world.deliver(**settings)
+    world.restore()
+    world.add(90)
+    done = world.deliver(**settings)
+    wanted = world.wanted()
+    assert_equal(by_the_files(folder, wanted), wanted)
+    assert done.named("source reset")[0]["known_until"] == 130
+    assert world.verified() == []
