@@ -32,6 +32,10 @@ class Reached(Struct, frozen=True):
     location: str
     options: dict[str, str]
 
+    def __repr__(self) -> str:
+        """Without the options, which may hold keys."""
+        return f"Reached({self.location!r})"
+
 
 class Access(Protocol):
     """Says how a table is reached."""

@@ -105,6 +105,9 @@ def test_rows_arrive_across_expiries_with_no_key_of_the_bucket(
         sensor.add(5, start=count)
         count += 5
         running.wait_for("batch committed", count=(count - 25) // 5)
+    asked = dict(workspace.asked)
+    time.sleep(2.2)  # what was vended has ended
+    assert dict(workspace.asked) == asked, "an idle device asks for nothing"
     assert running.terminate() == 0
     assert_each_once(ids(lake), range(1, count + 1))
     assert not running.named("unavailable")

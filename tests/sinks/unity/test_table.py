@@ -64,6 +64,7 @@ def ids(lake: Place) -> list[int]:
 def test_what_is_vended_is_kept_until_shortly_before_its_end(workspace: Workspace) -> None:
     one = table(workspace)
     first = one.now()
+    assert first.options["aws_secret_access_key"] not in repr(first)
     assert first.location == workspace.tables[URI.removeprefix("uc://")].location
     assert one.now() is first
     workspace.key_seconds = 0.4
