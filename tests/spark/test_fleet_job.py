@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import random
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,3 +101,69 @@ def test_a_commit_of_a_round_that_another_run_made_is_not_taken_for_ours(spark, 
     with pytest.raises(fleet_job.Overtaken):
         ours.commit([], late)
     assert_gathered(devices)
+
+
+# -- killed
+
+KILLS = int(os.environ.get("KILLS", "5"))
+
+
+def started(devices: Devices, number: int) -> subprocess.Popen[str]:
+    """The job as a process, with Spark up."""
+    folder = devices.directory / f"job-{number}"
+    folder.mkdir()
+    words = [str(folder), ",".join(MODES), str(devices.flags["table_path"]), devices.fleet.base]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.spark.job", *words],
+            cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,  # Spark is a process of its own, and has to go with it
+        )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n", (folder / "log").read_text()
+    return process
+
+
+def finished(process: subprocess.Popen[str]) -> float:
+    """The seconds until it was done."""
+    began = time.monotonic()
+    assert process.stdout is not None
+    with process, process.stdout as said:
+        assert "done\n" in said.read()
+    return time.monotonic() - began
+
+
+def kill(process: subprocess.Popen[str]) -> bool:
+    """Whether it was still at work."""
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.stdout is not None
+    with process, process.stdout as said:
+        return "done\n" not in said.read()
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_at_any_moment_brings_each_row_once(devices):
+    """``KILLS=50`` for more of them; the moments are printed."""
+    longest = finished(started(devices, 0))
+    assert_gathered(devices)
+    kills, chance = 0, random.Random()
+    for number in range(1, KILLS + 1):
+        devices.deliver("hall-1", 50)
+        devices.late("hall-2", 70)
+        if number % 2:
+            devices.deliver(f"new-{number}", 50)
+        process = started(devices, number)
+        after = chance.uniform(0, longest)
+        time.sleep(after)
+        killed = kill(process)
+        kills += killed
+        frame = devices.fleet.read(READINGS)
+        became = "killed" if killed else "was done"
+        sys.stdout.write(f"{number}: {became} after {after:.2f} of {longest:.2f} s, {frame.height} rows\n")
+        assert not frame.select("node_id", "source_generation", "reading_id").is_duplicated().any()
+    finished(started(devices, KILLS + 1))
+    assert_gathered(devices)
+    assert kills
