@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: served on a port, or written for node_exporter's textfile collector.
+"""Metrics: served for Prometheus on a port, written for node_exporter's textfile collector, or sent as OTLP.
 
 Off by default, and imported only when one of them is set. What changes while nothing is delivered (rows waiting, their
 age) is looked up when it is asked for, and all of it is served and written by threads of their own: a store, a database
@@ -167,6 +167,11 @@ class Metrics(SilentObserver):
                 until.enter_context(self._server())
             if self._settings.metrics_file is not None:
                 until.enter_context(self._writer())
+            if self._settings.otlp_endpoint is not None:
+                from edge_delta.device.otlp import Sender  # noqa: PLC0415 - an extra that is seldom installed
+
+                endpoint, once = self._settings.otlp_endpoint, self._settings.once
+                until.enter_context(Sender(self._registry, endpoint, self._source[0], once=once).sending())
             yield self
             self._life.done = True
 

@@ -130,7 +130,7 @@ def observed(settings: Settings, state: StateDirectory, log: Log) -> Iterator[Ob
     """
     observers = Observers(Mirror(state, settings, log))
     with contextlib.ExitStack() as until:
-        if settings.metrics_port or settings.metrics_file:
+        if settings.with_metrics:
             from edge_delta.device.metrics import Metrics  # noqa: PLC0415 - its packages are heavy, and it is seldom on
 
             observers.add(until.enter_context(Metrics(settings).served()))

@@ -104,6 +104,7 @@ class DatabricksSettings(Section, frozen=True, kw_only=True):
 OF_THE_PROCESS = frozenset(
     {"state_dir", "node_id", "once", "retry_for", "max_memory", "metrics_port", "metrics_address", "metrics_file"}
     | {"sources", "gps_fuzzing_secret", "witness_key", "storage", "databricks", "unity_catalog", "heartbeat"}
+    | {"otlp_endpoint"}
 )
 """What is the same for all sources of a process, and so stands in no entry of ``[[sources]]``."""
 
@@ -258,6 +259,18 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    otlp_endpoint: (
+        Annotated[
+            str,
+            about(
+                "an OpenTelemetry collector that metrics are sent to (OTLP over HTTP); takes edge-delta[otlp]",
+                env="OTEL_EXPORTER_OTLP_ENDPOINT",
+                fixed=True,
+                example='"http://127.0.0.1:4318"',
+            ),
+        ]
+        | None
+    ) = None
     heartbeat: Annotated[
         float,
         about(
@@ -302,12 +315,23 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
         return bool(self.sources or self.tables)
 
     @property
+    def with_metrics(self) -> bool:
+        """Whether anybody is told metrics."""
+        return bool(self.metrics_port or self.metrics_file or self.otlp_endpoint)
+
+    @property
     def budget(self) -> Budget:
         """What `max_memory` allows; a `max_row_bytes` that was set is kept to."""
         budget = Budget.of(self.max_memory)
         return budget if self.max_row_bytes is None else replace(budget, row_bytes=self.max_row_bytes)
 
     def __post_init__(self) -> None:
+        if self.otlp_endpoint is not None and "@" in self.otlp_endpoint:
+            msg = "otlp_endpoint has a password: set OTEL_EXPORTER_OTLP_HEADERS in the environment instead"
+            raise ValueError(msg)
+        if self.otlp_endpoint is not None and not self.otlp_endpoint.startswith(("http://", "https://")):
+            msg = "otlp_endpoint does not begin with http:// or https://"
+            raise ValueError(msg)
         if (self.timestamp_format, self.source_time_zone) != ("auto", "UTC"):
             refuse(self.timestamp_format, self.source_time_zone)
         self.refuse_no_updates()

@@ -70,7 +70,7 @@ def run(settings: Settings, log: Log, stop: Flag, *, flags: Mapping[str, Any] = 
     state = StateDirectory(settings.state_dir)
     with state.locked(), contextlib.ExitStack() as until:
         process = _Process(settings, state, log, stop, flags=flags, heard=_observers_of_the_process(until))
-        if settings.metrics_port or settings.metrics_file:
+        if settings.with_metrics:
             from edge_delta.device.metrics import Metrics  # noqa: PLC0415 - its packages are heavy, and it is seldom on
 
             process.metrics = until.enter_context(Metrics(settings).served())

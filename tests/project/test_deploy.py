@@ -139,18 +139,33 @@ def test_the_manifest_follows_kubernetes_schema():
     assert "daemonset/edge-delta" in text
 
 
-def test_systemd_accepts_the_unit(tmp_path):
+UNITS = ("edge-delta.service", "edge-delta@.service")
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_accepts_the_unit(name, tmp_path):
     analyze = tool("systemd-analyze", "Debian's package systemd")
     # It looks whether the program is there, which it is not on this machine.
-    unit = (DEPLOY / "edge-delta.service").read_text().replace("/opt/edge-delta/bin/edge-delta", "/bin/true")
-    (tmp_path / "edge-delta.service").write_text(unit)
-    assert accepted(analyze, "verify", tmp_path / "edge-delta.service") == ""
+    unit = (DEPLOY / name).read_text().replace("/opt/edge-delta/bin/edge-delta", "/bin/true")
+    (tmp_path / name).write_text(unit)
+    assert accepted(analyze, "verify", tmp_path / name.replace("@", "@press")) == ""
 
 
-def test_the_unit_is_hardened():
+@pytest.mark.parametrize("name", UNITS)
+def test_the_unit_is_hardened(name):
     analyze = tool("systemd-analyze", "Debian's package systemd")
-    text = accepted(analyze, "security", "--offline=true", "--threshold=25", DEPLOY / "edge-delta.service")
+    text = accepted(analyze, "security", "--offline=true", "--threshold=25", DEPLOY / name)
     assert "OK" in text
+
+
+def test_the_template_is_the_unit_with_settings_secrets_and_state_of_its_own():
+    one, template = ((DEPLOY / name).read_text().partition("[Unit]")[2].splitlines() for name in UNITS)
+    differ = [(plain, own) for plain, own in zip(one, template, strict=True) if plain != own]
+    assert all("%i" in own or own.startswith("#") for _, own in differ)
+    keys = {own.partition("=")[0] for _, own in differ if not own.startswith("#")}
+    assert keys == {
+        *("Description", "ExecStart", "EnvironmentFile", "Environment", "StateDirectory", "WorkingDirectory"),
+    }
 
 
 @pytest.mark.parametrize("job", BACALHAU, ids=lambda p: p.name)

@@ -20,7 +20,19 @@ if TYPE_CHECKING:
 
     from tests.support.preloaded import Forked
 
-_OURS = ("AWS_", "AZURE_", "EDGE_DELTA_", "SQLITE_", "NODE_ID", "STATE_DIR", "ONCE", "UPLOAD_", "SSL_CERT_")
+_OURS = (
+    "AWS_",
+    "AZURE_",
+    "EDGE_DELTA_",
+    "SQLITE_",
+    "NODE_ID",
+    "STATE_DIR",
+    "ONCE",
+    "UPLOAD_",
+    "SSL_CERT_",
+    "OTEL_",
+    "MAX_MEMORY",
+)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
