@@ -12,7 +12,7 @@ SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-spark spark-packages demo test attacks privacy-year coverage test-slow test-readers test-spark test-spark-slow spark-beside sanitize mutants torture recreated purging alerts powercut year soak fleet overview costs sources readme upgrade-fixture \
+.PHONY: help setup setup-spark spark-packages demo test attacks privacy-year coverage test-slow test-readers test-spark test-spark-slow spark-beside sanitize mutants torture recreated purging alerts powercut year soak fleet overview layouts thousand costs sources readme upgrade-fixture \
 	test-image lint format docs site screens lock wheel wheels pythons arm64 release changelog workflows clean
 
 help: ## show this list
@@ -121,6 +121,12 @@ overview: $(VENV)/.dev ## edge-delta fleet over 1,000 devices in a folder and on
 
 gathering: $(VENV)/.dev ## seconds for a round of edge-delta gather, first, with nothing new and with news (ARGS="--devices 1000")
 	$(BIN)/python -m tools.gathering $(ARGS)
+
+layouts: $(VENV)/.dev ## what a device costs in each layout for 10, 100 and 1,000 devices; writes the figures into docs/fleets.md
+	$(BIN)/python -m tools.layouts $(ARGS)
+
+thousand: $(VENV)/.dev ## a thousand devices by the real command, gathered through kills; writes the figures into docs/fleets.md
+	$(BIN)/python -m tools.thousand --write $(ARGS)
 
 gather-kills: $(VENV)/.dev ## kill edge-delta gather 50 times beside devices that compact, clean and correct
 	$(BIN)/python -m pytest -m slow tests/gather/test_kills.py

@@ -20,6 +20,7 @@ _NAMES = re.compile(r"(\d{20})\.(json|(?:[0-9a-f-]+\.)?checkpoint(?:\.[0-9a-z.-]
 _MARK = 12
 _NODE = "node_id"
 _SHORTENED = 32
+"""Spark cuts texts in a log's statistics at so many characters: a longer one may be only the beginning of a name."""
 
 
 class Unreachable(Exception):
@@ -150,7 +151,7 @@ def _file(said: Mapping[str, Any]) -> File:
 
 
 def _nodes(stats: str | None, part: str | None) -> frozenset[str]:
-    """Whose rows a file has; longer names are cut in its statistics."""
+    """Whose rows a file has."""
     limits = json.loads(stats) if stats else {}
     found = {part, *(limits.get(side, {}).get(_NODE) for side in ("minValues", "maxValues"))}
     return frozenset(node for node in found if node and len(node) < _SHORTENED)

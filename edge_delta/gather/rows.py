@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ROWS = 65_536
 _NODE = "node_id"
 _LONGEST_LIMIT = 64
-"""Longer texts are cut in statistics."""
+"""`edge_delta.sinks.delta.parquet` cuts longer texts in a file's own statistics; the log's have been cut shorter."""
 _PARTS = {_NODE: pa.string(), "partition_date": pa.date32()}
 """The partition columns that edge-delta makes, see `edge_delta.sinks.delta.partitions`."""
 Span = tuple[datetime, datetime]
