@@ -140,6 +140,13 @@ sources: $(VENV)/.dev ## databases written as Home Assistant, WeeWX, a ring and 
 upgrade-fixture: $(VENV)/.dev ## record what a released version writes (RECORDED=its interpreter), for tests/system/test_upgrade.py
 	$(BIN)/python -m tools.upgrade_fixture $(RECORDED)
 
+.PHONY: box bare
+box: $(VENV)/.dev ## a million rows and a day on one core, 256 and 128 MiB and a slow disk, by limits of the kernel; needs root
+	$(BIN)/python -m tools.box $(ARGS)
+
+bare: $(VENV)/.dev ## type README.md's way with Python alone in a root that has nothing else; needs root and debootstrap
+	$(BIN)/python -m tools.bare
+
 readme: $(VENV)/.dev ## follow README.md word for word, in a clone in an empty folder
 	$(BIN)/python -m tools.readme
 

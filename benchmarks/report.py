@@ -341,6 +341,44 @@ def syncing(figures: Figures) -> Iterator[str]:
     )
 
 
+def box(figures: Figures) -> Iterator[str]:
+    """A machine like a small single-board computer."""
+    day, slow = figures["day"], figures["bytes_per_second"] / _MB
+    disk = f"a disk of {slow:.0f} MB/s" if figures["slow"] else "a disk that could not be slowed here"
+    yield ""
+    yield "## A small machine: one core, little memory, a slow disk"
+    yield ""
+    yield (
+        f"`make box`: {figures['rows']:,} rows under a hard limit of memory (a group of the kernel's, no swap), on one "
+        f"core and {disk}, on which the program, the database, the state and the tables are; nothing of it is in "
+        "memory at the start. `max_memory` is set to the limit. *Memory* is what the kernel counted, with what it kept "
+        "of files, which it lets go of where there is need: it may come to the limit. *Windows of a week* have a "
+        "median and a percentile, and are written at the end."
+    )
+    names = {"schematized": "schematized", "week": "windows of a week"}
+    yield from _table(
+        ["", "limit MiB", "whole s", "CPU s", "memory MiB", "exit code", "killed"],
+        [
+            [
+                names.get(run["case"], "all five modes"),
+                f"{run['memory']}",
+                f"{run['wall']:.0f}",
+                f"{run['cpu']:.1f}",
+                f"{run['peak'] / _MIB:.0f}",
+                f"{run['code']}",
+                f"{run['killed']}",
+            ]
+            for run in figures["runs"]
+        ],
+    )
+    yield ""
+    yield (
+        f"A day with default settings there, by a moved clock: {day['commits']} commits of 20 rows and "
+        f"{day['upkeeps']} maintenances in {day['wall']:.0f} s, {day['cpu_ms']:.0f} ms of CPU per commit in the "
+        f"last quarter, {day['resident_mb']:.0f} MB resident at the end, {day['killed']} killed at {day['memory']} MiB."
+    )
+
+
 _SECTIONS: dict[str, Callable[[Figures], Iterator[str]]] = {
     "contenders": contenders,
     "backlog": backlog,
@@ -353,6 +391,7 @@ _SECTIONS: dict[str, Callable[[Figures], Iterator[str]]] = {
     "sweep": sweep,
     "commits": commits,
     "syncing": syncing,
+    "box": box,
 }
 
 

@@ -47,7 +47,7 @@ from tests.support.weed import ACCESS_KEY, BUCKET, SECRET_KEY, Weed
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _DAY = 86_400
 _COMMITS_A_DAY = 288
@@ -237,10 +237,12 @@ class Year:
     Args:
         directory: where clock, database, state and tables are.
         place: where the tables are; none for a folder.
+        entering: what the device's process does first, such as entering a group with limits.
     """
 
-    def __init__(self, directory: Path, place: Place | None = None) -> None:
+    def __init__(self, directory: Path, place: Place | None = None, entering: Callable[[], None] | None = None) -> None:
         self._directory = directory
+        self._entering = entering
         self._place = place or Place(str(directory / "lake" / "readings"))
 
     def run(self, days: float, commits: int, *, lines: int = 30) -> Iterator[Moment]:
@@ -260,6 +262,7 @@ class Year:
             env=environment,
             stdout=subprocess.PIPE,
             text=True,
+            preexec_fn=self._entering,  # noqa: PLW1509 - only where there is no other thread
         )
         assert process.stdout is not None
         with process, process.stdout:

@@ -74,6 +74,16 @@ def test_each_promise_is_printed_with_what_was_measured(results: Path) -> None:
         assert promise in page.split("## What is promised")[1]
 
 
+def test_the_page_of_a_small_machine_says_what_was_killed_and_whether_its_disk_was_slow() -> None:
+    run = {"case": "week", "memory": 128, "code": 137, "killed": 1, "wall": 60.0, "cpu": 9.0, "peak": 128 * 2**20}
+    day = {"memory": 256, "commits": 288, "upkeeps": 2, "cpu_ms": 40.0, "resident_mb": 90.0, "killed": 0, "wall": 70.0}
+    figures = {"rows": 1_000, "runs": [run], "day": day, "slow": False, "bytes_per_second": 20_000_000}
+    page = "\n".join(report.box(figures))
+    assert "| windows of a week | 128 | 60 | 9.0 | 128 | 137 | 1 |" in page
+    assert "could not be slowed" in page
+    assert "of 20 MB/s" in "\n".join(report.box(figures | {"slow": True}))
+
+
 def test_the_pages_show_the_recorded_figures_and_no_others() -> None:
     results = json.loads((README.parent / "docs" / "benchmarks.json").read_text())
     assert "\n".join(report.page(results)) + "\n" == (README.parent / "docs" / "benchmarks.md").read_text()
