@@ -265,7 +265,8 @@ class Turns:
                     share.begin(lambda engine: engine.turns(stop))
             ready = [share for share in left if share.at_work]
             for share in self._round(ready, stop, None):
-                share.pause()
+                if share.failing is None and not share.over:  # as what was urgent since may have come to
+                    share.pause()
             if not ready:
                 self._wait(left, stop)
             self._look(left)
@@ -275,21 +276,21 @@ class Turns:
     def _round(self, ready: Sequence[Share], stop: Flag, give_up_after: float | None) -> list[Share]:
         """A turn for each, and one for the urgent ones before each of the others; those whose round is over."""
         done: list[Share] = []
-        urgent = [share for share in self._shares if share.urgent is not None]
         others = [share for share in ready if share.urgent is None]
         each: Sequence[Share | None] = others or [None]
         for share in each:
-            for one in urgent:
-                self._hurry(one, ready, stop)
+            for one in [one for one in self._shares if one.urgent is not None]:  # also one that is loaded by now
+                if one not in ready or (one in done and give_up_after is None):
+                    self._hurry(one, stop)
                 if not stop.is_set() and one.turn(give_up_after):
                     done.append(one)
             if share is not None and not stop.is_set() and share.turn(give_up_after):
                 done.append(share)
         return done
 
-    def _hurry(self, share: Share, ready: Sequence[Share], stop: Flag) -> None:
+    def _hurry(self, share: Share, stop: Flag) -> None:
         """An urgent source that waits for its next cycle looks for what is new."""
-        if share not in ready and not share.at_work and not share.over:
+        if not share.at_work and not share.over:
             share.begin(lambda engine: engine.hurry(stop), hurries=True)
 
     def _wait(self, left: Sequence[Share], stop: Flag) -> None:
@@ -299,7 +300,7 @@ class Turns:
         if (pause := min(pauses)) > 0:
             stop.wait(pause)
         for share in [share for share in left if share.urgent is not None]:
-            self._hurry(share, (), stop)
+            self._hurry(share, stop)
 
     def _look(self, left: Sequence[Share]) -> None:
         if time.monotonic() < self._next_look:

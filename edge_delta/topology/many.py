@@ -19,6 +19,7 @@ from edge_delta.device.mirror import Mirror
 from edge_delta.device.observers import Observers, beating
 from edge_delta.device.state import StateDirectory
 from edge_delta.device.thrift import Thrift
+from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.load import file_of, load
 from edge_delta.settings.watch import FileWatch
 from edge_delta.source.connections import Connections
@@ -165,8 +166,10 @@ class _Process:
             self._write()
 
     def add(self, tables: list[OneTable]) -> None:
-        """One share for each."""
-        for one in tables:
+        """One share for each; those with alerts first, so that these do not wait until all others are open."""
+        for one in sorted(
+            tables, key=lambda one: not any(TRAITS[mode].urgent for mode in one.settings.processing_mode)
+        ):
             self._tables[one.key] = one
             self._turns.add(self._share(one))
 
@@ -273,6 +276,10 @@ class _Process:
                 },
                 lasting=False,
             )
+
+
+def _alerts(settings: Settings) -> bool:
+    return any(TRAITS[mode].urgent for mode in settings.processing_mode)
 
 
 class _NotFound(SilentObserver):
