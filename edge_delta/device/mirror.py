@@ -78,7 +78,7 @@ class Mirror(SilentObserver):
             "last_upload": before.get("last_upload"),
             "node_id": before.get("node_id"),
             "source": str(settings.sqlite.absolute()),  # for who looks from another directory
-            "source_table": before.get("source_table"),
+            "source_table": before.get("source_table") or settings.sqlite_table_name,
             "timestamp_col": before.get("timestamp_col"),
             "tables": before.get("tables", {}),
             "settled_id": before.get("settled_id"),

@@ -12,6 +12,8 @@ from edge_delta.device.state import directories_of_sources, named, read_mirror
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from edge_delta.device.state import StateDirectory
+
 
 def settled_id(mirror: Mapping[str, Any]) -> int | None:
     """The last id that nothing depends on any more; None where it is not known, and nothing may be purged.
@@ -25,6 +27,23 @@ def settled_id(mirror: Mapping[str, Any]) -> int | None:
     if not known or len(known) < len(ids) or len({table.get("generation") for table in delivered}) > 1:
         return None
     return min(known)
+
+
+def set_back(state: StateDirectory, settled: Mapping[str, int]) -> None:
+    """Say that rows are to be read again, so that nobody purges them by what was said before.
+
+    Args:
+        state: the state directory of the source.
+        settled: the last row that nothing depends on any more, by mode.
+    """
+    content = state.mirror()
+    known = content.get("tables", {})
+    if content:
+        tables = {
+            mode: table | {"settled_id": settled.get(mode, table.get("settled_id"))} for mode, table in known.items()
+        }
+        content["tables"] = tables
+        state.write_mirror(content | {"settled_id": settled_id(content)})
 
 
 def settled_now(mirror: Mapping[str, Any]) -> dict[str, int | None]:

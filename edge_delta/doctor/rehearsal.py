@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from msgspec import Struct
 
+from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.events import Log
 from edge_delta.core.model import Commit, Cursor
 from edge_delta.device.state import kept_node_id
@@ -22,7 +23,7 @@ from edge_delta.topology.sources import each
 from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from edge_delta.core.model import Inventory
@@ -196,24 +197,38 @@ def rehearsals(settings: Settings) -> Iterator[tuple[str, Rehearsal | None]]:
         yield lane.name, stage.rehearse(lane, limit=settings.max_batch_size)
 
 
-def _of_each(ones: Sequence[OneTable]) -> Iterator[tuple[str, str, Rehearsal | None]]:
-    for one in ones:
-        for mode, found in rehearsals(one.settings):
-            yield one.key if one.label else "", mode, found
+def show(settings: Settings, flags: Mapping[str, Any] = MappingProxyType({}), *, rows: int = 5) -> int:
+    """Print the next batch of each mode, and of each source that is meant.
 
+    Returns:
+        The worst exit code of the sources that cannot be read; 0 if all can.
 
-def show(settings: Settings, flags: Mapping[str, Any] = MappingProxyType({}), *, rows: int = 5) -> None:
-    """Print the next batch of each mode, and of each source that is meant."""
+    Raises:
+        EdgeDeltaError: if the only one cannot be read.
+    """
+    code = 0
     with pl.Config(tbl_hide_dataframe_shape=True, tbl_cols=-1, tbl_width_chars=_WIDTH, fmt_str_lengths=40):
-        for key, mode, found in _of_each(each(settings, flags)):
-            mode = f"{key}: {mode}" if key else mode  # noqa: PLW2901 - what it is called
-            if found is None:
-                print(f"{mode}: nothing waits")
-                continue
-            written = found.kept.height if found.kept is not None else 0
-            refused = found.rejected.height if found.rejected is not None else 0
-            print(f"{mode}: {found.read:,} rows read, {written:,} would go to {found.table}, {refused:,} be rejected")
-            for frame in (found.kept, found.rejected):
-                if frame is not None and frame.height:
-                    print("\n".join(tall.lines(frame, found.origin)) if tall.is_wide(frame) else frame.head(rows))
+        for one in each(settings, flags):
+            try:
+                _show_one(one, rows)
+            except EdgeDeltaError as error:
+                if not one.label:
+                    raise
+                print(f"edge-delta: {one.key}: {error}", file=sys.stderr)
+                code = max(code, error.exit_code)
     print("Nothing was written.", file=sys.stderr)
+    return code
+
+
+def _show_one(one: OneTable, rows: int) -> None:
+    for mode, found in rehearsals(one.settings):
+        name = f"{one.key}: {mode}" if one.label else mode
+        if found is None:
+            print(f"{name}: nothing waits")
+            continue
+        written = found.kept.height if found.kept is not None else 0
+        refused = found.rejected.height if found.rejected is not None else 0
+        print(f"{name}: {found.read:,} rows read, {written:,} would go to {found.table}, {refused:,} be rejected")
+        for frame in (found.kept, found.rejected):
+            if frame is not None and frame.height:
+                print("\n".join(tall.lines(frame, found.origin)) if tall.is_wide(frame) else frame.head(rows))

@@ -10,6 +10,7 @@ from msgspec import Struct
 from edge_delta import modes
 from edge_delta.core.errors import NodeUnknown
 from edge_delta.core.patterns import is_pattern
+from edge_delta.device.settled import set_back
 from edge_delta.device.state import StateDirectory, kept_node_id, read_mirror
 from edge_delta.modes.privacy.policy import draw_of, policy_of
 from edge_delta.modes.traits import TRAITS
@@ -197,5 +198,7 @@ def reset(
         lanes, tables = lanes_of(settings, session), DeviceTables(settings, session.node_id, session.source.table)
         done = resetting.rewind(lanes, destination, agreed=agreed, superseded=tables.superseded)
         if done:  # also about what somebody did to the tables
+            stands = {lane.name: cursor.settled for lane in lanes if (cursor := lane.sink.committed()) is not None}
             state.decided({lane.name: lane.sink.version() for lane in lanes})
+            set_back(state, stands)
         return done

@@ -253,8 +253,9 @@ class _Process:
         self._write(stopped=code)
         if failed:
             names = ", ".join(key for key, _ in failed)
+            every = self._tables.keys() | {key for key, _ in failed}  # also one whose tables cannot be told
             raise SourcesFailed(
-                f"{len(failed)} of {len(self._turns.shares)} sources ended by an error: {names}",
+                f"{len(failed)} of {len(every)} sources ended by an error: {names}",
                 "The log says why for each; the others went on",
                 exit_code=code,
             )

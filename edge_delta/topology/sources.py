@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
+from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceDamaged, SourceUnavailable
 from edge_delta.core.patterns import is_pattern
 from edge_delta.device.state import directory_of, kept_tables, read_mirror
 from edge_delta.settings.declaration import changed
@@ -140,6 +140,8 @@ def _found(entry: Settings, wanted: Sequence[str], left_out: Callable[[LeftOut],
             except ConfigurationError as error:
                 left_out(LeftOut(f"{entry.label}/{name}", error.fact))
                 continue
+            except SourceDamaged:
+                pass  # it says so by itself, and hides no other table of the file
             yield name
 
 

@@ -10,6 +10,8 @@ import sys
 import polars as pl
 import pytest
 
+from edge_delta.device.settled import settled_now
+from edge_delta.device.state import read_mirror
 from tests.support.ask import ask, verified
 from tests.support.command import clean_environment, eventually
 from tests.support.inprocess import deliver
@@ -39,6 +41,14 @@ def edge(sensor, folder, command):
 def generations(place, suffix="_1_schematized"):
     table = place.read(suffix).sort("source_generation", "reading_id")
     return {g: rows["reading_id"].to_list() for (g,), rows in table.group_by("source_generation", maintain_order=True)}
+
+
+def test_rows_that_come_again_may_not_be_purged_by_what_was_said_before(edge, sensor, folder, tmp_path):
+    assert settled_now(read_mirror(tmp_path / "state")) == {"readings": 100}
+    assert reset(sensor.path, folder, tmp_path, "--to-id", "41", "--yes").returncode == 0
+    assert settled_now(read_mirror(tmp_path / "state")) == {"readings": 40}
+    edge.once().succeeded()
+    assert settled_now(read_mirror(tmp_path / "state")) == {"readings": 100}
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_a_damaged_database_ends_its_own_sources_and_no_other(tmp_path, written,
     hall.close()
     with hall.path.open("r+b") as file:
         file.write(b"this is no database any more")
-    with pytest.raises(SourcesFailed, match=r"1 of 4 sources ended by an error: other/a") as found:
+    with pytest.raises(SourcesFailed, match=r"1 of 3 sources ended by an error: other/a") as found:
         run(written)
     assert found.value.exit_code == 2
     assert ids(tmp_path, "sensor/a_1_schematized") == list(range(1, 301))
@@ -277,6 +277,25 @@ def test_a_dry_run_shows_the_next_batch_of_each_source_and_writes_nothing(tmp_pa
     ):
         assert f"{source}: {mode}: {rows} rows read, {rows} would go to {tmp_path}/lake/{source}_" in shown
     assert not (tmp_path / "lake").exists()
+
+
+def test_a_dry_run_and_status_name_a_damaged_source_and_show_the_others(written, sensor, capsys):
+    [[root]] = sensor.run("SELECT rootpage FROM sqlite_schema WHERE name = 'a'")
+    sensor.close()
+    with sensor.path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(bytes(4096))
+    assert main(["run", "--dry-run", "--config", str(written)]) == 1
+    shown = capsys.readouterr()
+    assert "sensor/b: schematized: 300 rows read" in shown.out
+    assert "other/a: raw: 200 rows read" in shown.out
+    assert f"edge-delta: sensor/a: {sensor.path} is damaged" in shown.err
+    with pytest.raises(SourcesFailed, match="1 of 3 sources ended by an error: sensor/a"):
+        run(written)
+    main(["status", "--config", str(written), "--source", "sensor", "--table", "a"])
+    shown = capsys.readouterr().out
+    assert f"{sensor.path}, table a" in shown
+    assert "Name the one to read" not in shown
 
 
 def test_replay_puts_the_rejected_rows_of_each_source_through_its_modes_again(tmp_path, written, capsys):

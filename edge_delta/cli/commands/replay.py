@@ -31,8 +31,8 @@ def main(options: argparse.Namespace) -> int:
         answer |= {one.key: told} if one.label else told
         if not options.json:
             passed = ((n, f"{o.passed} of {o.tried}") for n, o in outcomes.items())
-            lines = (f"{name}: {rows} rejected rows passed and were delivered" for name, rows in passed)
-            print("\n".join(headed(one, lines)))
+            lines = [f"{name}: {rows} rejected rows passed and were delivered" for name, rows in passed]
+            print("\n".join(headed(one, lines or ["no mode whose rejected rows can be tried again"])))
     if options.json:
         print(json.dumps(answer))
     return each.code

@@ -48,8 +48,7 @@ def main(options: argparse.Namespace) -> int:
     if options.dry_run:
         from edge_delta.doctor import rehearsal  # noqa: PLC0415 - imports Polars
 
-        rehearsal.show(settings, vars(options))
-        return 0
+        return rehearsal.show(settings, vars(options))
     from edge_delta.topology import build  # noqa: PLC0415 - delta-rs, not before the settings are right
 
     log = log_of(options)
