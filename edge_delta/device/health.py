@@ -236,9 +236,9 @@ def examine_all(
         label, table = named(directory)
         if choice(label, table):
             found[f"{label}/{table}"] = examine(directory, allowed=allowed)
-    for label, missing in (of_process.get("not_found") or {}).items():
-        if choice(label, ""):
-            found[label] = _not_found(state_dir, missing, allowed)
+    for key, missing in (of_process.get("not_found") or {}).items():
+        if choice(missing.get("label", key), ""):
+            found[key] = _not_found(state_dir, missing, allowed)
     return found
 
 

@@ -36,6 +36,7 @@ from edge_delta.topology.sources import (
     all_tables,
     by_pattern,
     entries_of,
+    finder_of,
     refuse_missing,
     refuse_mixing,
 )
@@ -123,10 +124,9 @@ class _Process:
             return False
         self._node_id = node_id
         self.add(found)
-        late = [entry for entry, _ in unknown]
-        for entry in entries_of(settings):
-            if by_pattern(entry):
-                self._find(entry, resolved=entry not in late)
+        late = {finder_of(entry) for entry, _ in unknown}
+        for key, entry in _finders(settings).items():
+            self._find(entry, resolved=key not in late)
         self._write(stopped=None)
         if settings.once:
             self._turns.once(self._stop, retry_for=settings.retry_for, flush=bool(self._flags.get("flush")))
@@ -147,13 +147,14 @@ class _Process:
 
     def _find(self, entry: Settings, *, resolved: bool) -> None:
         """Look for tables of this entry from now on."""
-        log, heard = self._log.of_source(entry.label), _NotFound(entry, self._not_found, self._write)
+        key = finder_of(entry)
+        log, heard = self._log.of_source(key), _NotFound(entry, self._not_found, self._write)
 
         def load() -> Finding:
             return Finding(entry, self.add_found, self._left_out, resolved=resolved, log=log, observer=heard)
 
-        self._finding.add(entry.label)
-        self._turns.add(Share(entry.label, load, log=log, observer=heard, ended=heard.ended))
+        self._finding.add(key)
+        self._turns.add(Share(key, load, log=log, observer=heard, ended=heard.ended))
 
     def add_found(self, tables: list[OneTable]) -> None:
         """Tables of an entry, those that are known included."""
@@ -219,16 +220,15 @@ class _Process:
         for one in found:
             if one.key in self._wanted:
                 self._wanted[one.key].want(one.settings)
-        entries = {entry.label for entry in entries_of(settings)}
+        finders, late = _finders(settings), {finder_of(entry) for entry, _ in unknown}
         kept, unsure = {one.key for one in found}, {entry.label for entry, _ in unknown}
         for key in [key for key, one in self._tables.items() if key not in kept and one.label not in unsure]:
             self._remove(key)
-        for label in self._finding - entries:
-            self._remove(label)
+        for key in self._finding - finders.keys():
+            self._remove(key)
         self.add_found(found)
-        for entry in entries_of(settings):
-            if by_pattern(entry) and entry.label not in self._finding:
-                self._find(entry, resolved=entry.label not in unsure)
+        for key in finders.keys() - self._finding:
+            self._find(finders[key], resolved=key not in late)
 
     def _remove(self, key: str) -> None:
         """It is no source any more: what waits for more rows is written, and it ends."""
@@ -279,6 +279,11 @@ class _Process:
             )
 
 
+def _finders(settings: Settings) -> dict[str, Settings]:
+    """The entries whose tables have to be looked for, by what their search is called."""
+    return {finder_of(entry): entry for entry in entries_of(settings) if by_pattern(entry)}
+
+
 def _alerts(settings: Settings) -> bool:
     return any(TRAITS[mode].urgent for mode in settings.processing_mode)
 
@@ -303,17 +308,22 @@ class _NotFound(SilentObserver):
 
     def recovered(self) -> None:
         """They were found."""
-        if self._noted.pop(self._entry.label, None) is not None:
+        if self._noted.pop(finder_of(self._entry), None) is not None:
             self._write()
 
     def ended(self, error: EdgeDeltaError | None) -> None:
         """It is looked for no more."""
         if error is None:
             return
-        before = self._noted.get(self._entry.label, {})
+        key = finder_of(self._entry)
+        before = self._noted.get(key, {})
         since = before.get("since", datetime.now(UTC).isoformat())
-        own = {"sqlite": str(self._entry.sqlite.absolute()), "health_after": self._entry.health_after}
-        self._noted[self._entry.label] = {**own, "error": str(error), "since": since}
+        own = {
+            "label": self._entry.label,
+            "sqlite": str(self._entry.sqlite.absolute()),
+            "health_after": self._entry.health_after,
+        }
+        self._noted[key] = {**own, "error": str(error), "since": since}
         self._write()
 
 

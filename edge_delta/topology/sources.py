@@ -184,6 +184,11 @@ def by_pattern(entry: Settings) -> bool:
     return any(_PATTERN.search(name) for name in entry.tables) or not (entry.tables or entry.sqlite_table_name)
 
 
+def finder_of(entry: Settings) -> str:
+    """What the search for an entry's tables is called: a file may have several, such as `plant/temp_*`."""
+    return f"{entry.label}/{','.join(entry.tables) or '?'}"
+
+
 def schema_of(entry: Settings) -> int | None:
     """A number that is another one after each change of the file's schema; None where it is not there.
 

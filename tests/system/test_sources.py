@@ -189,7 +189,7 @@ def test_a_database_that_is_gone_is_no_green_light(tmp_path, written, sensor, ca
     assert ids(tmp_path, "other/a_0_raw") == list(range(1, 201))
     flags = ["--state-dir", f"{tmp_path}/state", "--health-after", "0.01"]
     assert main(["health", *flags]) == 1
-    assert "sensor: " in capsys.readouterr().out
+    assert "sensor/*: " in capsys.readouterr().out
 
 
 def test_the_database_of_home_assistant_is_delivered_whole_by_naming_nothing_but_its_file(tmp_path, sensor):
@@ -256,7 +256,17 @@ def test_sources_are_added_and_taken_out_while_it_runs(tmp_path, written, sensor
         running.wait_until((table / "_delta_log").exists, what="the added table", timeout=40)
         told = {(e["source"], e["added"]) for e in running.named("sources changed")}
         assert told == {("other/a", False), ("other/late", True)}
-        sensor.create("later")  # is meant by the pattern
+        for table in ("x1", "y1"):
+            hall.create(table)
+            hall.add(5, table)
+        with written.open("a") as file:
+            file.write(f'[[sources]]\nsqlite = "{hall.path}"\ntables = ["x*"]\n')
+            file.write(f'[[sources]]\nsqlite = "{hall.path}"\ntables = ["y*"]\nprocessing_mode = "raw"\n')
+        eventually((tmp_path / "lake/hall/y1_0_raw/_delta_log").exists, what="the second pattern's table", timeout=40)
+        hall.create("y2")  # is meant by the second pattern of the file
+        hall.add(5, "y2")
+        eventually((tmp_path / "lake/hall/y2_0_raw/_delta_log").exists, what="its later table", timeout=40)
+        sensor.create("later")
         sensor.add(9, "later")
         eventually((tmp_path / "lake/sensor/later_1_schematized/_delta_log").exists, what="the new table", timeout=20)
         assert running.terminate() == 0
