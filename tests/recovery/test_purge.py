@@ -67,6 +67,23 @@ def test_rows_that_were_delivered_go_and_verify_is_content(old, folder, tmp_path
     assert verified(sensor.path, folder, tmp_path, node_id="n1", state_dir=state)["equal"]
 
 
+def test_rows_go_by_what_the_tables_on_s3_say_and_none_goes_while_the_store_does_not_answer(sensor, lake, command):
+    sensor.create()
+    sensor.add(OLD)
+    edge = command(sensor.path, lake, node_id="n1")
+    edge.once().succeeded()
+    away = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    asked = {"keep": "7d", "json": True, "interval": None, "retry_for": None}
+    assert edge.run("purge", env=away, **asked).code == 1
+    assert len(ids(sensor)) == OLD
+    [told] = json.loads(edge.run("purge", **asked).succeeded().stdout)["tables"]
+    assert (told["rows"], told["first_id"], told["last_id"]) == (OLD - KEPT, 1, OLD - KEPT)
+    assert ids(sensor) == set(range(OLD - KEPT + 1, OLD + 1))
+    sensor.add(10, start=OLD)
+    edge.once().succeeded()
+    assert arrived(lake) == list(range(1, OLD + 11))
+
+
 def test_a_dry_run_counts_and_deletes_nothing(old, folder):
     assert purged(old.path, folder, dry=True).rows == OLD - KEPT
     assert len(ids(old)) == OLD
