@@ -58,6 +58,17 @@ def among(column: str, values: Iterable[object]) -> Where:
     )
 
 
+class Moment(Struct, frozen=True, order=True):
+    """A time by its microseconds since 1970, UTC: Python has none before the year 1, and a window may begin there."""
+
+    micros: int
+
+
+def moments(column: str, micros: Iterable[int]) -> Where:
+    """As `among`, of times by their microseconds."""
+    return among(column, map(Moment, micros))
+
+
 class Total(Struct, frozen=True):
     """One number of a group of rows: a function of a column, or how many rows there are (``count`` of none)."""
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from edge_delta.core.model import Cursor, Mark
 from edge_delta.core.plan import ROWID
-from edge_delta.core.questions import Question, among, mine, named, within
+from edge_delta.core.questions import Question, mine, moments, named, within
 from edge_delta.delivery.lives import NO_END, Earlier, earlier
 from edge_delta.delivery.open_windows import OpenWindows, in_windows
 from edge_delta.delivery.window_rows import InTable, stretches
@@ -104,9 +104,8 @@ class EarlierWindows:
         return found
 
     def _where(self, starts: Iterable[int], first: int, last: int) -> Where:
-        times = pl.Series(list(starts), dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
         own = (*mine(self._route.device.node_id), *within(_GENERATION, first, last))
-        return (*own, *among(WINDOW, times))
+        return (*own, *moments(WINDOW, starts))
 
     # -- rows that an earlier version was made of
 

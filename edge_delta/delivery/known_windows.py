@@ -13,7 +13,7 @@ import polars as pl
 
 from edge_delta.core.model import Cursor, Mark
 from edge_delta.core.plan import ROWID
-from edge_delta.core.questions import Question, among, mine, named, within
+from edge_delta.core.questions import Question, mine, moments, named, within
 from edge_delta.delivery.lives import life
 from edge_delta.delivery.window_rows import WindowRows
 from edge_delta.modes.aggregated import COUNT, FIRST_ID, LAST_ID, WINDOW
@@ -66,7 +66,7 @@ def _alike(route: Route, made: pl.DataFrame, where: Where, keys: list[str]) -> b
     """Whether most windows that the table has with as many rows are equal in all that they say."""
     same = [*keys, COUNT, FIRST_ID, LAST_ID]
     values = [n for n in made.columns if n not in {*same, *_OURS}]
-    there = route.sink.ask(Question((*where, *among(WINDOW, made[WINDOW].unique()))))
+    there = route.sink.ask(Question((*where, *moments(WINDOW, made[WINDOW].unique().cast(pl.Int64)))))
     if not {*same, *values} <= {*there.columns}:
         return False
     both = made.join(there, on=same, how="inner", nulls_equal=True, suffix=_THERE)

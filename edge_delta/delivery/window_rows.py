@@ -9,7 +9,7 @@ import polars as pl
 
 from edge_delta.core.errors import SchemaMismatch
 from edge_delta.core.model import Batch, Context, Cursor, Mark, Rejection
-from edge_delta.core.questions import Question, among, mine, named, within
+from edge_delta.core.questions import Question, mine, moments, named, within
 from edge_delta.delivery import fitting
 from edge_delta.delivery.identity import still_there
 from edge_delta.delivery.open_windows import between
@@ -144,11 +144,10 @@ class WindowRows:
             context: whose, and of which generation.
             since: the first of the generations, if not that one alone.
         """
-        starts = pl.Series(list(windows), dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
         own = mine(context.node_id, context.generation)
         if since is not None and since < context.generation:
             own = (*mine(context.node_id), *within("source_generation", since, context.generation))
-        return (*own, *among(WINDOW, starts))
+        return (*own, *moments(WINDOW, windows))
 
 
 def stretches(extents: Iterable[tuple[int, int]], *, upto: int) -> list[tuple[int, int]]:

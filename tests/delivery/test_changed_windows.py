@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from edge_delta.core import events as telemetry
 from edge_delta.core.errors import SchemaMismatch
+from edge_delta.settings import load as config
+from edge_delta.topology import commands
 from tests.support import modes
 
 SUFFIX = "_3_aggregated"
@@ -91,3 +94,18 @@ def test_a_sum_that_64_bits_do_not_hold_is_null_and_not_another_number(sensor, f
     run(sensor, folder, flush=True, aggregations={"n": ["sum", "mean", "count"]})
     frame = modes.read(folder, SUFFIX).sort("window_start")
     assert frame.select("sum_n", "avg_n", "count_n").rows() == [(None, 6e18, 2), (7, 7.0, 1)]
+
+
+def test_a_window_that_begins_in_the_year_zero_is_verified(stations, folder):
+    add(stations, 0, 5, start="0001-01-01T00")
+    add(stations, 10)
+    days = {"window_minutes": 1440, "time_zone": "Asia/Tokyo"}
+    run(stations, folder, flush=True, **days)
+    settings = config.load({"config": str(stations.path.with_name("settings.toml"))}, environment={})
+    assert commands.verify(settings, telemetry.configure())[0].equal
+    stations.run("UPDATE stations SET pressure = 2 WHERE id = 1")
+    [report] = commands.verify(settings, telemetry.configure())
+    assert [(one.kind, str(one.id)[:4]) for one in report.differences] == [("cell", "0000")]
+    add(stations, 20, start="0001-01-01T00")
+    run(stations, folder, flush=True, **days)
+    assert windows(folder) == [(3, 4.0), (1, 1.0)]

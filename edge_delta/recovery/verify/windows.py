@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import polars.selectors as cs
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.plan import ROWID
-from edge_delta.core.questions import COUNT, Question, among, named
+from edge_delta.core.questions import COUNT, Question, moments, named
 from edge_delta.delivery import fitting
 from edge_delta.delivery.open_windows import OpenWindows, in_windows
 from edge_delta.delivery.quantiles import QuantilesOf
@@ -92,8 +93,8 @@ class WindowsCheck:
     def _twice(self, generation: int) -> None:
         where = self.parts.mine(generation)
         question = Question(where, named(*self._groups), totals={"n": COUNT}, repeated=True)
-        for row in self.parts.sink.ask(question).iter_rows(named=True):
-            self.report.differs("twice", row[WINDOW].isoformat(), f"{row['n']} times in the table")
+        for row in _told(self.parts.sink.ask(question)):
+            self.report.differs("twice", row[WINDOW], f"{row['n']} times in the table")
 
     def _compare(self, cursor: Cursor) -> None:
         versions = earlier.current(self.parts, cursor)
@@ -136,8 +137,7 @@ class WindowsCheck:
         first, last = (some["first"].min(), some["last"].max())
         windows = some["window"].to_list()
         ours, read = self._computed(cursor, (first, last), windows)  # type: ignore[arg-type]
-        starts = pl.Series(windows, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
-        found = self.parts.sink.ask(Question((*self.parts.mine(cursor.generation), *among(WINDOW, starts))))
+        found = self.parts.sink.ask(Question((*self.parts.mine(cursor.generation), *moments(WINDOW, windows))))
         names = [n for n in ours.columns if n in found.columns and not self.parts.not_compared(n)]
         ours, theirs = ours.select(names), found.select(pl.col(n).cast(ours.schema[n]) for n in names)
         exact = self._groups + [n for n in names if not ours.schema[n].is_float() and n not in self._groups]
@@ -168,11 +168,11 @@ class WindowsCheck:
 
     def _differences(self, ours: pl.DataFrame, theirs: pl.DataFrame) -> None:
         keys, report = self._groups, self.report
-        for row in ours.join(theirs, on=keys, how="anti", nulls_equal=True).iter_rows(named=True):
-            report.differs("missing", row[WINDOW].isoformat(), f"no row for {_named(row, keys[1:])}")
+        for row in _told(ours.join(theirs, on=keys, how="anti", nulls_equal=True)):
+            report.differs("missing", row[WINDOW], f"no row for {_named(row, keys[1:])}")
         theirs = self._still_there(ours, theirs)
-        for row in theirs.join(ours, on=keys, how="anti", nulls_equal=True).iter_rows(named=True):
-            report.differs("extra", row[WINDOW].isoformat(), f"the source has no rows for {_named(row, keys[1:])}")
+        for row in _told(theirs.join(ours, on=keys, how="anti", nulls_equal=True)):
+            report.differs("extra", row[WINDOW], f"the source has no rows for {_named(row, keys[1:])}")
         both = ours.join(theirs.unique(keys), on=keys, how="inner", nulls_equal=True, suffix="\0")
         for name in [n for n in ours.columns if n not in keys]:
             wanted, found = pl.col(name), pl.col(name + "\0")
@@ -180,9 +180,9 @@ class WindowsCheck:
             if ours.schema[name].is_float():
                 near = (wanted - found).abs() <= _CLOSE * pl.max_horizontal(wanted.abs(), found.abs(), 1.0)
                 differing &= ~near.fill_null(False)  # noqa: FBT003
-            for row in both.filter(differing).iter_rows(named=True):
+            for row in _told(both.filter(differing)):
                 values = "differs" if tells_a_place(name) else f"is {row[name + chr(0)]!r}, expected {row[name]!r}"
-                report.differs("cell", row[WINDOW].isoformat(), f"{name} of {_named(row, keys[1:])} {values}")
+                report.differs("cell", row[WINDOW], f"{name} of {_named(row, keys[1:])} {values}")
 
     def _still_there(self, ours: pl.DataFrame, theirs: pl.DataFrame) -> pl.DataFrame:
         """The table's windows without those that have rows which the source does not have any more.
@@ -207,11 +207,12 @@ class WindowsCheck:
             counts = pl.concat([counts, new]).group_by("window").agg(pl.col("rows").sum())
         times = pl.col("window").cast(pl.Datetime("us", "UTC"))
         closed = counts.filter(self._closed(times, cursor)).sort("window")
-        for (window,) in closed.join(there, on="window", how="anti").select(times).iter_rows():
-            self.report.differs("missing", window.isoformat(), "a closed window with rows, but not in the table")
+        for row in _told(closed.join(there, on="window", how="anti").select(times)):
+            self.report.differs("missing", row["window"], "a closed window with rows, but not in the table")
         fewer = closed.join(whole, on="window").filter(pl.col("rows") > pl.col("n"))
-        for window, rows, n in fewer.select(times, "rows", "n").iter_rows():
-            self.report.differs("missing", window.isoformat(), f"the source has {rows} rows of it, the table {n}")
+        for row in _told(fewer.select(times, "rows", "n")):
+            detail = f"the source has {row['rows']} rows of it, the table {row['n']}"
+            self.report.differs("missing", row["window"], detail)
 
     def _rows(self, cursor: Cursor, first: int | None, last: int) -> Iterator[pl.DataFrame]:
         """The rows that count, a batch at a time."""
@@ -240,6 +241,11 @@ def _portions(windows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         rows += n
     if start < windows.height:
         yield windows.slice(start)
+
+
+def _told(rows: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """Rows by name, their times as text: Python has none before the year 1."""
+    return rows.with_columns(cs.datetime().dt.strftime("%Y-%m-%dT%H:%M:%S%.f%:z")).iter_rows(named=True)
 
 
 def _named(row: dict[str, object], groups: list[str]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from edge_delta.core.questions import Moment
+
 if TYPE_CHECKING:
     from edge_delta.core.questions import Condition, Question, Total, Where
 
@@ -51,12 +53,17 @@ def literal(value: object) -> str:
         return f"X'{value.hex()}'"
     if isinstance(value, datetime):
         return timestamp(value)
+    if isinstance(value, Moment):
+        return _timestamp(value.micros)
     return "'" + str(value).replace("'", "''") + "'"
 
 
 def timestamp(time: datetime) -> str:
     """A time as a value of a column of times. As a text it could not lie before 1677: DataFusion reads nanoseconds."""
-    since = (time.astimezone(UTC) - _EPOCH) // _MICROSECOND
+    return _timestamp((time.astimezone(UTC) - _EPOCH) // _MICROSECOND)
+
+
+def _timestamp(since: int) -> str:
     return f"arrow_cast({since}, 'Timestamp(Microsecond, Some(\"UTC\"))')"
 
 
