@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from edge_delta.core import events as telemetry
+from edge_delta.settings import load as config
+from edge_delta.topology import commands
 from tests.support.lives import SETTINGS, TABLES, World
 from tests.system.test_current import assert_equal, by_the_files
 
@@ -28,6 +31,20 @@ def test_what_a_reset_asked_for_and_the_source_has_no_more_stays_current(step, s
         world.add(40)
         world.deliver()
         assert_equal(by_the_files(folder, TABLES), world.wanted())
+    assert world.verified() == []
+
+
+def test_a_changed_cooldown_is_told_with_the_reset_that_makes_the_alerts_again(sensor, folder):
+    world = World(sensor, folder, seed=16, chosen=["emergency"])
+    world.add(60)
+    world.deliver()
+    world.deliver(emergency=SETTINGS["emergency"] | {"cooldown": 3600})
+    file = str(sensor.path.with_name("settings.toml"))
+    [report] = commands.verify(config.load({"config": file}, environment={}), telemetry.configure())
+    assert not report.equal
+    assert any("reset --processing-mode emergency --to-beginning" in note for note in report.notes)
+    world.reset()
+    world.deliver(emergency=SETTINGS["emergency"] | {"cooldown": 3600})
     assert world.verified() == []
 
 

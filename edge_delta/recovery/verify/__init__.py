@@ -37,7 +37,19 @@ def check(
     Accounts(compared, report, elsewhere, started).settle()
     _say_what_was_updated(route, report, elsewhere.mirror)
     _say_what_no_sweep_delivered(route, report, elsewhere.mirror)
+    _say_what_settings_may_have_made(route, report)
     return report
+
+
+def _say_what_settings_may_have_made(route: Route, report: Verification) -> None:
+    """Alerts and windows are compared with what the settings of now would make, which may be others than then."""
+    if route.traits.replayable or not any(report.counts[kind] for kind in ("missing", "extra", "cell")):
+        return
+    sections = "aggregate" if route.traits.windowed else "emergency"
+    report.notes.append(
+        f"where [{sections}], timestamp_format or source_time_zone were changed after delivery, that is why: "
+        f"edge-delta reset --processing-mode {route.name} --to-beginning makes all of it again by the settings of now"
+    )
 
 
 def _say_what_no_sweep_delivered(route: Route, report: Verification, mirror: Mapping[str, Any]) -> None:
