@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edge_delta.delivery.prefetch import ReadAhead
     from edge_delta.delivery.prepared import Prepared
     from edge_delta.delivery.route import Route
-    from edge_delta.delivery.writing import Writing
+    from edge_delta.delivery.writing import Corrected, Writing
 
 
 class Lane:
@@ -254,12 +254,12 @@ class Lane:
         if not cursor.marks.get(Mark.REUSED):
             self._ahead = cursor.marked(**{Mark.REUSED: 1})
 
-    def correct(self, after: int, upto: int, new: Collection[int]) -> tuple[Step | None, int]:
-        """Make windows again that rows came for from below the cursor; the commit, and how many rows it has more."""
-        step, late = self._writing.corrected(after, upto, self.cursor(), new)
-        if step is not None:
-            self._ahead = None if step.commit is not None else step.cursor
-        return step, late
+    def correct(self, after: int, upto: int, new: Collection[int]) -> Corrected:
+        """Make windows again that rows came for from below the cursor."""
+        found = self._writing.corrected(after, upto, self.cursor(), new)
+        if found.step is not None:
+            self._ahead = None if found.step.commit is not None else found.step.cursor
+        return found
 
     def _next_batch(
         self, limit: int, upto: int | None, *, held: bool, kept: bool

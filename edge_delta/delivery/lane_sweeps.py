@@ -67,6 +67,8 @@ class LaneSweep(Protocol):
 
     now: Ledger
     """What is known of it afterwards."""
+    whole: bool
+    """Whether it looked at all that is known, or goes on with that in the next cycle."""
 
     def run(self) -> Iterator[Step]:
         """Deliver what came below the cursor."""
@@ -86,6 +88,7 @@ class _Sweep(Struct):
     round: Round
     now: Ledger = field(default_factory=Ledger)
     in_order: bool = False
+    whole: bool = True
 
     def _suspects(self) -> list[Suspect]:
         cursor = self.lane.cursor()
@@ -98,7 +101,7 @@ class _Sweep(Struct):
         shared, horizon = self.round.shared, self.round.horizon(cursor.generation)
         survey = Survey(shared, self.known, cursor, begin, horizon, compares=not self.round.first)
         found = survey.suspects()
-        self.now, self.in_order = survey.now, survey.in_order
+        self.now, self.in_order, self.whole = survey.now, survey.in_order, survey.whole
         if any(suspect.by_time for suspect in found):
             self.lane.note_used_ids()
         return found
@@ -168,6 +171,8 @@ class _ByRows(_Sweep):
         upto = self.lane.cursor().rowid
         if known.upto is None or known.upto != self.known.cursor_at:
             known.runs, known.times, known.upto = [], {}, None
+        if known.upto is None and not (self.whole and self.known.looked is None):
+            return  # counts of several cycles are not those of one moment
         after = self._begin() if known.upto is None else known.upto
         if after >= upto:
             return
@@ -233,10 +238,10 @@ class Windows(_ByRows):
             ids = self._fresh(suspect, known, there) if told else None
             new = self._new_of(suspect) if ids is None else {i for some in ids for i in some}
             fresh = suspect.grown or 0 if ids is None else len(new)
-            step, late = self.lane.correct(suspect.after, suspect.upto, new)
+            step, late, waiting = self.lane.correct(suspect.after, suspect.upto, new)
             yield from self._told(step, late)
             # A row under a used id may be in the window of the one before: then it has no more rows than it had.
-            self._tell_left(fresh - late)
+            self._tell_left(fresh - late - (0 if suspect.by_time else waiting))
             if ids is None and suspect.by_time and fresh <= late:
                 self._tell_unsure(suspect)
             if known.upto is not None and suspect.upto <= known.upto:

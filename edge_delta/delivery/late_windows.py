@@ -19,12 +19,14 @@ from edge_delta.delivery.identity import still_there
 from edge_delta.delivery.open_windows import OpenWindows, between, in_windows
 from edge_delta.delivery.window_rows import StillThere, stretches
 from edge_delta.delivery.windows import Windows
+from edge_delta.delivery.writing import Corrected
 from edge_delta.modes.aggregated import WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from edge_delta.core.model import Batch, Context, Rejection, Step
+    from edge_delta.core.model import Batch, Context, Rejection
+    from edge_delta.delivery.window_rows import InTable
 
 
 class _Range(Struct):
@@ -47,9 +49,7 @@ class _Range(Struct):
 class SweptWindows(Windows):
     """Windows that late rows can be put into."""
 
-    def corrected(
-        self, after: int, upto: int, cursor: Cursor, new: Collection[int] = frozenset()
-    ) -> tuple[Step | None, int]:
+    def corrected(self, after: int, upto: int, cursor: Cursor, new: Collection[int] = frozenset()) -> Corrected:
         """See `edge_delta.delivery.writing.Writing`."""
         context, mode, known = self._route.context(cursor.generation), self._rows.mode, self._known(cursor)
         there = self._range(after, upto, cursor, context)
@@ -74,15 +74,24 @@ class SweptWindows(Windows):
         late = {start: rows for start, rows in more.items() if rows > 0 and start not in purged}
         swept = cursor.swept()
         refused = self._route.refuse(there.rejected, swept, swept=True)
+        waiting = self._waiting(again, shown)
         if not late and not refused.rows:
-            return None, 0
+            return Corrected(waiting=waiting)
         due = again.only(late).with_written({s: v.rows for s, v in shown.items() if s in late})
         turn = self._turn(swept, swept, known.without(late).joined(due, mode), None)
         closed = due.closed_by(turn.cursor.marks.get(Mark.WATERMARK), mode.lateness)
         self._from_before |= bool(shown)
         step = self._written(turn, set(late), closed, None)
         count = sum(late.values()) + refused.rows
-        return replace(step, read=count, rejected=refused.rows, refused=refused), count
+        return Corrected(replace(step, read=count, rejected=refused.rows, refused=refused), count, waiting)
+
+    def _waiting(self, again: OpenWindows, shown: Mapping[int, InTable]) -> int:
+        """Rows in open windows that this process read again, late ones among them, and that have all rows of now."""
+        known, rows = self._open.windows if self._open is not None else {}, 0
+        for start, window in again.windows.items():
+            if start in self._read_again and start in known and known[start].rows == window.rows:
+                rows += window.rows - (shown[start].rows if start in shown else 0)
+        return max(0, rows)
 
     def renewed(self, _batch: Batch, _last: pl.DataFrame, _before: Cursor) -> None:
         """Nothing: a window is made of the rows as they were delivered first."""

@@ -53,6 +53,7 @@ class Ledger(Struct):
         cursor: where the lane stood then; None if that is not known.
         tail: rows between the last range and that cursor.
         first: the lowest id then.
+        looked: the last key that the looks of a round have come to, which did not get to all ranges; None otherwise.
         rows: what is known of single rows where the lane's table does not have them, see `delivery.known_rows`.
         stretches: what was counted of a table in the order of time, see `delivery.time_survey`.
     """
@@ -63,6 +64,7 @@ class Ledger(Struct):
     first: int = BEFORE_FIRST
     rows: dict[str, Any] = field(default_factory=dict)
     stretches: dict[str, Any] = field(default_factory=dict)
+    looked: int | None = None
 
     def upto(self, begin: int) -> int:
         """The last key of the ranges; where a lane begins if there are none."""
@@ -113,7 +115,8 @@ class Ledger(Struct):
             for a, b, rows, ids, latest, samples in kept["ranges"]
         ]
         stood = Cursor(kept["generation"], kept["cursor"], tally=kept["tally"])
-        return cls(ranges, stood, Counts(*kept["tail"]), kept["first"], kept["rows"], kept.get("stretches", {}))
+        more = kept.get("stretches", {}), kept.get("looked")
+        return cls(ranges, stood, Counts(*kept["tail"]), kept["first"], kept["rows"], *more)
 
     def kept(self) -> dict[str, Any]:
         """What `of` takes."""
@@ -127,4 +130,5 @@ class Ledger(Struct):
             "ranges": [[r.after, r.upto, *r.counts, r.times.latest, r.times.samples] for r in self.ranges],
             "rows": self.rows,
             "stretches": self.stretches,
+            "looked": self.looked,
         }

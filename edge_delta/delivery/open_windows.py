@@ -185,3 +185,9 @@ def between(extents: Mapping[int, tuple[int, int]]) -> pl.Expr:
 def _by_window(values: Mapping[int, int]) -> pl.Expr:
     start = pl.col(WINDOW).cast(pl.Int64)
     return start.replace_strict(list(values), list(values.values()), default=None, return_dtype=pl.Int64)
+
+
+def latest_of(rows: pl.DataFrame, limit: int) -> int | None:
+    """The latest time of rows in microseconds, up to a limit."""
+    times = rows["timestamp"].cast(pl.Int64)
+    return times.filter(times <= limit).max()  # type: ignore[return-value]

@@ -13,6 +13,7 @@ from edge_delta.core.questions import Condition, Question, among, mine, named
 from edge_delta.delivery import fitting, versions
 from edge_delta.delivery.lives import earlier
 from edge_delta.delivery.prepared import Prepared
+from edge_delta.delivery.writing import Corrected
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -52,11 +53,9 @@ class Rows:
     def finish(self, _cursor: Cursor, *, quick: bool = False) -> None:
         """Nothing: a row that was delivered depends on nothing."""
 
-    def corrected(
-        self, _after: int, _upto: int, _cursor: Cursor, _new: Collection[int] = frozenset()
-    ) -> tuple[None, int]:
+    def corrected(self, _after: int, _upto: int, _cursor: Cursor, _new: Collection[int] = frozenset()) -> Corrected:
         """Nothing: a row that was delivered depends on no other."""
-        return None, 0
+        return Corrected()
 
     # -- one batch
 

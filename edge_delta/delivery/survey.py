@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from edge_delta.core.model import Cursor
 
 _IN_A_RANGE = 8_192
+LOOK_SECONDS = 0.5
+"""CPU time for counting what was counted before; what is left is counted in the next cycles, as much in each."""
+_SEEN_AT_ONCE = 4_000_000
+"""Up to so many rows are counted all at once where each id has a row, which takes half as long as by ranges."""
 COMPARED_ROWS = 50_000
 """So many rows that came in order since the last sweep are compared with the table whatever was counted: ids that were
 used again before anything was known of their times cannot be told otherwise."""
@@ -56,11 +61,19 @@ class Shared(Struct):
     _counts: dict[tuple[int, int], Counts] = field(default_factory=dict)
     _times: dict[object, Sequence[Times]] = field(default_factory=dict)
     _total: int | None = None
+    _seconds: float = 0.0
+
+    @property
+    def long_enough(self) -> bool:
+        """Whether a look has counted for as long as it may, see `LOOK_SECONDS`."""
+        return self._seconds >= LOOK_SECONDS
 
     def counts(self, after: int, upto: int) -> Counts:
         """See `Census.counts`."""
         if (after, upto) not in self._counts:
+            began = time.thread_time()
             self._counts[after, upto] = self.census.counts(after, upto)
+            self._seconds += time.thread_time() - began
         return self._counts[after, upto]
 
     def times(self, ranges: Sequence[tuple[int, int, Counts]], first: int | None) -> Sequence[Times]:
@@ -88,6 +101,9 @@ class Survey(Struct):
         begin: the key behind which the lane's table has rows, where nothing is known.
         horizon: how far all lanes have come; ranges end there, so that they are the same for all.
         compares: whether to compare rows that came in order as well, as far as they are few.
+
+    Attributes:
+        whole: whether this look came to the end of what is known, see `LOOK_SECONDS`.
     """
 
     shared: Shared
@@ -98,6 +114,7 @@ class Survey(Struct):
     compares: bool = True
     now: Ledger = field(default_factory=Ledger)
     in_order: bool = False
+    whole: bool = True
     _dense_from: int | None = None
 
     def suspects(self) -> list[Suspect]:
@@ -109,8 +126,9 @@ class Survey(Struct):
         first = self._dense_from
         if first is None:
             first, _ = self.shared.census.ends(BEFORE_FIRST, end)
-        again = self._counted([(one.after, one.upto) for one in self.known.ranges])
-        found = self._changed(again)
+        due = self._due()
+        again = self._counted([(one.after, one.upto) for one in due])
+        found = self._changed(due, again)
         new = self._counted(bounds)
         tail = self._counts(horizon, end) if end > horizon else NONE
         whole = Counts(sum(r.counts.rows for r in new) + tail.rows, sum(r.counts.ids for r in new) + tail.ids)
@@ -118,9 +136,24 @@ class Survey(Struct):
         if not self.in_order or (self.compares and whole.rows <= COMPARED_ROWS):
             found += [Suspect(r.after, r.upto) for r in new if r.counts.rows]
             found += [Suspect(horizon, end)] if tail.rows else []
-        self.now.ranges = [*again, *new]
+        counted = {one.after: one for one in again}
+        self.now.ranges = [*(counted.get(one.after, one) for one in self.known.ranges), *new]
         self.now.cursor, self.now.tail = self.cursor, tail
         self.now.first = BEFORE_FIRST if first is None else first
+        return found
+
+    def _due(self) -> list[Range]:
+        """The known ranges that this look gets to: those that no earlier look of the same round has counted."""
+        known, found = self.known, list[Range]()
+        for one in known.ranges:
+            if known.looked is not None and one.upto <= known.looked:
+                continue
+            if found and self.shared.long_enough:
+                self.whole = False
+                break
+            self._counts(one.after, one.upto)
+            found.append(one)
+        self.now.looked = found[-1].upto if found else known.looked
         return found
 
     def _bounds(self, start: int, end: int) -> list[tuple[int, int]]:
@@ -135,6 +168,8 @@ class Survey(Struct):
     def _where_dense(self, start: int) -> int | None:
         """The lowest id, if it is sure without counting by ranges that no row has an id that had none before."""
         known, upto = self.known, self.cursor.rowid
+        if sum(one.counts.rows for one in known.ranges) > _SEEN_AT_ONCE:
+            return None
         if not all(one.dense(known.first) for one in known.ranges):
             return None
         first, _ = self.shared.census.ends(BEFORE_FIRST, upto)
@@ -155,12 +190,12 @@ class Survey(Struct):
         times = self.shared.times(counted, self._dense_from) if counted else []
         return [Range(*one, its) for one, its in zip(counted, times, strict=True)]
 
-    def _changed(self, again: list[Range]) -> list[Suspect]:
+    def _changed(self, before: list[Range], again: list[Range]) -> list[Suspect]:
         """Of ranges that were counted before, those that are not as they were."""
-        sampled = [i for known in self.known.ranges for i, _ in known.times.samples]
+        sampled = [i for known in before for i, _ in known.times.samples]
         there = dict(self.shared.census.stamps(sampled)) if sampled else {}
         found = []
-        for known, now in zip(self.known.ranges, again, strict=True):
+        for known, now in zip(before, again, strict=True):
             if not now.counts.rows:
                 continue
             still = [(i, there[i]) for i, _ in known.times.samples if i in there]

@@ -128,6 +128,7 @@ class Sweeping(Struct):
             self.save({**kept, "at": time.time()})
             return
         census = survey.Shared(there[0].route.source.census)
+        whole = True
         round_ = lane_sweeps.Round(there, census, limit, swept, first="at" not in kept)
         # A table of readings comes last: until it has a row, the others find it again after a kill.
         for lane in sorted(there, key=lambda one: (one.route.traits.replayable, one.route.traits.selective)):
@@ -141,10 +142,17 @@ class Sweeping(Struct):
             except SourceReplaced:  # the next cycle closes what is open of the one before, while it is in memory
                 return
             kept[lane.name] = sweep.now.folded().kept()
-        self._dirty = False
-        self.save({**kept, "at": time.time(), "written": written})
+            whole = whole and sweep.whole
+        self._dirty = not whole
+        over = {"at": time.time(), "written": written, **_begun_anew(kept, there)} if whole else {"written": None}
+        self.save({**kept, **over})
         swept.seconds = time.perf_counter() - began
         yield swept
+
+
+def _begun_anew(kept: dict[str, Any], lanes: Sequence[Lane]) -> dict[str, Any]:
+    """What is kept of the lanes, so that the next sweep begins with the first of the known ranges."""
+    return {lane.name: {**kept[lane.name], "looked": None} for lane in lanes}
 
 
 def _stands(lane: Lane, kept: dict[str, Any]) -> bool:

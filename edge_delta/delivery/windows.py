@@ -27,9 +27,10 @@ from edge_delta.core.plan import ROWID
 from edge_delta.delivery import fitting
 from edge_delta.delivery.earlier_windows import EarlierWindows
 from edge_delta.delivery.lives import life, lives_on
-from edge_delta.delivery.open_windows import Emission, OpenWindows, Window, from_first, in_windows
+from edge_delta.delivery.open_windows import Emission, OpenWindows, Window, from_first, in_windows, latest_of
 from edge_delta.delivery.quantiles import QuantilesOf
 from edge_delta.delivery.rows import empty_like
+from edge_delta.delivery.tally import place
 from edge_delta.delivery.window_rows import StillThere, WindowRows, held_to, stretches
 from edge_delta.modes.aggregated import WINDOW
 
@@ -79,6 +80,7 @@ class Windows:
         self._lost = 0
         self._told_ahead = False
         self._from_before = False  # whether windows of the table were made again: their rows may be others by now
+        self._read_again: set[int] = set()  # open windows that have all rows of now, those from below the cursor too
 
     def forget(self) -> None:
         """The open windows are had again from the source."""
@@ -184,7 +186,7 @@ class Windows:
         limit = round((context.inserted_at.timestamp() + self._rows.mode.future_tolerance) * _MICROSECONDS)
         times = [before.marks.get(Mark.WATERMARK), windows.latest_before(limit)]
         if rows is not None:
-            times.append(_latest(rows, limit))
+            times.append(latest_of(rows, limit))
         marks = dict(before.marks)
         known = [time for time in times if time is not None]
         if known:
@@ -216,6 +218,9 @@ class Windows:
                 result = self._rows.with_larger(result, written.windows, turn.context)
             if written.kept is not None:
                 result = pl.concat([result, written.kept], how="diagonal_relaxed")
+            stands = self._route.sink.committed()
+            if of_batch is None and stands is not None and place(stands) == place(cursor):
+                cursor = cursor.swept()  # a row from below the cursor was read with the others of an open window
             commit = self._route.sink.append(result, cursor, replacing=replacing)
         self._open, self._lost = rest, 0
         return self._step(turn, cursor, commit, of_batch)
@@ -298,7 +303,7 @@ class Windows:
         # A version that has rows which can no longer be read is better than what would be computed now.
         stays = [start for start, version in shown.items() if windows.windows[start].rows < version.rows]
         windows = windows.without(stays).with_written({start: version.rows for start, version in shown.items()})
-        self._from_before |= bool(shown)
+        self._from_before, self._read_again = self._from_before or bool(shown), {*windows.windows}
         missing = cursor.marks.get(Mark.PENDING, 0) - windows.pending
         if missing > 0:
             self._lost += missing
@@ -339,11 +344,6 @@ class Windows:
 
     def _warn(self, event: Event, **keys: object) -> None:
         self._route.device.log.warning(event, mode=self._route.name, **keys)
-
-
-def _latest(rows: pl.DataFrame, limit: int) -> int | None:
-    times = rows["timestamp"].cast(pl.Int64)
-    return times.filter(times <= limit).max()  # type: ignore[return-value]
 
 
 def _iso(micros: int) -> str:

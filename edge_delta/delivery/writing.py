@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -11,6 +11,20 @@ if TYPE_CHECKING:
 
     from edge_delta.core.model import Batch, Cursor, Step
     from edge_delta.delivery.prepared import Prepared
+
+
+class Corrected(NamedTuple):
+    """What became of rows that came below the cursor.
+
+    Attributes:
+        step: the commit, if there was one.
+        late: how many of these rows are in it.
+        waiting: how many rows, the others among them, are in open windows and come with these.
+    """
+
+    step: Step | None = None
+    late: int = 0
+    waiting: int = 0
 
 
 class Writing(Protocol):
@@ -66,10 +80,8 @@ class Writing(Protocol):
             quick: whether to leave what would take long.
         """
 
-    def corrected(
-        self, after: int, upto: int, cursor: Cursor, new: Collection[int] = frozenset()
-    ) -> tuple[Step | None, int]:
-        """Write again what rows between two keys, which came below the cursor, change; and how many these are.
+    def corrected(self, after: int, upto: int, cursor: Cursor, new: Collection[int] = frozenset()) -> Corrected:
+        """Write again what rows between two keys, which came below the cursor, change.
 
         Args:
             after: the key behind which they are.

@@ -8,6 +8,7 @@ import time
 import pytest
 from deltalake import write_deltalake
 
+from edge_delta.delivery import survey
 from edge_delta.source.reader import SQLiteSource
 from tests.support.inprocess import deliver
 from tests.support.tables import Place
@@ -441,3 +442,56 @@ def test_a_table_refilled_between_counting_and_reading_puts_no_row_into_the_gene
     deliver(sensor.path, folder, env=ALWAYS)
     by_generation = dict(folder.read().group_by("source_generation").len().iter_rows())
     assert by_generation == {0: 100, 1: 70}
+
+
+@pytest.mark.parametrize("modes", [["schematized"], ["emergency", "raw"], ["schematized", "aggregated"]])
+def test_a_look_that_takes_too_long_goes_on_in_the_next_cycles_and_finds_each_row_once(
+    modes, sensor, folder, monkeypatch
+):
+    monkeypatch.setattr(survey, "_IN_A_RANGE", 16)
+    alerts = {"EMERGENCY_CONFIG": '{"severity_thresholds": {"temperature": -1}, "anomaly_flag": false}'}
+
+    def run(every):
+        done = deliver(sensor.path, folder, env={"SWEEP": every} | alerts, processing_mode=modes, flush=True)
+        return sum(one["rows"] for one in done.named("rows below the cursor"))
+
+    sensor.create()
+    sensor.add(160)
+    sensor.run("DELETE FROM readings WHERE id % 10 = 5")
+    run("0")
+    state = sensor.path.parent / "state" / "sweep.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"at": time.time() - 5_000}))
+    for number in (5, 75, 155):
+        row(sensor, number, number)
+    monkeypatch.setattr(survey, "LOOK_SECONDS", 0.0)
+    found = [run("3600") for _ in range(12)]
+    assert sum(found) == 3 * len({*modes} - {"aggregated"}), found  # a flush writes them with their open windows
+    assert "aggregated" not in modes or folder.read("_3_aggregated")["record_count"].sum() == 147
+    assert sum(1 for rows in found if rows) == 3, "each is found by a look of its own"
+    assert json.loads(state.read_text())["at"] > time.time() - 3_000
+    row(sensor, 25, 25)
+    assert run("3600") == 0, "the next look is due in an hour"
+
+
+@pytest.mark.parametrize("emit", ["closed", "early"])
+def test_a_row_filled_into_an_open_window_while_nothing_runs_is_written_by_a_flush_and_called_delivered(
+    emit, sensor, folder
+):
+    """The window is made again of all of its rows, so the sweep finds none that it lacks, and no other row is new."""
+    env = {**ALWAYS, "AGGREGATE_CONFIG": json.dumps({"window_minutes": 10, "emit": emit})}
+
+    def run():
+        return deliver(
+            sensor.path, folder, env=env, processing_mode=["schematized", "aggregated"], flush=emit == "closed"
+        )
+
+    sensor.create()
+    sensor.add(160)
+    sensor.run("DELETE FROM readings WHERE id % 10 = 5")
+    run()
+    for number in (5, 75, 155):
+        row(sensor, number, number)
+        done = run()
+        assert done.complete
+        assert not done.named("rows below the cursor not delivered")
+    assert folder.read("_3_aggregated")["record_count"].sum() == 147
