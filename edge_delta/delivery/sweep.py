@@ -118,7 +118,7 @@ class Sweeping(Struct):
         """
         from edge_delta.delivery import lane_sweeps, survey  # noqa: PLC0415 - a start need not pay for them
 
-        began, kept, swept = time.perf_counter(), self._with_fresh(self.load()), Swept()
+        began, kept, swept, whole = time.perf_counter(), self._with_fresh(self.load()), Swept(), True
         there = [lane for lane in lanes if lane.cursor().rowid != BEFORE_FIRST]
         if not there:
             return
@@ -128,7 +128,6 @@ class Sweeping(Struct):
             self.save({**kept, "at": time.time()})
             return
         census = survey.Shared(there[0].route.source.census)
-        whole = True
         round_ = lane_sweeps.Round(there, census, limit, swept, first="at" not in kept)
         # A table of readings comes last: until it has a row, the others find it again after a kill.
         for lane in sorted(there, key=lambda one: (one.route.traits.replayable, one.route.traits.selective)):
@@ -143,16 +142,17 @@ class Sweeping(Struct):
                 return
             kept[lane.name] = sweep.now.folded().kept()
             whole = whole and sweep.whole
-        self._dirty = not whole
-        over = {"at": time.time(), "written": written, **_begun_anew(kept, there)} if whole else {"written": None}
-        self.save({**kept, **over})
+        self._looked(kept, there, written if whole else None, whole=whole)
         swept.seconds = time.perf_counter() - began
         yield swept
 
-
-def _begun_anew(kept: dict[str, Any], lanes: Sequence[Lane]) -> dict[str, Any]:
-    """What is kept of the lanes, so that the next sweep begins with the first of the known ranges."""
-    return {lane.name: {**kept[lane.name], "looked": None} for lane in lanes}
+    def _looked(self, kept: dict[str, Any], lanes: Sequence[Lane], written: str | None, *, whole: bool) -> None:
+        """Keep what was counted; the next sweep begins with the first range, or goes on in the next cycle."""
+        self._dirty = not whole
+        if whole:
+            anew = {lane.name: {**kept[lane.name], "looked": None} for lane in lanes}
+            kept = {**kept, **anew, "at": time.time()}
+        self.save({**kept, "written": written})
 
 
 def _stands(lane: Lane, kept: dict[str, Any]) -> bool:

@@ -150,3 +150,13 @@ def test_a_late_row_of_a_window_whose_rows_were_deleted_is_rejected_with_that_re
         run(sensor, folder, ["aggregated"], flush=True)
         assert sums(folder) == before
         assert folder.read("_rejected")["rule"].to_list() == ["purged"]
+
+
+def test_as_many_late_rows_as_were_deleted_come_once_the_count_differs(shape, sensor, folder):
+    add(sensor, shape, [(s, "a", float(s)) for s in range(0, 100, 10)])
+    run(sensor, folder, ["raw"])
+    sensor.run(f"DELETE FROM {'r' if shape == 'view' else 't'} WHERE temperature = 50")
+    for late, there in (((55, "b", 1.0), 10), ((57, "b", 2.0), 12)):
+        add(sensor, shape, [late])
+        run(sensor, folder, ["raw"])
+        assert folder.read("_0_raw").height == there

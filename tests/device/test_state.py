@@ -169,6 +169,19 @@ def test_without_node_id_and_state_the_second_start_stops_and_says_what_to_set(s
     assert folder.read().height == 20
 
 
+def test_a_lost_state_directory_stops_the_device_also_where_each_one_has_a_folder_of_its_own(
+    sensor, folder, command, tmp_path
+):
+    sensor.create()
+    sensor.add(20)
+    edge = command(sensor.path, folder, table_path=folder.base + "/{node_id}/readings")
+    edge.once().succeeded()
+    shutil.rmtree(tmp_path / "state")
+    done = edge.once()
+    assert done.code == 3
+    assert "--new-node" in done.error
+
+
 def test_a_device_that_really_is_new_delivers_with_new_node(sensor, folder, command, tmp_path):
     sensor.create()
     sensor.add(20)

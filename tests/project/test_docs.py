@@ -136,6 +136,21 @@ def test_tests_named_in_the_design_exist():
     assert named
 
 
+def test_each_row_of_what_an_application_may_do_names_a_test_that_exists():
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    written = {name for path in files for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)}
+    modules = {path.stem for path in files}
+    rows = [line for line in (ROOT / "docs" / "source.md").read_text().splitlines() if re.match(r"\| (?!---)", line)]
+    cells = [row.rstrip("| ").rsplit(" | ", 1)[-1] for row in rows if not re.search(r"\| test[^|]*\|$", row)]
+    assert len(cells) > 60
+    for cell in cells:
+        named = [re.split("::|/", word)[-1].removesuffix(".py") for word in re.findall(r"`([^`]+)`", cell)]
+        assert named or cell == "the same", cell
+        for name in named:
+            known = name in written | modules or any(one.endswith(name.lstrip("…")) for one in written)
+            assert known, f"{name}: no test has that name"
+
+
 def test_the_changelog_has_this_version_or_unreleased_changes():
     assert re.search(r"^## \[(Unreleased|\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 

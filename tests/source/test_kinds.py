@@ -203,3 +203,16 @@ def test_replayed_rows_are_read_by_the_same_rules(sensor, folder, command):
     sensor.run("DELETE FROM t WHERE id = 1")
     edge.run("replay").succeeded()
     assert folder.read("_2_sanitized").sort("reading_id")["ok"].to_list() == [True, False]
+
+
+def test_times_of_several_forms_are_each_read_in_their_own(sensor, folder, tmp_path):
+    sensor.run("CREATE TABLE readings (id INTEGER PRIMARY KEY, timestamp TEXT, calibrated TEXT)")
+    sensor.run("INSERT INTO readings VALUES (1, '20260102030405', '31.12.2025')")
+    config = tmp_path / "config.toml"
+    config.write_text(
+        '[columns]\ncalibrated = "timestamp"\n[times.calibrated]\nformat = "%d.%m.%Y"\n'
+        '[times.timestamp]\nformat = "%Y%m%d%H%M%S"\nzone = "Europe/Helsinki"\n'
+    )
+    deliver(sensor.path, folder, config=config)
+    [found] = folder.read().select("timestamp", "calibrated").rows()
+    assert found == (datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC), datetime(2025, 12, 31, tzinfo=UTC))

@@ -170,3 +170,24 @@ def test_the_first_row_since_a_time_is_found_by_the_same_reading_of_times(form, 
     with closing_:
         assert source.first_since(wanted, upto=100) in (51, 52)  # a Julian day in a double is exact to 40 µs
         assert source.first_since(wanted, upto=40) is None
+
+
+def keyed(sensor, place, rows, **env):
+    sensor.many("INSERT INTO t VALUES (?, ?, ?)", rows)
+    return deliver(sensor.path, place, processing_mode="raw", timestamp_col="at", env=env)
+
+
+def test_the_hour_that_a_clock_shows_twice_comes_late_and_once(sensor, folder):
+    sensor.run(KEYED.format(declared="TEXT"))
+    for who, times in (("a", ["03:10", "03:50"]), ("b", ["03:20", "03:40"]), ("c", ["04:10"])):
+        rows = [(f"2026-10-25 {time}:00", who, 1.0) for time in times]
+        keyed(sensor, folder, rows, SWEEP="0", SOURCE_TIME_ZONE="Europe/Helsinki")
+    assert sorted(folder.read("_0_raw")["sensor"]) == ["a", "a", "b", "b", "c"]
+
+
+def test_rows_of_the_very_millisecond_of_a_rejected_one_are_rejected_with_it(sensor, folder):
+    sensor.run(KEYED.format(declared="TEXT"))
+    rows = [("00:00:00", "a", 1.0), ("00:00:01", "a", "broken"), ("00:00:01", "b", 2.0), ("00:00:02", "a", 3.0)]
+    keyed(sensor, folder, [(f"2026-01-01T{time}Z", who, v) for time, who, v in rows])
+    assert folder.read("_0_raw")["v"].sort().to_list() == [1.0, 3.0]
+    assert folder.read("_rejected").height == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import polars as pl
 import pytest
 
 from edge_delta.core.errors import TwoSources
@@ -234,3 +235,14 @@ def test_all_tables_of_a_source_have_one_generation(sensor, folder):
     for suffix in ("_1_schematized", "_2_sanitized"):
         assert set(folder.read(suffix)["source_generation"]) == {1}
         assert folder.read(suffix).height == 80
+
+
+def test_a_newest_row_whose_time_is_changed_comes_again_in_the_next_generation(sensor, folder):
+    sensor.create()
+    sensor.add(100)
+    deliver(sensor.path, folder)
+    sensor.run("UPDATE readings SET timestamp = '2026-02-01T00:00:00+00:00' WHERE id = 100")
+    [reset] = deliver(sensor.path, folder).named("source reset")
+    assert reset["known_until"] == 99
+    again = folder.read().filter(pl.col("reading_id") == 100).sort("source_generation")
+    assert again["source_generation"].to_list() == [0, 1]
