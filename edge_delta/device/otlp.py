@@ -112,11 +112,8 @@ def _metrics(families: Iterable[Metric], began: int, now: int) -> Iterator[otel.
             continue
         counts = family.type == "counter"
         name = f"{family.name}_total" if counts else family.name
-        points = [
-            otel.NumberDataPoint(s.labels, began if counts else None, now, s.value)  # type: ignore[arg-type]
-            for s in family.samples
-            if s.name == name
-        ]
+        start: Any = began if counts else None
+        points = [otel.NumberDataPoint(s.labels, start, now, s.value) for s in family.samples if s.name == name]
         if points:
             data: Any = otel.Sum(points, _CUMULATIVE, is_monotonic=True) if counts else otel.Gauge(points)
             yield otel.Metric(name, family.documentation, "", data)
