@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec.structs import replace
 
+from edge_delta.core.machine import cores
 from edge_delta.core.memory import DEFAULT, LEAST, Budget
 from edge_delta.settings.catalog import UnityCatalogSettings
 from edge_delta.settings.declaration import Secret, Section, about
@@ -322,7 +323,7 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
     @property
     def budget(self) -> Budget:
         """What `max_memory` allows; a `max_row_bytes` that was set is kept to."""
-        budget = Budget.of(self.max_memory)
+        budget = Budget.of(self.max_memory).on(cores())
         return budget if self.max_row_bytes is None else replace(budget, row_bytes=self.max_row_bytes)
 
     def __post_init__(self) -> None:

@@ -20,3 +20,11 @@ def test_with_the_least_memory_a_batch_and_all_that_is_made_of_it_fit_beside_the
     assert least.ahead == 0
     assert max(4 * least.batch_bytes + 100 * least.held_values, 12 * least.row_bytes) < LEAST - 96 * MIB
     assert least.batch_bytes > 1_000_000
+
+
+def test_on_a_single_core_the_room_of_what_is_read_ahead_goes_to_the_batch():
+    assert PLAIN.on(2) == PLAIN
+    alone = PLAIN.on(1)
+    assert (alone.ahead, alone.batch_bytes) == (0, 2 * PLAIN.batch_bytes)
+    least = Budget.of(LEAST)
+    assert least.on(1) == least
