@@ -15,6 +15,7 @@ from edge_delta.core.events import Event, Log
 from edge_delta.core.retry import Outage, Persistence
 from edge_delta.delivery.drains import Drains
 from edge_delta.delivery.pace import Pace, Tally
+from edge_delta.delivery.positions import Positions
 from edge_delta.delivery.reports import Reports
 from edge_delta.delivery.settling import Settling
 from edge_delta.delivery.sweep import Sweeping
@@ -39,9 +40,6 @@ def _done(turns: Iterator[None]) -> None:
 
 _LOOK_EVERY = 2.0
 """Seconds between looks at the settings file."""
-_POSITION_EVERY = 3_600.0
-"""Seconds after which a mode that passed over all rows, as alerts do for weeks, commits how far it has come: rows up to
-there may be purged, and who starts after a kill need not read them again."""
 
 
 class Engine:
@@ -94,7 +92,7 @@ class Engine:
         )
         self._behind = True
         self._news = False  # whether rows came during the last cycle that only urgent lanes have seen
-        self._positions_at = time.monotonic()
+        self._positions = Positions()
 
     @property
     def behind(self) -> bool:
@@ -323,7 +321,7 @@ class Engine:
             with self._unwell.apart(lane, alone=len(self._lanes) == 1):
                 lane.cycle_over()
                 self._reports.aside(lane)
-        self._settle_now_and_then()
+        self._positions.now_and_then(self._unwell.well(self._lanes))
 
     def _finish(self, *, quick: bool = False, flush: bool = False) -> None:
         """Write what waits for more rows; a flush is told as a cycle by itself."""
@@ -332,15 +330,6 @@ class Engine:
             lane.finish(quick=quick)
             if (written := self._reports.aside(lane)) and flush:
                 self._drains.ended(lane, Tally(rows_written=written), time.perf_counter() - started)
-
-    def _settle_now_and_then(self) -> None:
-        """Commit the cursors of modes that select rows, once an hour."""
-        if time.monotonic() - self._positions_at < _POSITION_EVERY:
-            return
-        for lane in self._unwell.well(self._lanes):
-            if lane.route.traits.selective:
-                lane.settle()
-        self._positions_at = time.monotonic()
 
     def _settle(self, _stop: Flag) -> None:
         """Commit cursors that are ahead of their tables."""

@@ -14,13 +14,20 @@ from tests.support.command import eventually
 from tests.support.tables import Place
 
 
+def add_harmless(sensor, table):
+    sensor.add(100, table)
+    sensor.run(f"UPDATE {table} SET status_code = NULL, humidity = NULL, temperature = 20")
+
+
 @pytest.mark.parametrize("tables", [["readings"], ["readings", "others"]])
-def test_a_running_process_commits_the_position_of_alerts_that_nothing_raised(tables, sensor, tmp_path, monkeypatch):
-    monkeypatch.setattr("edge_delta.delivery.engine._POSITION_EVERY", 0.0)
+@pytest.mark.parametrize("every", [0.0, 3600.0])
+def test_a_running_process_commits_the_position_of_alerts_that_nothing_raised(
+    tables, every, sensor, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("edge_delta.delivery.positions._EVERY", every)
     for table in tables:
         sensor.create(table)
-        sensor.add(100, table)
-        sensor.run(f"UPDATE {table} SET status_code = NULL, humidity = NULL, temperature = 20")
+        add_harmless(sensor, table)
     places = [Place(str(tmp_path / "lake" / table)) for table in tables]
     values = {"sqlite": str(sensor.path), "table_path": str(tmp_path / "lake" / "{table}"), "node_id": "n1"}
     values |= {"sqlite_table_name": tables, "interval": 0.2}
@@ -32,6 +39,17 @@ def test_a_running_process_commits_the_position_of_alerts_that_nothing_raised(ta
     run.start()
     try:
         eventually(lambda: all(place.exists("_4_emergency") for place in places), what="the alerts' tables")
+        first = [place.table("_4_emergency").version() for place in places]
+        if not every:
+            for table in tables:
+                add_harmless(sensor, table)
+            eventually(
+                lambda: all(
+                    place.table("_4_emergency").version() > version
+                    for place, version in zip(places, first, strict=True)
+                ),
+                what="a later position of each",
+            )
     finally:
         stop.set()
         run.join()

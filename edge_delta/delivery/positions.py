@@ -1,0 +1,45 @@
+"""When modes that select rows say how far they have come although nothing is selected, as alerts for weeks."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge_delta.delivery.lane import Lane
+
+_EVERY = 3_600.0
+"""Seconds between two positions of a table: rows up to one may be purged, and who starts after a kill need not read
+them again."""
+
+
+class Positions:
+    """Commits where such modes stand: once an hour, and at once where a table has no position yet.
+
+    A purge goes by the tables alone: until each of them has a position, nothing may go.
+    """
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._there: set[Lane] = set()
+
+    def now_and_then(self, lanes: Iterable[Lane]) -> None:
+        """To be called at the end of each cycle.
+
+        Args:
+            lanes: those whose tables answer.
+        """
+        hourly = time.monotonic() - self._last >= _EVERY
+        for lane in lanes:
+            if lane.route.traits.selective and (hourly or self._first_of(lane)):
+                lane.settle()
+        if hourly:
+            self._last = time.monotonic()
+
+    def _first_of(self, lane: Lane) -> bool:
+        """Whether the table of this mode has no position of this device, as far as this process has seen."""
+        if lane not in self._there and lane.sink.committed() is not None:
+            self._there.add(lane)
+        return lane not in self._there
