@@ -62,7 +62,7 @@ def the_reader(place: Path, clone: Path) -> Shell:
 
 def follow(block: Block, shell: Shell, stack: ExitStack) -> int | None:
     """Do what the block says; the number of rows that its query found, if it has one."""
-    if block.language == "mermaid":
+    if block.language == "mermaid" or not block.runs:
         return None
     say(f"-- {block}\n{block.text}")
     if SERVER in block.text:
