@@ -102,12 +102,21 @@ class Rewind(Struct, frozen=True):
 
         Raises:
             ConfigurationError: if the destination lies behind what is delivered.
-            SourceReset: if the source is not the one that the rows came from.
+            SourceReset: if the source is not the one that the rows came from, or none that was ever delivered.
         """
         stands = self.lane.sink.committed()
         if stands is None:
             return None
         same = self._same_source(stands)
+        before = None if same else self._taken_over(stands)
+        unseen = not same and before is None  # only a run finds which of its rows came before, and what is lost
+        if unseen:
+            raise SourceReset(
+                f"{self.lane.sink.uri} was last delivered from another source than {self.lane.route.source.table!r} is "
+                "now, and no run has seen this one yet",
+                "Run edge-delta run --once first, which finds the rows that both have and tells what is lost; "
+                "then reset",
+            )
         if self.destination != Destination() and not same:  # from the beginning on, it need not be that of before
             raise SourceReset(
                 f"{self.lane.sink.uri} was last delivered from another source than {self.lane.route.source.table!r} is "
@@ -122,7 +131,7 @@ class Rewind(Struct, frozen=True):
             )
         upto = stands.rowid if same else self.lane.route.source.waiting(Cursor()).last_rowid
         first, last, rows = self.lane.route.source.between(behind, stands.rowid if upto is None else upto)
-        told = str(self._unreadable(stands if same else self._taken_over(stands), behind))
+        told = str(self._unreadable(stands if same else before, behind))
         return Again(self.lane.name, self.lane.sink.uri, self._generation(stands), rows, first, last, told)
 
     def act(self, superseded: Sink) -> None:

@@ -132,6 +132,25 @@ def test_a_source_that_is_back_after_another_one_is_current_once_when_a_reset_sa
     assert world.verified() == []
 
 
+@pytest.mark.parametrize("taken", ["restore", "recreate"])
+def test_a_source_that_no_run_has_seen_is_delivered_before_it_is_reset(taken, sensor, folder):
+    world = World(sensor, folder, seed=8)
+    world.add(60)
+    world.deliver()
+    world.backup()
+    world.add(50)
+    world.deliver()
+    getattr(world, taken)()
+    world.add(20)
+    with pytest.raises(SourceReset, match="no run has seen this one"):
+        world.reset()
+    world.deliver()
+    world.reset()
+    world.deliver()
+    assert_equal(by_the_files(folder, TABLES), world.wanted())
+    assert world.verified() == []
+
+
 @pytest.mark.parametrize("between", [0, 5])
 def test_a_window_whose_first_rows_were_purged_keeps_them_when_more_than_those_come_after_a_reset(
     between, sensor, folder
