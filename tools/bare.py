@@ -91,7 +91,7 @@ def typed(root: Path) -> tuple[float, float, int]:
     started = time.monotonic()
     with _devices(root):
         done = subprocess.run(
-            ["chroot", str(root), "bash", "-euo", "pipefail", "-c", f"cd /home\n{script}"],
+            [str(shutil.which("chroot")), str(root), "bash", "-euo", "pipefail", "-c", f"cd /home\n{script}"],
             env=kept,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
