@@ -51,7 +51,7 @@ class Budget(Struct, frozen=True):
     def on(self, cores: int) -> Budget:
         """The same where there are so many cores: on a single one nothing is read ahead, and batches have the room.
 
-        Each commit costs the same, so half as many of them spare a sixth of the processor time.
+        Each commit costs the same, so half as many of them spare processor time.
         """
         if cores > 1 or not self.ahead:
             return self
