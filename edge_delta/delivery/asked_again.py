@@ -89,6 +89,7 @@ class AskedAgain:
         kept = self._kept(meant)
         self._cut(cursor, meant, kept, None if kept is None else kept.then)
         self._tell(reason, cursor, meant, kept)
+        cursor = self._told_lost(cursor, meant, BEFORE_FIRST if kept is None else kept.then)
         if kept is None:
             return cursor.marked(**{Mark.KEPT: BEFORE_FIRST, Mark.LIFE: cursor.generation})
         return cursor.marked(**kept.marks)
@@ -112,7 +113,7 @@ class AskedAgain:
         self._tell(reason, before, meant, _Kept(upto, upto, None))
         if kept is None or kept.first is None:
             self._cut(before, meant, kept, upto)
-            return fresh
+            return self._told_lost(fresh, meant, upto)
         known = {name: n for name, n in fresh.marks.items() if name not in (Mark.BEGINS, Mark.ENDS, Mark.STARTS)}
         again = {**known, **kept.marks, **lives_on(fresh, life(before)), Mark.AGAIN: fresh.generation - 1}
         self._cut(before, meant, kept, kept.then, by=fresh.generation)
@@ -194,6 +195,21 @@ class AskedAgain:
         generation, stands = cursor.generation if by is None else by, sink.committed()
         place = stands.rowid + 1 if stands is not None and stands.generation == generation else 0
         sink.append(left, Cursor(generation, place), replacing=where)
+
+    def _told_lost(self, cursor: Cursor, meant: Cursor, upto: int) -> Cursor:
+        """The cursor, with rows of open windows that were to come again and do not.
+
+        Args:
+            cursor: the cursor.
+            meant: where the source stood that the reset saw.
+            upto: the last id, as it was then, of a row that comes again.
+        """
+        open_rows = meant.marks.get(Mark.PENDING, 0) if self._route.traits.windowed else 0
+        lost = min(open_rows, max(0, meant.rowid - upto))
+        if not lost:
+            return cursor
+        self._route.device.log.warning(Event.LOST, mode=self._route.name, rows=lost, generation=meant.generation)
+        return cursor.marked(**{Mark.LOST: cursor.marks.get(Mark.LOST, 0) + lost})
 
     def _tell(self, reason: str, cursor: Cursor, meant: Cursor, kept: _Kept | None) -> None:
         self._route.device.log.warning(
