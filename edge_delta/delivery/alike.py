@@ -35,18 +35,21 @@ class Alike(Struct, frozen=True):
 
 def pairs(
     rows: Iterable[tuple[int, CellsOf]], delivered: Iterable[tuple[int, CellsOf]], alike: Alike
-) -> dict[int, int]:
+) -> tuple[dict[int, int], dict[int, int]]:
     """Which delivered row each row is: each of them stands for one, and for an equal one if there is one.
 
     Args:
         rows: the source's, with their ids.
         delivered: the table's, with the ids that they had; the first of equal ones is taken.
         alike: whether two are one.
+
+    Returns:
+        By the row's id, that of the delivered row: where both are equal, and where they are only alike.
     """
     equal: dict[CellsOf, deque[int]] = defaultdict(deque)
     for then, cells in delivered:
         equal[cells].append(then)
-    found, others = dict[int, int](), []
+    found, likely, others = dict[int, int](), dict[int, int](), []
     for now, cells in rows:
         same = equal.get(cells)
         if same:
@@ -54,7 +57,7 @@ def pairs(
         else:
             others.append((now, cells))
     if not others:
-        return found
+        return found, likely
     left: dict[Any, list[tuple[int, CellsOf]]] = defaultdict(list)
     for cells, ids in equal.items():
         left[cells[alike.at]].extend((then, cells) for then in ids)
@@ -62,5 +65,5 @@ def pairs(
         beside = left.get(cells[alike.at], [])
         place = next((n for n, (_, there) in enumerate(beside) if alike(there, cells)), None)
         if place is not None:
-            found[now] = beside.pop(place)[0]
-    return found
+            likely[now] = beside.pop(place)[0]
+    return found, likely

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_delta.delivery.route import Route
 
 
-class _Kept(NamedTuple):
+class Kept(NamedTuple):
     """The last row that comes again: the ids that it has and had; and the first's one, where they have others."""
 
     now: int
@@ -86,7 +86,15 @@ class AskedAgain:
                 f"{reason}, as they were when a reset asked for them again",
                 'If it is meant to be new, set on_source_reset = "new_generation"; if not, put the old one back',
             )
-        kept = self._kept(meant)
+        return self._cut_short(cursor, meant, reason)
+
+    def cut_short(self, cursor: Cursor, reason: str) -> Cursor:
+        """As `checked`, where a reset itself found another source: whoever asked for its rows need not be asked."""
+        meant = self._of(cursor)
+        return cursor if meant is None else self._cut_short(cursor, meant, reason)
+
+    def _cut_short(self, cursor: Cursor, meant: Cursor, reason: str) -> Cursor:
+        kept = self.kept(meant)
         self._cut(cursor, meant, kept, None if kept is None else kept.then)
         self._tell(reason, cursor, meant, kept)
         cursor = self._told_lost(cursor, meant, BEFORE_FIRST if kept is None else kept.then)
@@ -108,9 +116,9 @@ class AskedAgain:
         meant = self._of(before)
         if meant is None:
             return fresh
-        kept = self._kept(meant) if Mark.ENDS in fresh.marks else None
+        kept = self.kept(meant) if Mark.ENDS in fresh.marks else None
         upto = before.rowid
-        self._tell(reason, before, meant, _Kept(upto, upto, None))
+        self._tell(reason, before, meant, Kept(upto, upto, None))
         if kept is None or kept.first is None:
             self._cut(before, meant, kept, upto)
             return self._told_lost(fresh, meant, upto)
@@ -145,27 +153,27 @@ class AskedAgain:
                 return found[0]
         return reset.likely_same
 
-    def _kept(self, meant: Cursor) -> _Kept | None:
-        """The last row of those that were to come again which is there."""
+    def kept(self, meant: Cursor) -> Kept | None:
+        """The last row of those that came up to a cursor which is there; None if none is."""
         from edge_delta.delivery.lineage import Lineage  # noqa: PLC0415 - Polars, and seldom needed
 
         for route in self._judges():
             stood = route.sink.witnessed(meant.generation)
             if stood is not None:
                 known: Known | None = Lineage(route, stood, refuses=False).known_until()
-                return None if known is None else _Kept(known.now, known.then, known.first)
+                return None if known is None else Kept(known.now, known.then, known.first)
         found = self._route.source.known(meant, moved=True)
         if not self._route.traits.windowed or (found is not None and found[0] != found[1]):
-            return None if found is None else _Kept(*found, found[1] - found[0] + 1)
+            return None if found is None else Kept(*found, found[1] - found[0] + 1)
         from edge_delta.delivery.known_windows import known_until  # noqa: PLC0415 - Polars, and seldom needed
 
         last = known_until(self._route, meant, None if found is None else found[0])
-        return None if last is None else _Kept(last, last, None)
+        return None if last is None else Kept(last, last, None)
 
     # -- what is superseded
 
     def _cut(
-        self, cursor: Cursor, meant: Cursor, kept: _Kept | None, upto: int | None, *, by: int | None = None
+        self, cursor: Cursor, meant: Cursor, kept: Kept | None, upto: int | None, *, by: int | None = None
     ) -> None:
         """Cut what is superseded to rows that come again.
 
@@ -211,7 +219,7 @@ class AskedAgain:
         self._route.device.log.warning(Event.LOST, mode=self._route.name, rows=lost, generation=meant.generation)
         return cursor.marked(**{Mark.LOST: cursor.marks.get(Mark.LOST, 0) + lost})
 
-    def _tell(self, reason: str, cursor: Cursor, meant: Cursor, kept: _Kept | None) -> None:
+    def _tell(self, reason: str, cursor: Cursor, meant: Cursor, kept: Kept | None) -> None:
         self._route.device.log.warning(
             Event.RESET_CUT,
             mode=self._route.name,

@@ -152,8 +152,8 @@ class Delivered(Struct, frozen=True):
         if not ids or self.time is None or self.time not in rows.columns or self.route.source.layout.id_column:
             return set()
         generations = pl.col(GENERATION).is_in([g for g, _, _ in self._chain()])
-        found, _ = under_other_ids(self, rows, self.kept_columns(rows), generations)
-        return ids & found.keys()
+        found = under_other_ids(self, rows, self.kept_columns(rows), generations)
+        return ids & (found.equal.keys() | found.alike.keys())
 
     def _come_back(self, rows: pl.DataFrame, where: Where, ids: set[int]) -> set[int]:
         """Those of some rows that were delivered, then others had their ids, and a backup has them again."""

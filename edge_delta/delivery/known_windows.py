@@ -52,7 +52,9 @@ def known_until(route: Route, stands: Cursor, known: int | None) -> int | None:
         beside = own.join(there, on=keys, how="left", nulls_equal=True, maintain_order="left")
         fresh: list[int] = beside.filter(~told.fill_null(value=False))[ROWID].to_list()
         own = own.filter(pl.col(ROWID) < min(fresh)) if fresh else own
-        if known is None and not _alike(route, rows.mode.aggregate(own.lazy(), context).collect(), where, keys):
+        if known is None and not (
+            own.height and _alike(route, rows.mode.aggregate(own.lazy(), context).collect(), where, keys)
+        ):
             return None
         before: list[int] = own[ROWID].to_list() if fresh else [batch.cursor.rowid]
         known = max([*before, *([] if known is None else [known])], default=None)

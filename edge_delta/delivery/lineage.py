@@ -17,7 +17,7 @@ from edge_delta.core.model import Cursor
 from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import within
 from edge_delta.delivery.delivered import ON_TIME, TOLD, Delivered
-from edge_delta.delivery.other_ids import GENERATION, under_other_ids
+from edge_delta.delivery.other_ids import GENERATION, Pairs, under_other_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,16 +118,19 @@ class Lineage:
         where a clock begins anew at each start, are no source that goes on: most rows of one of both sides are in both.
         """
         known: Known | None = None
+        furthest: int | None = None
         both = ours = theirs = passed = 0
         for rows in self._read():
             until_then = pl.col(GENERATION) <= self.stands.generation
-            found, there = under_other_ids(self._delivered, rows, self._columns, until_then)
+            beside = under_other_ids(self._delivered, rows, self._columns, until_then)
+            found = _no_chance(rows[ROWID], beside, furthest)
             if not found:
                 break
+            furthest = max([*beside.equal.values(), *([] if furthest is None else [furthest])], default=None)
             last = max(found)
             known = Known(last, found[last], found[min(found)] if known is None else known.first)
             ours = passed + int((rows[ROWID] <= last).sum())
-            both, theirs, passed = both + len(found), theirs + there, passed + rows.height
+            both, theirs, passed = both + len(found), theirs + beside.there, passed + rows.height
         return known if 2 * both >= min(ours, theirs) else None
 
     def _read(self, upto: int | None = None) -> Iterator[pl.DataFrame]:
@@ -138,3 +141,26 @@ class Lineage:
             if rows.height:
                 yield rows
             cursor = Cursor(rowid=batch.cursor.rowid)
+
+
+def _no_chance(ids: pl.Series, found: Pairs, furthest: int | None) -> dict[int, int]:
+    """The pairs of which a row that is only like a delivered one is that one, updated since.
+
+    A late reading is at the time of another one, and of the same sensor. Taken for that one, it would be delivered
+    never. Rows that were updated lie between others that were not; behind the last of those, they go on in the order
+    of the ids that they had, and no new row comes before them.
+
+    Args:
+        ids: of all rows, ascending.
+        found: the pairs.
+        furthest: the largest id that an equal row of those before had; None if there was none.
+    """
+    both, equal = found.equal | found.alike, [*found.equal.values(), *([] if furthest is None else [furthest])]
+    if not equal:
+        return both if 2 * len(both) >= _SURE else {}
+    last = max(found.equal, default=ids[0] - 1)
+    for now in ids.filter(ids > last):
+        if found.alike.get(now, max(equal)) <= max(equal):
+            break
+        last = now
+    return {now: then for now, then in both.items() if now <= last}

@@ -6,7 +6,7 @@ among new ones does not make it read all that lies between.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import polars as pl
 
@@ -45,9 +45,21 @@ class Compared(Protocol):
         """Tells whether a delivered row is one of the source."""
 
 
-def under_other_ids(
-    delivered: Compared, rows: pl.DataFrame, columns: list[str], generations: pl.Expr
-) -> tuple[dict[int, int], int]:
+class Pairs(NamedTuple):
+    """Rows of a source that a table has, by the id of now, with the one that they had when they were delivered last.
+
+    Attributes:
+        equal: those that are as they were.
+        alike: those that may be other ones, or were updated since.
+        there: how many rows the table has at these times.
+    """
+
+    equal: dict[int, int]
+    alike: dict[int, int]
+    there: int
+
+
+def under_other_ids(delivered: Compared, rows: pl.DataFrame, columns: list[str], generations: pl.Expr) -> Pairs:
     """Which of a source's rows a table has, whatever their ids were.
 
     Args:
@@ -55,27 +67,23 @@ def under_other_ids(
         rows: the source's rows as the mode makes them.
         columns: those by which they are compared.
         generations: whether a row of the table is of interest.
-
-    Returns:
-        By the id of now, the one that the row had when it was delivered last; and how many rows the table has at these
-        times.
     """
-    time = delivered.time
+    found, time, own = Pairs({}, {}, 0), delivered.time, delivered.route.source.layout.id_column
     if time is None or time not in columns:
-        return {}, 0
+        return found
+    columns = [name for name in columns if own is None or name != own.alias]
     alike = delivered.alike(rows, columns)
     asked = {ROWID: delivered.key, GENERATION: GENERATION, **named(*columns)}
-    found, there = dict[int, int](), 0
     for some, where in _at_times(rows, time):
         beside = delivered.route.sink.ask(Question((*mine(delivered.route.device.node_id), *where), asked))
         beside = beside.filter(generations).sort(GENERATION, ROWID, descending=True)
-        there += beside.height
-        found |= pairs(
+        equal, likely = pairs(
             zip(some[ROWID], some.select(columns).rows(), strict=True),
             zip(beside[ROWID], beside.select(columns).rows(), strict=True),
             alike,
         )
-    return found, there
+        found = Pairs(found.equal | equal, found.alike | likely, found.there + beside.height)
+    return found
 
 
 def _at_times(rows: pl.DataFrame, time: str) -> Iterator[tuple[pl.DataFrame, Where]]:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from edge_delta.core.errors import ConfigurationError, SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
+from edge_delta.delivery.asked_again import AskedAgain
 from edge_delta.delivery.identity import Identity, Lanes
 from edge_delta.delivery.lives import earlier, life, lives_on
 from edge_delta.delivery.two_sources import LOOKED_BACK
@@ -84,6 +85,22 @@ def rewind(
     return True
 
 
+class _Before(Struct, frozen=True):
+    """What the rows that come again took the place of.
+
+    Attributes:
+        cursor: where the table stands, or stood, in the source that there is now; None if it has none of its rows.
+        goes_on: whether the source is the one of now, or goes on from it, such as from its backup.
+        upto: the last id of a row that comes again under it.
+        reason: in what it is not the one of now; empty if it is.
+    """
+
+    cursor: Cursor | None
+    goes_on: bool
+    upto: int = BEFORE_FIRST
+    reason: str = ""
+
+
 class Rewind(Struct, frozen=True):
     """Going back with one mode's table.
 
@@ -102,21 +119,13 @@ class Rewind(Struct, frozen=True):
 
         Raises:
             ConfigurationError: if the destination lies behind what is delivered.
-            SourceReset: if the source is not the one that the rows came from, or none that was ever delivered.
+            SourceReset: if the source is not the one that the rows came from.
         """
         stands = self.lane.sink.committed()
         if stands is None:
             return None
-        same = self._same_source(stands)
-        before = None if same else self._taken_over(stands)
-        unseen = not same and before is None  # only a run finds which of its rows came before, and what is lost
-        if unseen:
-            raise SourceReset(
-                f"{self.lane.sink.uri} was last delivered from another source than {self.lane.route.source.table!r} is "
-                "now, and no run has seen this one yet",
-                "Run edge-delta run --once first, which finds the rows that both have and tells what is lost; "
-                "then reset",
-            )
+        of_before = self._before(stands)
+        same = not of_before.reason
         if self.destination != Destination() and not same:  # from the beginning on, it need not be that of before
             raise SourceReset(
                 f"{self.lane.sink.uri} was last delivered from another source than {self.lane.route.source.table!r} is "
@@ -131,7 +140,7 @@ class Rewind(Struct, frozen=True):
             )
         upto = stands.rowid if same else self.lane.route.source.waiting(Cursor()).last_rowid
         first, last, rows = self.lane.route.source.between(behind, stands.rowid if upto is None else upto)
-        told = str(self._unreadable(stands if same else before, behind))
+        told = str(self._unreadable(of_before, behind))
         return Again(self.lane.name, self.lane.sink.uri, self._generation(stands), rows, first, last, told)
 
     def act(self, superseded: Sink) -> None:
@@ -143,24 +152,42 @@ class Rewind(Struct, frozen=True):
         stands = self.lane.sink.committed()
         if stands is not None:
             behind = self._behind(stands)
-            of_before = stands if self._same_source(stands) else self._taken_over(stands)
+            of_before = self._before(stands)
             unreadable = self._unreadable(of_before, behind)
-            if of_before is not None:
-                self._record(superseded, stands, of_before, behind, unreadable)
-            cursor = self._cursor(stands, behind)
+            if of_before.cursor is not None:
+                self._record(superseded, stands, of_before.cursor, behind, unreadable)
+            cursor = self._cursor(stands, behind, goes_on=of_before.goes_on)
+            if of_before.goes_on and of_before.reason and self.lane.route.device.stop_on_reset:
+                cursor = self._asked().cut_short(cursor, of_before.reason)  # which else the next run does
             if unreadable.lost:  # so that verify and status go on telling it
                 before = stands.marks.get(Mark.LOST, 0) if self.lane.route.traits.windowed else 0
                 lost = {Mark.LOST: before + unreadable.lost}
                 cursor, stands = cursor.marked(**lost), stands.marked(**lost)
             self.lane.go_back(cursor, stands)
 
-    def _same_source(self, stands: Cursor) -> bool:
-        """Whether the rows that come again are those that came before."""
+    def _before(self, stands: Cursor) -> _Before:
+        """What the rows that come again took the place of.
+
+        A source that goes on from the one of before, such as its backup, is treated as if it had taken its place after
+        the reset: `edge_delta.delivery.asked_again` cuts what is recorded.
+        """
         try:
             Identity(self.lane.route, Lanes()).confirmed(stands)
-        except SourceReset:
-            return False
-        return True
+        except SourceReset as reset:
+            whole = self.lane.sink.witnessed(stands.generation) or stands
+            taken, kept = self._taken_over(stands), self._asked().kept(whole)
+            if kept is None or (taken is not None and taken.rowid > kept.then):
+                return _Before(
+                    taken, goes_on=False, upto=BEFORE_FIRST if taken is None else taken.rowid, reason=reset.fact
+                )
+            upto = kept.then if kept.then == kept.now else BEFORE_FIRST
+            return _Before(stands, goes_on=True, upto=upto, reason=reset.fact)
+        return _Before(stands, goes_on=True, upto=stands.rowid)
+
+    def _asked(self) -> AskedAgain:
+        lanes = Lanes()
+        lanes.are(self.lanes)
+        return AskedAgain(self.lane.route, lanes)
 
     def _taken_over(self, stands: Cursor) -> Cursor | None:
         """The source's end in an earlier generation, if another one took its place since, and it is there again."""
@@ -187,13 +214,14 @@ class Rewind(Struct, frozen=True):
         first = self.lane.route.source.waiting(Cursor(rowid=behind)).first_rowid
         return behind if first is None else first - 1
 
-    def _unreadable(self, of_before: Cursor | None, behind: int) -> Unreadable:
+    def _unreadable(self, of_before: _Before, behind: int) -> Unreadable:
         """What cannot come again, see `edge_delta.recovery.unreadable`."""
         from edge_delta.recovery import unreadable as found  # noqa: PLC0415 - Polars, only where rows come again
 
-        if of_before is None:
+        after = self._after(behind)
+        if of_before.cursor is None or of_before.upto <= after:
             return found.Unreadable()
-        return found.unreadable(self.lane.route, of_before.generation, self._after(behind), of_before.rowid)
+        return found.unreadable(self.lane.route, of_before.cursor.generation, after, of_before.upto)
 
     def _record(self, superseded: Sink, stands: Cursor, of_before: Cursor, behind: int, unreadable: Unreadable) -> None:
         """Say which rows of which generation the new one takes the place of; again if this was cut short.
@@ -225,14 +253,14 @@ class Rewind(Struct, frozen=True):
         rejected = self.lane.rejects.committed() or stands  # its rows may be a generation ahead after a crash
         return max(stands.generation, rejected.generation) + 1
 
-    def _cursor(self, stands: Cursor, behind: int) -> Cursor:
+    def _cursor(self, stands: Cursor, behind: int, *, goes_on: bool) -> Cursor:
         kept = {name: n for name, n in stands.marks.items() if name in (Mark.SINCE, Mark.SINCE_ROWID)}
         kept[Mark.AGAIN] = self._generation(stands) - 1
-        if self._same_source(stands):
+        if goes_on:
             kept[Mark.MEANT] = self._meant(stands)
         cursor = replace(Cursor(self._generation(stands)), marks=kept)
         # Said of another source too, or it would be taken for one that goes on from the generation before.
-        kept |= lives_on(cursor, life(stands)) if self._same_source(stands) else {Mark.LIFE: cursor.generation}
+        kept |= lives_on(cursor, life(stands)) if goes_on else {Mark.LIFE: cursor.generation}
         if behind == BEFORE_FIRST:
             return cursor
         kept[Mark.BEGINS] = behind

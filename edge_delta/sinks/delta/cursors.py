@@ -109,7 +109,9 @@ class Cursors:
         words = [handle.transaction_version(f"{own}/w{i}") for i in range(_WITNESSES)]
         there = tuple(word for word in words if word is not None)
         row = handle.transaction_version(f"{own}/row") if not there else None
-        found = {mark: handle.transaction_version(f"{own}/{mark}") for mark in (*_OF_LIVES, Mark.WATERMARK, Mark.PENDING)}
+        found = {
+            mark: handle.transaction_version(f"{own}/{mark}") for mark in (*_OF_LIVES, Mark.WATERMARK, Mark.PENDING)
+        }
         marks = {str(mark): number for mark, number in found.items() if number is not None}
         return Cursor(generation, rowid, row, marks, there)
 
