@@ -111,3 +111,54 @@ def test_windows_alone_count_no_row_of_a_backup_twice(emit, sensor, folder):
     assert_equal(by_the_files(folder, wanted), wanted)
     assert done.named("source reset")[0]["known_until"] == 130
     assert world.verified() == []
+
+
+def test_a_new_row_that_is_like_a_delivered_one_is_delivered(sensor, folder):
+    """It is late, and the first of a database that was made again: its time, sensor and temperature are known."""
+    world = World(sensor, folder, seed=3, chosen=["raw"])
+    world.add(60)
+    world.deliver()
+    world.recreate()
+    like = world.readings[49]
+    world.insert([(*like[:3], 61.0)])
+    world.add(20)
+    world.deliver()
+    assert folder.read("_0_raw").filter(source_generation=1)["pressure"].sort().to_list() == [*range(61, 82)]
+
+
+@pytest.mark.parametrize("choice", ["new_generation", "stop"])
+def test_windows_alone_count_once_where_a_reset_found_a_backup_already(choice, sensor, folder):
+    world = World(sensor, folder, seed=17, chosen=["aggregated"])
+    settings = {"on_source_reset": choice}
+    world.add(130)
+    world.deliver(**settings)
+    world.backup()
+    world.add(60)
+    world.deliver(**settings)
+    world.restore()
+    world.reset()
+    world.restore()
+    world.add(90)
+    world.deliver(**settings)
+    wanted = world.wanted()
+    assert_equal(by_the_files(folder, wanted), wanted)
+    assert world.verified() == []
+
+
+def test_rows_of_open_windows_that_a_reset_asked_for_and_a_backup_took_back_are_told_as_lost(sensor, folder):
+    world = World(sensor, folder, seed=18, chosen=["schematized", "aggregated"])
+    world.add(130)
+    world.deliver(flush=False)
+    world.backup()
+    world.add(60)
+    world.deliver(flush=False)
+    world.reset()
+    world.restore()
+    world.add(90)
+    done = world.deliver()
+    wanted, found = world.wanted(), by_the_files(folder, world.wanted())
+    assert found["readings"] == wanted["readings"]
+    lost = sum(row[2] for row in wanted["windows"]) - sum(row[2] for row in found["windows"])
+    assert lost > 0
+    assert [told["rows"] for told in done.named("rows lost")] == [lost]
+    assert world.verified() == [("aggregated", {"lost": lost})]
