@@ -163,11 +163,12 @@ class AskedAgain:
                 known: Known | None = Lineage(route, stood, refuses=False).known_until()
                 return None if known is None else Kept(known.now, known.then, known.first)
         found = self._route.source.known(meant, moved=True)
-        if not self._route.traits.windowed or (found is not None and found[0] != found[1]):
-            return None if found is None else Kept(*found, found[1] - found[0] + 1)
-        from edge_delta.delivery.known_windows import known_until  # noqa: PLC0415 - Polars, and seldom needed
+        if found is not None and found[0] != found[1]:
+            return Kept(*found, found[1] - found[0] + 1)
+        from edge_delta.delivery import known_alerts, known_windows  # noqa: PLC0415 - Polars, and seldom needed
 
-        last = known_until(self._route, meant, None if found is None else found[0])
+        tells = known_windows if self._route.traits.windowed else known_alerts
+        last = tells.known_until(self._route, meant, None if found is None else found[0])
         return None if last is None else Kept(last, last, None)
 
     # -- what is superseded

@@ -245,19 +245,24 @@ class Identity:
                 return known.now - behind, known.then - behind, known.first, known.then
         whole = self._route.sink.witnessed(reached.generation)
         found = None if whole is None else self._route.source.known(whole, moved=True)
-        found = self._in_windows(reached, found)
+        found = self._in_table(reached, found)
         if found is None:
             return None
         now, then = found
         return now, then, then - now + 1, then  # the first row's old id, if ids lay close together
 
-    def _in_windows(self, stands: Cursor, found: tuple[int, int] | None) -> tuple[int, int] | None:
-        """As far as windows tell of rows behind the last one that witnesses know, under the ids that they had."""
-        if not self._route.traits.windowed or (found is not None and found[0] != found[1]):
+    def _in_table(self, stands: Cursor, found: tuple[int, int] | None) -> tuple[int, int] | None:
+        """As far as windows or alerts tell of rows behind the last one that witnesses know, under the ids they had."""
+        windowed = self._route.traits.windowed
+        if (found is not None and found[0] != found[1]) or (found is None and not windowed):
             return found
-        from edge_delta.delivery.known_windows import known_until  # noqa: PLC0415 - Polars, and seldom needed
+        from edge_delta.delivery import known_alerts, known_windows  # noqa: PLC0415 - Polars, and seldom needed
 
-        known = known_until(self._route, stands, None if found is None else found[0])
+        known = None if found is None else found[0]
+        if windowed:
+            known = known_windows.known_until(self._route, stands, known)
+        else:
+            known = known_alerts.known_until(self._route, stands, known, equal=True)
         return None if known is None else (known, known)
 
     def _went_on(self, stands: Cursor, reached: Cursor) -> bool:

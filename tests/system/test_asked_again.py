@@ -162,3 +162,20 @@ def test_rows_of_open_windows_that_a_reset_asked_for_and_a_backup_took_back_are_
     assert lost > 0
     assert [told["rows"] for told in done.named("rows lost")] == [lost]
     assert world.verified() == [("aggregated", {"lost": lost})]
+
+
+@pytest.mark.parametrize("steps", [("restore", "reset"), ("reset", "restore")], ids="-".join)
+def test_alerts_alone_come_once_where_a_reset_and_a_backup_meet(steps, sensor, folder):
+    world = World(sensor, folder, seed=5, chosen=["emergency"])
+    world.add(130)
+    world.deliver()
+    world.backup()
+    world.add(60)
+    world.deliver()
+    for step in steps:
+        getattr(world, step)()
+    world.add(40)
+    world.deliver()
+    wanted = world.wanted()
+    assert_equal(by_the_files(folder, wanted), wanted)
+    assert world.verified() == []
