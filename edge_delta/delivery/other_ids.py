@@ -71,7 +71,7 @@ def under_other_ids(delivered: Compared, rows: pl.DataFrame, columns: list[str],
     found, time, own = Pairs({}, {}, 0), delivered.time, delivered.route.source.layout.id_column
     if time is None or time not in columns:
         return found
-    columns = [name for name in columns if own is None or name != own.alias]
+    columns = [name for name in columns if own is None or name != own.alias or name == time]
     alike = delivered.alike(rows, columns)
     asked = {ROWID: delivered.key, GENERATION: GENERATION, **named(*columns)}
     for some, where in _at_times(rows, time):
