@@ -119,13 +119,19 @@ class Rewind(Struct, frozen=True):
 
         Raises:
             ConfigurationError: if the destination lies behind what is delivered.
-            SourceReset: if the source is not the one that the rows came from.
+            SourceReset: if the source is not the one that the rows came from, or none that was ever delivered.
         """
         stands = self.lane.sink.committed()
         if stands is None:
             return None
         of_before = self._before(stands)
         same = not of_before.reason
+        if of_before.cursor is None:  # a run finds what of the other source is lost, and tells it
+            raise SourceReset(
+                f"{self.lane.sink.uri} was last delivered from another source than {self.lane.route.source.table!r} is "
+                "now, and no run has seen this one yet",
+                "Run edge-delta run --once first, then reset; to go on with the other, put it back first",
+            )
         if self.destination != Destination() and not same:  # from the beginning on, it need not be that of before
             raise SourceReset(
                 f"{self.lane.sink.uri} was last delivered from another source than {self.lane.route.source.table!r} is "
@@ -176,7 +182,7 @@ class Rewind(Struct, frozen=True):
         except SourceReset as reset:
             whole = self.lane.sink.witnessed(stands.generation) or stands
             taken, kept = self._taken_over(stands), self._asked().kept(whole)
-            if kept is None or (taken is not None and taken.rowid > kept.then):
+            if kept is None or (taken is not None and taken.rowid >= kept.then):
                 return _Before(
                     taken, goes_on=False, upto=BEFORE_FIRST if taken is None else taken.rowid, reason=reset.fact
                 )
