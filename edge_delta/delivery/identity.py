@@ -207,8 +207,10 @@ class Identity:
         """
         known = self._known_until(cursor)
         unsure = cursor.rowid if not self._judges() and (known is None or known[1] < cursor.rowid) else None
-        if known is not None and self._route.traits.windowed:
-            unsure = None  # windows of the table told the rows behind the last that witnesses know
+        if unsure is not None and known is not None and self._route.traits.windowed:
+            from edge_delta.delivery import known_windows  # noqa: PLC0415 - Polars, and seldom needed
+
+            unsure = unsure if known_windows.unsure_behind(self._route, self._reached(cursor), known[0]) else None
         fresh = Cursor(generation=max(self._lanes.generation(), cursor.generation + 1))
         self.still_there = None if known is None else known[3]
         if known is None:

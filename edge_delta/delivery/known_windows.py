@@ -64,6 +64,24 @@ def known_until(route: Route, stands: Cursor, known: int | None) -> int | None:
     return known
 
 
+def unsure_behind(route: Route, stands: Cursor, known: int) -> bool:
+    """Whether rows behind the last one that is known may have come before, because they are no later than those.
+
+    Args:
+        route: the way to the table of windows.
+        stands: where the table stands in the source before.
+        known: the last row that is known, by its id of now.
+    """
+    rows, upto = WindowRows(route, _ROWS), stands.marks.get(Mark.WATERMARK)
+    context, cursor = route.context(stands.generation), Cursor(rowid=known)
+    while (batch := route.source.read_after(cursor, limit=_ROWS, upto=stands.rowid)) is not None:
+        own, _ = rows.of(batch, context)
+        if own.height and (upto is None or (own["timestamp"].cast(pl.Int64) <= upto).any()):
+            return True
+        cursor = Cursor(rowid=batch.cursor.rowid)
+    return False
+
+
 def _alike(route: Route, made: pl.DataFrame, where: Where, keys: list[str]) -> bool:
     """Whether most windows that the table has with as many rows are equal in all that they say."""
     same = [*keys, COUNT, FIRST_ID, LAST_ID]
