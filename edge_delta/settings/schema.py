@@ -13,6 +13,7 @@ from edge_delta.settings.sections import OF_THE_PROCESS, Settings
 _SHORTHANDS: dict[str, dict[str, Any]] = {
     "processing_mode": {"type": "string"},
     "tables": {"type": "string"},
+    "max_memory": {"type": "string"},
     "severity_thresholds": {"type": "object", "additionalProperties": {"type": ["number", "object"]}},
 }
 """What a field's ``prepare`` takes besides its own form."""

@@ -205,7 +205,7 @@ def test_a_table_that_was_crowded_long_ago_is_not_waited_for(clock):
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(retry, "_LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.02)
 
 
 class Flaky:
