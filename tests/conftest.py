@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.command import EdgeDelta
+from tests.support.gate import Gate
 from tests.support.proxy import Proxy
 from tests.support.sqlite import Sensor
 from tests.support.tables import Place
@@ -63,6 +64,18 @@ def proxy(weed: Weed) -> Iterator[Proxy]:
 def wired_lake(proxy: Proxy) -> Place:
     """A prefix in the bucket, reached through the proxy."""
     return lake_at(proxy.url)
+
+
+@pytest.fixture
+def gate(weed: Weed) -> Iterator[Gate]:
+    with Gate(weed.port) as between:
+        yield between
+
+
+@pytest.fixture
+def owned_lake(weed: Weed) -> Place:
+    """A prefix in the bucket for devices that reach it through the gate, as the bucket's owner reads it."""
+    return Place(f"s3://{BUCKET}/{uuid.uuid4().hex}/readings", {}, weed.url)
 
 
 @pytest.fixture(params=["folder", "s3"])

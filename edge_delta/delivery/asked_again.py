@@ -139,14 +139,10 @@ class AskedAgain:
         meant = self._meant[1]
         return meant if meant is not None and cursor.rowid < meant.rowid else None
 
-    def _judges(self) -> list[Route]:
-        own = [self._route] if self._route.traits.replayable else []
-        return [*own, *(route for route in self._lanes.replayable() if route is not self._route)]
-
     def _told_same(self, meant: Cursor, reset: SourceReset) -> bool:
         from edge_delta.delivery.delivered import Delivered  # noqa: PLC0415 - Polars, and seldom needed
 
-        for route in self._judges():
+        for route in self._lanes.judges(self._route):
             stood = route.sink.witnessed(meant.generation)
             found = None if stood is None else Delivered(route, stood).same(meant.rowid)
             if found is not None:
@@ -157,7 +153,7 @@ class AskedAgain:
         """The last row of those that came up to a cursor which is there; None if none is."""
         from edge_delta.delivery.lineage import Lineage  # noqa: PLC0415 - Polars, and seldom needed
 
-        for route in self._judges():
+        for route in self._lanes.judges(self._route):
             stood = route.sink.witnessed(meant.generation)
             if stood is not None:
                 known: Known | None = Lineage(route, stood, refuses=False).known_until()
@@ -185,9 +181,8 @@ class AskedAgain:
             upto: the last id, as it was then, of a row that comes again; None if none does.
             by: the generation that all rows come again as, those before the reset's too, under other ids.
         """
-        opened = self._route.tables.superseded
-        sink = opened() if opened is not None else None
-        if sink is None or not sink.exists():
+        sink = self._route.tables.recorded()
+        if sink is None:
             return
         from edge_delta.sinks import superseded as table  # noqa: PLC0415 - Polars, and seldom needed
 

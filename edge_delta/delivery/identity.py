@@ -76,6 +76,11 @@ class Lanes:
         """The routes to tables that can say whether a row was delivered."""
         return [lane.route for lane in self._lanes if lane.route.traits.replayable]
 
+    def judges(self, route: Route) -> list[Route]:
+        """The same for a lane, its own table first, which it may be alone with."""
+        own = [route] if route.traits.replayable else []
+        return [*own, *(other for other in self.replayable() if other is not route)]
+
 
 class Identity:
     """Tells for one lane whether its source is still the same.
@@ -170,7 +175,7 @@ class Identity:
             raise SourceReset(reset.fact) from None
 
     def _told_by_tables(self, cursor: Cursor) -> tuple[bool, bool] | None:
-        for route in self._judges():
+        for route in self._lanes.judges(self._route):
             from edge_delta.delivery.delivered import Delivered  # noqa: PLC0415 - Polars, and seldom needed
 
             stands = route.sink.committed()
@@ -180,10 +185,6 @@ class Identity:
             if found is not None:
                 return found
         return None
-
-    def _judges(self) -> list[Route]:
-        own = [self._route] if self._route.traits.replayable else []
-        return [*own, *(route for route in self._lanes.replayable() if route is not self._route)]
 
     def _refreshed(self, cursor: Cursor, *, updated: bool) -> Cursor:
         placed = self._route.source.placed(cursor, cursor.rowid)
@@ -206,7 +207,9 @@ class Identity:
             TwoSources: if it is a source that another one took the place of before.
         """
         known = self._known_until(cursor)
-        unsure = cursor.rowid if not self._judges() and (known is None or known[1] < cursor.rowid) else None
+        unsure = (
+            cursor.rowid if not self._lanes.judges(self._route) and (known is None or known[1] < cursor.rowid) else None
+        )
         if unsure is not None and known is not None and self._route.traits.windowed:
             from edge_delta.delivery import known_windows  # noqa: PLC0415 - Polars, and seldom needed
 
@@ -230,7 +233,7 @@ class Identity:
             behind what this lane has read. And the one that it had, whatever was read.
         """
         reached = self._reached(cursor)
-        for route in self._judges():
+        for route in self._lanes.judges(self._route):
             stands = route.sink.committed()
             if stands is not None and route is not self._route and self._went_on(stands, reached):
                 begins = stands.marks[Mark.BEGINS]
@@ -299,7 +302,7 @@ class Identity:
         cursor = before if stands.generation == before.generation else stands
         cursor = cursor if there is None else replace(cursor, rowid=max(cursor.rowid, there))
         counts = [0]
-        for route in self._judges():
+        for route in self._lanes.judges(self._route):
             if route is self._route or route.traits.key is None or not route.sink.exists():
                 continue
             own = route.device.node_id

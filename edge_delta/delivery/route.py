@@ -57,6 +57,11 @@ class Tables(Struct, frozen=True):
     keepers: tuple[Upkeep, Upkeep] | None = None
     superseded: Callable[[], Sink] | None = None
 
+    def recorded(self) -> Sink | None:
+        """The table of what resets took the place of; None if there is none."""
+        sink = None if self.superseded is None else self.superseded()
+        return sink if sink is not None and sink.exists() else None
+
 
 class Route:
     """From one source table through one mode to its tables.

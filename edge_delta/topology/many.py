@@ -168,9 +168,7 @@ class _Process:
 
     def add(self, tables: list[OneTable]) -> None:
         """One share for each; those with alerts first, so that these do not wait until all others are open."""
-        for one in sorted(
-            tables, key=lambda one: not any(TRAITS[mode].urgent for mode in one.settings.processing_mode)
-        ):
+        for one in sorted(tables, key=lambda one: not _alerts(one.settings)):
             self._tables[one.key] = one
             self._turns.add(self._share(one))
 

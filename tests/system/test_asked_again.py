@@ -16,15 +16,20 @@ def replaced(world, step):
     {"restore": world.restore, "recreate": world.recreate, "renumber": world.renumber}[step]()
 
 
-@pytest.mark.parametrize("share", [None, 0.3, 0.8])
-@pytest.mark.parametrize("step", ["restore", "recreate", "renumber"])
-def test_what_a_reset_asked_for_and_the_source_has_no_more_stays_current(step, share, sensor, folder):
-    world = World(sensor, folder, seed=11, key=step != "renumber")
+def backed_up(world):
+    """A backup of 130 rows, and 70 that were delivered since."""
     world.add(130)
     world.deliver()
     world.backup()
     world.add(70)
     world.deliver()
+
+
+@pytest.mark.parametrize("share", [None, 0.3, 0.8])
+@pytest.mark.parametrize("step", ["restore", "recreate", "renumber"])
+def test_what_a_reset_asked_for_and_the_source_has_no_more_stays_current(step, share, sensor, folder):
+    world = World(sensor, folder, seed=11, key=step != "renumber")
+    backed_up(world)
     world.reset(share)
     replaced(world, step)
     for _ in range(2):
@@ -50,11 +55,7 @@ def test_a_changed_cooldown_is_told_with_the_reset_that_makes_the_alerts_again(s
 
 def test_two_resets_and_a_backup_before_a_run_leave_each_reading_once(sensor, folder):
     world = World(sensor, folder, seed=13)
-    world.add(130)
-    world.deliver()
-    world.backup()
-    world.add(70)
-    world.deliver()
+    backed_up(world)
     world.reset(0.7)
     world.reset(0.4)
     world.restore()
@@ -66,11 +67,7 @@ def test_two_resets_and_a_backup_before_a_run_leave_each_reading_once(sensor, fo
 
 def test_verify_says_before_the_next_run_that_a_reset_asked_for_rows_that_are_gone(sensor, folder):
     world = World(sensor, folder, seed=14, chosen=["schematized", "aggregated"])
-    world.add(130)
-    world.deliver()
-    world.backup()
-    world.add(70)
-    world.deliver()
+    backed_up(world)
     world.reset(0.3)
     world.restore()
     assert [(mode, list(counts)) for mode, counts in world.verified()] == [
@@ -81,11 +78,7 @@ def test_verify_says_before_the_next_run_that_a_reset_asked_for_rows_that_are_go
 
 def test_windows_alone_keep_what_a_reset_asked_for_and_a_backup_took_back(sensor, folder):
     world = World(sensor, folder, seed=12, chosen=["aggregated"])
-    world.add(130)
-    world.deliver()
-    world.backup()
-    world.add(70)
-    world.deliver()
+    backed_up(world)
     world.reset(0.3)
     world.restore()
     world.add(90)

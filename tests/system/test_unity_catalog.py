@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edge_delta.sinks.unity.registering import statement
 from tests.support.command import EdgeDelta, clean_environment, eventually, finished
-from tests.support.gate import Gate
 from tests.support.proxy import DropAnswer
 from tests.support.tables import Place, assert_each_once
-from tests.support.weed import BUCKET
 from tests.support.workspace import CLIENT, SECRET, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.gate import Gate
     from tests.support.sqlite import Sensor
-    from tests.support.weed import Weed
 
 BASE = "main.plant.readings"
 TABLE = f"{BASE}_1_schematized"
@@ -29,23 +26,11 @@ READINGS = "_1_schematized"
 
 
 @pytest.fixture
-def gate(weed: Weed) -> Iterator[Gate]:
-    with Gate(weed.port) as between:
-        yield between
-
-
-@pytest.fixture
-def lake(weed: Weed) -> Place:
-    """Where the tables are, for those who read them as the bucket's owner."""
-    return Place(f"s3://{BUCKET}/{uuid.uuid4().hex}/readings", {}, weed.url)
-
-
-@pytest.fixture
-def workspace(gate: Gate, lake: Place) -> Iterator[Workspace]:
+def workspace(gate: Gate, owned_lake: Place) -> Iterator[Workspace]:
     """With external tables as the printed statements make them."""
     with Workspace(gate) as made:
         for suffix in (READINGS, "_rejected"):
-            made.run(statement(f"uc://{BASE}{suffix}", lake.uri(suffix)), lake.options)
+            made.run(statement(f"uc://{BASE}{suffix}", owned_lake.uri(suffix)), owned_lake.options)
         yield made
 
 
@@ -74,8 +59,8 @@ def device(workspace: Workspace, gate: Gate, sensor: Sensor, tmp_path: Path) -> 
     one.end()
 
 
-def ids(lake: Place) -> list[int]:
-    return lake.read(READINGS)["reading_id"].to_list()
+def ids(owned_lake: Place) -> list[int]:
+    return owned_lake.read(READINGS)["reading_id"].to_list()
 
 
 def failed(device: EdgeDelta, **flags: Any) -> str:
@@ -92,7 +77,7 @@ def test_a_table_of_the_catalogs_own_stops_it_for_a_person(device: EdgeDelta, wo
 
 
 def test_rows_arrive_across_expiries_with_no_key_of_the_bucket(
-    device: EdgeDelta, workspace: Workspace, gate: Gate, sensor: Sensor, lake: Place
+    device: EdgeDelta, workspace: Workspace, gate: Gate, sensor: Sensor, owned_lake: Place
 ) -> None:
     workspace.key_seconds, workspace.token_seconds = 2.0, 3.0
     running = device.start()
@@ -106,7 +91,7 @@ def test_rows_arrive_across_expiries_with_no_key_of_the_bucket(
     time.sleep(2.2)  # what was vended has ended
     assert dict(workspace.asked) == asked, "an idle device asks for nothing"
     assert running.terminate() == 0
-    assert_each_once(ids(lake), range(1, count + 1))
+    assert_each_once(ids(owned_lake), range(1, count + 1))
     assert not running.named("unavailable")
     assert not gate.refusals
     assert workspace.asked["token"] > 1
@@ -115,7 +100,7 @@ def test_rows_arrive_across_expiries_with_no_key_of_the_bucket(
 
 
 def test_revoked_ends_as_refused_storage_and_loses_nothing(
-    device: EdgeDelta, workspace: Workspace, gate: Gate, sensor: Sensor, lake: Place
+    device: EdgeDelta, workspace: Workspace, gate: Gate, sensor: Sensor, owned_lake: Place
 ) -> None:
     device.once().succeeded()
     workspace.external_use = False
@@ -126,12 +111,12 @@ def test_revoked_ends_as_refused_storage_and_loses_nothing(
     assert f"GRANT EXTERNAL USE SCHEMA ON SCHEMA main.plant TO `{CLIENT}`" in error
     workspace.external_use = True
     device.once().succeeded()
-    assert_each_once(ids(lake), range(1, 36))
+    assert_each_once(ids(owned_lake), range(1, 36))
     device.run("verify").succeeded()
 
 
 def test_revoked_while_it_runs_it_goes_on_once_it_is_granted_again(
-    device: EdgeDelta, workspace: Workspace, gate: Gate, sensor: Sensor, lake: Place
+    device: EdgeDelta, workspace: Workspace, gate: Gate, sensor: Sensor, owned_lake: Place
 ) -> None:
     running = device.start()
     running.wait_for("batch committed")
@@ -142,18 +127,18 @@ def test_revoked_while_it_runs_it_goes_on_once_it_is_granted_again(
     assert "EXTERNAL USE SCHEMA" in said["error"]
     workspace.external_use = True
     running.wait_for("recovered")
-    eventually(lambda: len(ids(lake)) == 35)
-    assert_each_once(ids(lake), range(1, 36))
+    eventually(lambda: len(ids(owned_lake)) == 35)
+    assert_each_once(ids(owned_lake), range(1, 36))
     assert running.terminate() == 0
 
 
 @pytest.mark.slow
 def test_every_mode_begins_on_a_table_of_one_column(
-    device: EdgeDelta, workspace: Workspace, lake: Place, sensor: Sensor
+    device: EdgeDelta, workspace: Workspace, owned_lake: Place, sensor: Sensor
 ) -> None:
     suffixes = ("_0_raw", "_2_sanitized", "_3_aggregated", "_4_emergency", "_superseded")
     for suffix in suffixes:
-        workspace.run(statement(f"uc://{BASE}{suffix}", lake.uri(suffix)), lake.options)
+        workspace.run(statement(f"uc://{BASE}{suffix}", owned_lake.uri(suffix)), owned_lake.options)
     modes = "raw,schematized,sanitized,aggregated,emergency"
     sensor.run("UPDATE readings SET temperature = 1e9 WHERE id = 7")
     device.once(processing_mode=modes, flush=True).succeeded()
@@ -161,16 +146,18 @@ def test_every_mode_begins_on_a_table_of_one_column(
     device.run("reset", processing_mode="schematized", to_id=20, yes=True).succeeded()
     device.once(processing_mode="schematized").succeeded()
     device.run("verify", processing_mode="schematized").succeeded()
-    assert lake.read(READINGS).unique("reading_id").height == 30
-    assert lake.read("_superseded").height == 1
+    assert owned_lake.read(READINGS).unique("reading_id").height == 30
+    assert owned_lake.read("_superseded").height == 1
 
 
-def test_the_other_commands_work_by_name(device: EdgeDelta, workspace: Workspace, gate: Gate, lake: Place) -> None:
+def test_the_other_commands_work_by_name(
+    device: EdgeDelta, workspace: Workspace, gate: Gate, owned_lake: Place
+) -> None:
     assert "credentials are vended to write it" in device.run("check").succeeded().stdout
     device.once(max_batch_size=10).succeeded()
     assert "can be written" in device.run("check").succeeded().stdout
     device.run("maintain", upgrade=True).succeeded()
-    assert len(lake.table(READINGS).file_uris()) == 1
+    assert len(owned_lake.table(READINGS).file_uris()) == 1
     asked = ["query", "INFO", "--table-path", f"uc://{BASE}", "--state-dir", str(device.flags["state_dir"])]
     environment = clean_environment() | dict(device.environment)
     shown = finished(asked, cwd=device.directory, env=environment, timeout=60).succeeded().stdout
@@ -178,7 +165,7 @@ def test_the_other_commands_work_by_name(device: EdgeDelta, workspace: Workspace
     del workspace.tables[f"{BASE}_rejected"]
     printed = device.run("sql").succeeded().stdout
     assert f"CREATE TABLE IF NOT EXISTS {BASE}_rejected (node_id STRING, source_table STRING" in printed
-    assert f"LOCATION '{lake.uri('_rejected')}'" in printed
+    assert f"LOCATION '{owned_lake.uri('_rejected')}'" in printed
     assert f"GRANT USE SCHEMA, EXTERNAL USE SCHEMA ON SCHEMA main.plant TO `{CLIENT}`" in printed
     assert "CREATE OR REPLACE VIEW delivered_readings" in printed
     assert "uc://" not in printed
@@ -193,10 +180,10 @@ def test_the_other_commands_work_by_name(device: EdgeDelta, workspace: Workspace
 
 @pytest.mark.slow
 def test_a_device_that_is_part_of_the_name_has_its_own_tables_and_looks_after_them(
-    device: EdgeDelta, workspace: Workspace, lake: Place, tmp_path: Path
+    device: EdgeDelta, workspace: Workspace, owned_lake: Place, tmp_path: Path
 ) -> None:
     for suffix in (READINGS, "_rejected"):
-        workspace.run(statement(f"uc://main.plant.r_n1{suffix}", lake.uri(f"_n1{suffix}")), lake.options)
+        workspace.run(statement(f"uc://main.plant.r_n1{suffix}", owned_lake.uri(f"_n1{suffix}")), owned_lake.options)
     config = tmp_path / "config.toml"
     config.write_text("[maintenance]\nevery_commits = 5\n", encoding="utf-8")
     flags = {"table_path": "uc://main.plant.r_{node_id}", "config": config}
@@ -206,9 +193,11 @@ def test_a_device_that_is_part_of_the_name_has_its_own_tables_and_looks_after_th
     device.run("verify", **flags).succeeded()
 
 
-def test_a_commit_whose_answer_is_lost_as_its_key_ends_arrives_once(device: EdgeDelta, gate: Gate, lake: Place) -> None:
+def test_a_commit_whose_answer_is_lost_as_its_key_ends_arrives_once(
+    device: EdgeDelta, gate: Gate, owned_lake: Place
+) -> None:
     gate.plan(DropAnswer(), method="PUT", path=r"_delta_log/0+1\.json")
     gate.ends.append(("GET|HEAD", r"_delta_log/0+1\.json"))
     device.once(retry_for=10).succeeded()
     assert "ExpiredToken" in gate.refusals
-    assert_each_once(ids(lake), range(1, 31))
+    assert_each_once(ids(owned_lake), range(1, 31))

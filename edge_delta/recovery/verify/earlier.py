@@ -38,9 +38,8 @@ def current(parts: Compared, cursor: Cursor) -> dict[int, list[Version]]:
 
 def _superseded(parts: Compared) -> list[tuple[int, int, int, int]]:
     """What resets took the place of: generation, the ids behind and up to which, and by which generation."""
-    opened = parts.route.tables.superseded
-    sink = None if opened is None else opened()
-    if sink is None or not sink.exists():
+    sink = parts.route.tables.recorded()
+    if sink is None:
         return []
     where = (*mine(parts.node_id), *rejected_by(parts.source.table, parts.name))
     return sink.ask(Question(where, named(*_RECORD))).select(_RECORD).rows()

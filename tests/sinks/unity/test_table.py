@@ -54,8 +54,8 @@ def frame(*ids: int) -> pl.DataFrame:
     return pl.DataFrame({"node_id": ["n1"] * len(ids), "id": list(ids)})
 
 
-def ids(lake: Place) -> list[int]:
-    return sorted(lake.read(READINGS)["id"].to_list())
+def ids(owned_lake: Place) -> list[int]:
+    return sorted(owned_lake.read(READINGS)["id"].to_list())
 
 
 # -- what is vended, and to whom
@@ -227,7 +227,7 @@ def test_a_redirect_is_not_followed_with_a_secret(workspace: Workspace) -> None:
 
 @pytest.mark.parametrize("where", [("PUT", r"\.parquet"), ("PUT", r"_delta_log/0+1\.json"), ("GET", "_delta_log")])
 def test_what_ends_before_its_time_is_had_again_at_once(
-    workspace: Workspace, gate: Gate, lake: Place, where: tuple[str, str]
+    workspace: Workspace, gate: Gate, owned_lake: Place, where: tuple[str, str]
 ) -> None:
     gate.ends.append(where)
     sink = DeltaSink(URI, table(workspace), APP)
@@ -235,7 +235,7 @@ def test_what_ends_before_its_time_is_had_again_at_once(
     assert gate.refusals[0] == "ExpiredToken"
     assert workspace.vended() == 2
     sink.append(frame(3), Cursor(rowid=3))
-    assert ids(lake) == [1, 2, 3]
+    assert ids(owned_lake) == [1, 2, 3]
     assert workspace.vended() == 2
 
 
@@ -248,13 +248,13 @@ def test_what_is_refused_twice_is_not_asked_for_again(workspace: Workspace, gate
     assert workspace.vended() == 2
 
 
-def test_a_table_that_has_no_log_is_made(workspace: Workspace, lake: Place) -> None:
+def test_a_table_that_has_no_log_is_made(workspace: Workspace, owned_lake: Place) -> None:
     """As the open-source catalog registers one."""
-    workspace.register(URI.removeprefix("uc://"), lake.uri("_new"))
+    workspace.register(URI.removeprefix("uc://"), owned_lake.uri("_new"))
     sink = DeltaSink(URI, table(workspace), APP)
     assert not sink.exists()
     sink.append(frame(1), Cursor(rowid=1))
-    assert lake.table("_new").version() == 1
+    assert owned_lake.table("_new").version() == 1
 
 
 def test_a_table_that_is_not_registered_is_no_empty_one(workspace: Workspace) -> None:
@@ -266,26 +266,26 @@ def test_a_table_that_is_not_registered_is_no_empty_one(workspace: Workspace) ->
     assert sink.snapshot() is None
 
 
-def test_what_is_vended_for_one_table_is_refused_for_another(gate: Gate, lake: Place) -> None:
+def test_what_is_vended_for_one_table_is_refused_for_another(gate: Gate, owned_lake: Place) -> None:
     """Else a server that lets everybody in would pass for one that enforces."""
-    key = gate.vend(lake.uri(READINGS), time.time() + 60)
-    options = lake.options | {
+    key = gate.vend(owned_lake.uri(READINGS), time.time() + 60)
+    options = owned_lake.options | {
         "aws_access_key_id": key.access_key_id,
         "aws_secret_access_key": key.secret_access_key,
         "aws_session_token": key.session_token,
         "aws_endpoint_url": gate.url,
     }
-    write_deltalake(lake.uri(READINGS), frame(1), storage_options=options)
-    assert DeltaTable(lake.uri(READINGS), storage_options=options).version() == 0
+    write_deltalake(owned_lake.uri(READINGS), frame(1), storage_options=options)
+    assert DeltaTable(owned_lake.uri(READINGS), storage_options=options).version() == 0
     for location, changed, code in (
-        (lake.uri("_2_sanitized"), {}, "AccessDenied"),
-        (lake.uri(f"{READINGS}2"), {}, "AccessDenied"),
-        (lake.uri(READINGS), {"aws_session_token": "another"}, "InvalidToken"),
-        (lake.uri(READINGS), {"aws_secret_access_key": "another"}, "SignatureDoesNotMatch"),
-        (lake.uri(READINGS), {"aws_access_key_id": "another"}, "InvalidAccessKeyId"),
+        (owned_lake.uri("_2_sanitized"), {}, "AccessDenied"),
+        (owned_lake.uri(f"{READINGS}2"), {}, "AccessDenied"),
+        (owned_lake.uri(READINGS), {"aws_session_token": "another"}, "InvalidToken"),
+        (owned_lake.uri(READINGS), {"aws_secret_access_key": "another"}, "SignatureDoesNotMatch"),
+        (owned_lake.uri(READINGS), {"aws_access_key_id": "another"}, "InvalidAccessKeyId"),
     ):
         gate.refusals.clear()
         with pytest.raises(OSError, match=code):
             write_deltalake(location, frame(2), mode="append", storage_options=options | changed)
         assert set(gate.refusals) == {code}
-    assert not lake.exists("_2_sanitized")
+    assert not owned_lake.exists("_2_sanitized")
