@@ -203,7 +203,7 @@ class Metrics(SilentObserver):
         finally:
             over.set()
             self._due.set()
-            thread.join(_ENOUGH)  # it writes once more; a disk that hangs does not hold up the end
+            thread.join(_ENOUGH)  # a disk that hangs does not hold up the end
 
     def _write_again_and_again(self, over: threading.Event) -> None:
         if not self._settings.once:
@@ -211,7 +211,9 @@ class Metrics(SilentObserver):
         while not over.is_set():
             self._due.wait(_WRITE_EVERY)
             self._due.clear()
-            self._write()
+            if not over.is_set():
+                self._write()
+        self._write()  # what the writing that was under way at the end could not say: that it is done
 
     def _write(self) -> None:
         file = self._settings.metrics_file

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 
 import pytest
 
 from edge_delta.device.declared_metrics import METRICS, OF_SOURCE
+from edge_delta.device.metrics import Metrics
+from edge_delta.settings.load import load
 from tests.device.test_metrics import get, served, values
 from tests.support.command import eventually
 from tests.support.proxy import Stall
@@ -101,6 +104,25 @@ def test_a_single_run_and_an_ordered_stop_say_that_they_are_done_and_a_failure_d
     done = command(sensor.path.with_name("gone.db"), folder, node_id="n1", retry_for=0.1).once(env=env)
     assert done.code != 0
     assert values(prom.read_text())[DONE] == 0
+
+
+def test_the_end_is_said_where_a_writing_was_under_way_when_it_came(tmp_path, prom):
+    needed = {"sqlite": str(tmp_path / "a.db"), "table_path": str(tmp_path / "lake"), "state_dir": str(tmp_path)}
+    metrics = Metrics(load(needed, environment={"METRICS_FILE": str(prom)}))
+    under_way, goes_on, text = threading.Event(), threading.Event(), metrics.text
+
+    def slowly():
+        said = text()
+        under_way.set()
+        goes_on.wait(5)
+        return said
+
+    metrics.text = slowly
+    with metrics.served():
+        assert under_way.wait(5)
+        metrics.cycled(None)
+        threading.Timer(0.2, goes_on.set).start()
+    assert values(prom.read_text())[DONE] == 1
 
 
 def test_whatever_is_of_a_source_names_the_device_the_source_and_the_table(sensor, folder, command, prom):
