@@ -15,7 +15,7 @@ Either way one cell has one point, whatever the sensor, table, mode or row.
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import math
 import struct
 from functools import lru_cache
@@ -28,13 +28,15 @@ from edge_delta.modes.privacy.grid import cells_of, turned
 from edge_delta.modes.privacy.policy import EARTH_RADIUS, stretched
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_delta.modes.privacy.policy import Policy
 
 _PLACE = pl.Struct({"y": pl.Float64(), "x": pl.Float64()})
 _PAIR = "(pair)"  # parentheses, as no other column has any
 _HALLEY_STEPS = 8
 _MOST_REMEMBERED = 65_536
-"""Draws; 2 MB."""
+"""Points of cells; 2 MB."""
 
 
 class Displacement(Struct, frozen=True):
@@ -65,27 +67,19 @@ class Displacement(Struct, frozen=True):
     def points(self, places: pl.DataFrame) -> pl.DataFrame:
         """What is published of places: ``y`` and ``x`` in degrees, in and out; made once for each cell."""
         codes, cells = cells_of(places, self.policy)
-        moved = self._moved(cells)
-        back = tuple(zip(*self.policy.rotation(), strict=True))
-        there = moved.lazy().select(*turned(("px", "py", "pz"), back)).select(*_degrees())
-        points = there.select(pl.col("y", "x").round(self.policy.decimals)).collect(engine="in-memory")
+        drawn = self.policy.strategy == "planar_laplace"
+        points = _remembered(self.policy).of(cells) if drawn else _moved_by_vector(self.policy, cells)
         return points.select(pl.col("y", "x").gather(codes))
 
-    def _moved(self, cells: pl.DataFrame) -> pl.DataFrame:
-        """The points that the middles of cells are moved to, as vectors ``px, py, pz`` in the grid's own frame."""
-        if self.policy.strategy == "planar_laplace":
-            draws = self._draws(cells)
-            return pl.concat([cells, draws], how="horizontal").select(*_destination(pl.col("angle"), pl.col("bearing")))
-        meters, bearing = self.policy.vector()
-        return cells.select(*_destination(pl.lit(meters / EARTH_RADIUS), pl.lit(bearing)))
 
-    def _draws(self, cells: pl.DataFrame) -> pl.DataFrame:
-        """A draw of planar Laplace for each cell: ``angle`` and ``bearing`` in radians."""
-        return _remembered(self.policy).of(cells.select("row", "column"))
+def _moved_by_vector(policy: Policy, cells: pl.DataFrame) -> pl.DataFrame:
+    """The published points of cells by ``per_place``: ``y`` and ``x`` in degrees."""
+    meters, bearing = policy.vector()
+    return _published(policy, cells, pl.lit(meters / EARTH_RADIUS), pl.lit(bearing))
 
 
-class _Draws:
-    """The draws of planar Laplace that a policy makes; remembered, as the next batch is mostly of the same cells.
+class _Drawn:
+    """The published points of cells by planar Laplace; remembered, as the next batch is mostly of the same cells.
 
     Args:
         policy: the policy.
@@ -96,34 +90,72 @@ class _Draws:
         self._known: pl.DataFrame | None = None
 
     def of(self, cells: pl.DataFrame) -> pl.DataFrame:
-        """``angle`` and ``bearing`` in radians of each cell, in their order.
+        """``y`` and ``x`` in degrees of each cell, in their order.
 
         Args:
-            cells: distinct ones, by ``row`` and ``column``.
+            cells: distinct ones, by ``row`` and ``column``, with their middles ``lat`` and ``lon``.
         """
-        known = self._known if self._known is not None else self._drawn(cells)
-        new = cells.join(known, on=["row", "column"], how="anti")
-        if new.height:
-            known = pl.concat([known, self._drawn(new)])
+        keyed = cells.with_columns((pl.col("row") * 2**32 + pl.col("column")).alias("cell"))
+        known = self._known if self._known is not None else self._made(keyed)
+        found = keyed.select("cell").join(known, on="cell", how="left", maintain_order="left")
+        if found["y"].null_count():
+            new = found["y"].is_null()
+            made, places = self._made(keyed.filter(new)), new.arg_true()
+            found = found.with_columns(found[axis].scatter(places, made[axis]) for axis in ("y", "x"))
+            known = pl.concat([known, made])
         # Other threads may draw at the same time; what one of them forgets is drawn again, and is the same.
         self._known = known if known.height <= _MOST_REMEMBERED else None
-        both = cells.join(known, on=["row", "column"], how="left", maintain_order="left")
-        return both.select("angle", "bearing")
+        return found.select("y", "x")
 
-    def _drawn(self, cells: pl.DataFrame) -> pl.DataFrame:
-        prefix, key, digest = self._policy.digest("cells"), stretched(self._policy.secret), hmac.digest
-        made = [digest(key, prefix + b"%d,%d" % cell, "sha256")[:16] for cell in cells.iter_rows()]
+    def _made(self, cells: pl.DataFrame) -> pl.DataFrame:
+        both = pl.concat([cells, self._draws(cells)], how="horizontal")
+        points = _published(self._policy, both, pl.col("angle"), pl.col("bearing"))
+        return pl.concat([cells.select("cell"), points], how="horizontal")
+
+    def _draws(self, cells: pl.DataFrame) -> pl.DataFrame:
+        """A draw of planar Laplace for each cell: ``angle`` and ``bearing`` in radians."""
+        messages = (b"%d,%d" % cell for cell in cells.select("row", "column").iter_rows())
+        made = digests(stretched(self._policy.secret), self._policy.digest("cells"), messages)
         # The same two numbers in [0, 1) that `policy.numbers` makes, all at once.
         whole = pl.Series(struct.unpack(f">{2 * len(made)}Q", b"".join(made)), dtype=pl.UInt64)
         share = (whole // 2**11).cast(pl.Float64) * 2.0**-53
         radius = laplace_radius(share.gather_every(2), self._policy.epsilon or 1.0)
         bearing = share.gather_every(2, 1) * 2 * math.pi
-        return cells.with_columns((radius / EARTH_RADIUS).alias("angle"), bearing.alias("bearing"))
+        return pl.DataFrame({"angle": radius / EARTH_RADIUS, "bearing": bearing})
 
 
 @lru_cache(maxsize=8)
-def _remembered(policy: Policy) -> _Draws:
-    return _Draws(policy)
+def _remembered(policy: Policy) -> _Drawn:
+    return _Drawn(policy)
+
+
+def _published(policy: Policy, cells: pl.DataFrame, angle: pl.Expr, bearing: pl.Expr) -> pl.DataFrame:
+    """The points that the middles of cells are moved to, out of the grid's own frame: ``y`` and ``x`` in degrees."""
+    back = tuple(zip(*policy.rotation(), strict=True))
+    moved = cells.lazy().select(*_destination(angle, bearing)).select(*turned(("px", "py", "pz"), back))
+    points = moved.select(*_degrees()).select(pl.col("y", "x").round(policy.decimals))
+    return points.collect(engine="in-memory")
+
+
+def digests(key: bytes, prefix: bytes, messages: Iterable[bytes]) -> list[bytes]:
+    """The first 16 bytes of the HMAC-SHA256 (RFC 2104) of each message behind a prefix.
+
+    `hmac.digest` prepares the key again for each one, which took most of the time that ten thousand draws take.
+
+    Args:
+        key: 64 bytes at the most.
+        prefix: what every message begins with.
+        messages: the rest of each.
+    """
+    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in key.ljust(64, b"\0"))) for pad in (0x36, 0x5C))
+    inner.update(prefix)
+    made = []
+    for message in messages:
+        first, second = inner.copy(), outer.copy()
+        first.update(message)
+        second.update(first.digest())
+        made.append(second.digest()[:16])
+    return made
 
 
 def _degrees() -> list[pl.Expr]:

@@ -46,9 +46,7 @@ def cells_of(places: pl.DataFrame, policy: Policy) -> tuple[pl.Series, pl.DataFr
 
 def _rows(rows: pl.Series, policy: Policy, *, height: float, first: float) -> pl.DataFrame:
     """Of each row ``lat``, its middle; ``begins``, a share of the circle; and how many ``cells`` it has."""
-    drawn = pl.DataFrame(
-        [policy.row_of_cells(row) for row in rows], schema={"begins": pl.Float64, "more": pl.Float64}, orient="row"
-    )
+    drawn = pl.DataFrame(policy.rows_of_cells(rows), schema={"begins": pl.Float64, "more": pl.Float64}, orient="row")
     middle = (pl.col("row") + 0.5 - first) * height - math.pi / 2
     # A row is cut by its longer edge, so that no cell of it is wider than high. The first and the last hold a pole.
     least = _TURN / height * (middle.abs() - height / 2).clip(lower_bound=0.0).cos()

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_delta.settings.sections import Settings
 
 EARTH_RADIUS = 6_371_008.8
@@ -145,10 +147,10 @@ class Policy(Struct, frozen=True):
         """The share of a row of cells by which the first one lies beyond the grid's pole, in [0, 1)."""
         return numbers(self.digest("first row"), 1)[0]
 
-    def row_of_cells(self, row: int) -> tuple[float, float]:
-        """Of a row of cells, in [0, 1): where in the circle it begins, and by what share its cells are narrower."""
-        begins, more = numbers(hmac.digest(self.digest("rows"), b"%d" % row, "sha256"), 2)
-        return begins, more
+    def rows_of_cells(self, rows: Iterable[int]) -> list[tuple[float, float]]:
+        """Of each row of cells, in [0, 1): where in the circle it begins, and by what share its cells are narrower."""
+        key = self.digest("rows")
+        return [_row_of_cells(key, row) for row in rows]
 
     def vector(self) -> tuple[float, float]:
         """The displacement of ``per_place``: metres, uniform in area over the ring, and the bearing in radians."""
@@ -160,6 +162,12 @@ class Policy(Struct, frozen=True):
 @lru_cache(maxsize=64)
 def _digest(policy: Policy, purpose: str) -> bytes:
     return policy._made(purpose)  # noqa: SLF001 - a frozen value's, remembered
+
+
+@lru_cache(maxsize=16_384)
+def _row_of_cells(key: bytes, row: int) -> tuple[float, float]:
+    begins, more = numbers(hmac.digest(key, b"%d" % row, "sha256"), 2)
+    return begins, more
 
 
 @cache

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
 import math
 import random
 
 import polars as pl
 import pytest
 
-from edge_delta.modes.privacy.displacement import Displacement, laplace_radius
+from edge_delta.modes.privacy.displacement import Displacement, digests, laplace_radius
 from edge_delta.modes.privacy.grid import cells_of
 from edge_delta.modes.privacy.policy import CELL, EARTH_RADIUS, LONGEST, SHORTEST, Policy, draw_of, stretched
 
@@ -165,6 +166,13 @@ def test_planar_laplace_has_the_radial_law_of_andres_et_al(latitude, epsilon):
     assert sum(radii) / COUNT == pytest.approx(2 / epsilon, rel=0.05)
 
 
+@pytest.mark.parametrize("key", [b"", b"k", stretched(b"secret"), b"k" * 64])
+def test_draws_are_made_by_the_hmac_of_the_standard_library(key):
+    messages = [b"", b"0,0", b"12345,-1", bytes(range(200))]
+    expected = [hmac.digest(key, b"prefix" + message, "sha256")[:16] for message in messages]
+    assert digests(key, b"prefix", messages) == expected
+
+
 def test_the_laplace_radius_inverts_its_distribution_over_the_whole_range():
     shares = [0.0, 1e-300, 1e-16, 1e-12, 1e-6, 0.1, 0.4999, 0.5, 0.5001, 0.9, 1 - 1e-6, 1 - 2**-53]
     radii = laplace_radius(pl.Series("u", shares), 0.01).to_list()
@@ -228,7 +236,7 @@ def test_the_notes_name_the_draw_by_eight_bits_of_a_stretched_key_and_no_secret(
 
 
 def rows_of_cells(count=COUNT):
-    return [policy(device=f"d{i % 7}").row_of_cells(i) for i in range(count)]
+    return [cells for i in range(count) for cells in policy(device=f"d{i % 7}").rows_of_cells([i])]
 
 
 def test_every_row_of_cells_begins_anywhere_and_has_a_width_of_its_own():

@@ -32,7 +32,7 @@ def cell_of(how, y, x):
     height, first = math.pi / rows, how.first_row()
     turned = math.atan2(pz, math.sqrt(px * px + py * py))
     row = min(max(math.floor((turned + math.pi / 2) * (1 / height) + first), 0), rows)
-    begins, more = how.row_of_cells(row)
+    [(begins, more)] = how.rows_of_cells([row])
     middle = (row + 0.5 - first) * height - math.pi / 2
     least = 2 * math.pi / height * math.cos(max(abs(middle) - height / 2, 0))
     cells = math.ceil(least * (1 + 0.1 * more))
