@@ -74,7 +74,7 @@ class Size(NamedTuple):
 
 
 class Application:
-    """Writes its tables: some rows ten times a second, each with a later time than the one before.
+    """Writes its tables: some rows and an alert ten times a second, each with a later time than the one before.
 
     Args:
         folder: where the files are.
@@ -133,9 +133,8 @@ class Application:
         while not self._over.wait(0.1):
             for name in self._chance.sample(self.open, min(3, len(self.open))):
                 self._some(self.plant, name, self._chance.randint(1, 20))
-            if self._chance.random() < 0.5:
-                self._some(self.plant, "alerts", 1, value="99.0")
-                self.alerts.append(time.monotonic())
+            self._some(self.plant, "alerts", 1, value="99.0")
+            self.alerts.append(time.monotonic())
 
     def lock(self) -> None:
         """Keep the file from everybody."""

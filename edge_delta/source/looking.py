@@ -17,7 +17,7 @@ from edge_delta.source.schema import find_table
 from edge_delta.source.shape import kinds_of_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -104,21 +104,26 @@ def _is_database(path: Path) -> bool:
         return False
 
 
-def look(path: Path, timestamp: str | None = None, zone: str = "UTC") -> Seen:
+def look(path: Path, timestamp: str | None = None, zone: str = "UTC", named: Collection[str] = ()) -> Seen:
     """What a database holds. Reads some rows at both ends of each table.
 
     Args:
         path: the file.
         timestamp: the column with the time, where it was named.
         zone: where times without an offset were written.
+        named: tables that were asked for by name, which a tool may keep for itself.
 
     Raises:
         EdgeDeltaError: if it cannot be read.
     """
     database, found, left = Database(path), list[Found](), list[tuple[str, str]]()
+    wanted = {name.lower() for name in named}
     with contextlib.closing(database), database.snapshot():
         for name, kind in kinds_of_tables(database).items():
-            if kind == "shadow" or _OF_TOOLS.match(name):
+            if kind == "shadow":
+                continue
+            if _OF_TOOLS.match(name) and name.lower() not in wanted:
+                left.append((name, "a tool keeps it for itself; add it under tables to deliver it, too"))
                 continue
             if kind != "table":
                 left.append((name, f"a {kind} is delivered only where it is named"))

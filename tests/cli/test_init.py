@@ -82,6 +82,10 @@ def test_home_assistant_is_understood_without_further_thought(sensor, tmp_path):
     assert "time: start_ts" in prose(path)
     assert one["events"].timestamp_col == "time_fired_ts"
     assert prose(path).count("2026-01-01 00:00:0") >= 3
+    assert "Not delivered: schema_changes" in prose(path)
+    named, settings = written(tmp_path, sensor.path, "--table", "schema_changes", "--force")
+    assert settings.sqlite_table_name == "schema_changes"
+    assert "Not delivered" not in prose(named)
 
 
 def test_tables_that_cannot_be_read_in_order_are_named_with_the_reason(sensor, tmp_path):

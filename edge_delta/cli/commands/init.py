@@ -36,21 +36,21 @@ def arguments(parser: Parser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Write it."""
     from edge_delta.doctor import first_settings  # noqa: PLC0415 - not for the help of the other commands
-    from edge_delta.source.looking import databases, look  # noqa: PLC0415 - as above
+    from edge_delta.source.looking import databases  # noqa: PLC0415 - as above
 
     if options.config.exists() and not options.force:
         raise ConfigurationError(f"{options.config} exists", "Pass --force to overwrite it, or name another with -c")
     asks = not options.yes and sys.stdin.isatty()
     zone = options.source_time_zone or "UTC"
     paths = databases(options.database)
-    seen = [_only(look(path, options.timestamp_field, zone), options.table) for path in paths]
+    seen = _looked_at(paths, options, zone)
     for line in _told(seen):
         print(line, file=sys.stderr)
     if not any(one.tables for one in seen):
         raise ConfigurationError(f"{options.database} has no table that can be delivered", "See the reasons above")
     if asks and not options.source_time_zone and any(table.zoneless for one in seen for table in one.tables):
         zone = _answer("In which zone were times without an offset written, such as Europe/Helsinki?", "UTC")
-        seen = [_only(look(path, options.timestamp_field, zone), options.table) for path in paths]
+        seen = _looked_at(paths, options, zone)
     several = sum(len(one.tables) for one in seen) > 1
     usual = "lake/{table}" if several else "lake/readings"
     where = options.table_path or (
@@ -67,7 +67,14 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _only(seen: Seen, names: Sequence[str] | None) -> Seen:
+def _looked_at(paths: Sequence[Path], options: argparse.Namespace, zone: str) -> list[Seen]:
+    from edge_delta.source.looking import look  # noqa: PLC0415 - not for the help of the other commands
+
+    named = options.table or ()
+    return [_only(look(path, options.timestamp_field, zone, named), named) for path in paths]
+
+
+def _only(seen: Seen, names: Sequence[str]) -> Seen:
     """What was asked for.
 
     Raises:
