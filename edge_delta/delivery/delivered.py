@@ -28,6 +28,7 @@ KNOWN = "\0known"
 EQUAL = "\0equal"
 ON_TIME = "\0on time"
 TOLD = "\0told"
+LIKELY = "\0likely"
 _THERE = "\0there"
 _OURS = frozenset({"reading_id", "source_rowid", "databricks_inserted_at", "node_id", GENERATION})
 
@@ -228,8 +229,8 @@ class Delivered(Struct, frozen=True):
 
         Returns:
             ``_rowid`` ascending, `GENERATION` (None where the table has no such row), `ON_TIME`, `EQUAL`,
-            `KNOWN`: whether it is the same row, perhaps updated since, and `TOLD`: whether that is more than rows have
-            in common by themselves, which matters where there is no time.
+            `KNOWN`: whether it is the same row, perhaps updated since, `LIKELY`: whether that is more than rows have in
+            common by themselves, and `TOLD`: as `KNOWN`, and where there is no time, as `LIKELY`.
         """
         asked = {ROWID: self.key, GENERATION: GENERATION, **named(*columns)}
         there = self.route.sink.ask(Question((*mine(self.route.device.node_id), *where), asked))
@@ -245,16 +246,28 @@ class Delivered(Struct, frozen=True):
         found = pl.col(GENERATION).is_not_null()
         whole, own = pl.all_horizontal(pl.lit(value=True), *same), (ROWID, GENERATION)
         known = found & on_time & ((equal == compared) | (2 * equal > compared))
-        weights = self.weights(rows, others)
-        likeness = pl.sum_horizontal(pl.lit(0.0), *((s & t) * w for s, t, w in zip(same, told, weights, strict=True)))
-        most = pl.sum_horizontal(pl.lit(0.0), *(t * w for t, w in zip(told, weights, strict=True)))
+        chance = self._by_chance(rows, dict(zip(others, zip(same, told, strict=True), strict=True)))
+        likely = found & (on_time if timed else pl.lit(value=True)) & ((equal == compared) | ~chance)
         return both.select(
             *own,
             (found & on_time & timed).alias(ON_TIME),
             (found & on_time & whole).alias(EQUAL),
             known.alias(KNOWN),
-            (known if timed else found & ((equal == compared) | (2 * likeness > most))).alias(TOLD),
+            (known if timed else likely).alias(TOLD),
+            likely.alias(LIKELY),
         ).sort(ROWID)
+
+    def _by_chance(self, rows: pl.DataFrame, compared: dict[str, tuple[pl.Expr, pl.Expr]]) -> pl.Expr:
+        """Whether a row has no more in common with another than any rows have.
+
+        Args:
+            rows: the rows.
+            compared: by column whether both are the same, and whether that tells anything.
+        """
+        weights = self.weights(rows, [*compared])
+        pairs = [*zip(compared.values(), weights, strict=True)]
+        likeness = pl.sum_horizontal(pl.lit(0.0), *((same & told) * weight for (same, told), weight in pairs))
+        return 2 * likeness <= pl.sum_horizontal(pl.lit(0.0), *(told * weight for (_, told), weight in pairs))
 
     def alike(self, rows: pl.DataFrame, columns: list[str]) -> Alike:
         """Tells whether a delivered row is one of the source that was updated since: at its time, like it in most."""

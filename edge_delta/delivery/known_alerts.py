@@ -29,7 +29,7 @@ def known_until(route: Route, stands: Cursor, known: int | None, *, equal: bool 
         route: the way to the table of alerts.
         stands: where the table stands in the source before.
         known: a row that came before, which witnesses tell; None if they tell none.
-        equal: whether an alert has to have its value, too: what is known is not delivered again.
+        equal: whether each alert has to have its value, too: what is known is not delivered again. Else most of them.
 
     Returns:
         It, or what is known already if it lies behind that.
@@ -37,18 +37,21 @@ def known_until(route: Route, stands: Cursor, known: int | None, *, equal: bool 
     key, time = route.traits.key, route.traits.time
     if time is None or route.source.timestamp is None or not (route.sink.exists() and route.source.keyed_by_rowid):
         return known
-    keys = [key, *route.traits.key_parts, "sensor_id", time, *(["value"] if equal else [])]
+    keys = [key, *route.traits.key_parts, "sensor_id", time]
+    whole = [*keys, "value"]
     where = (*mine(route.device.node_id), *within("source_generation", life(stands), stands.generation))
     position = Cursor() if known is None else Cursor(rowid=known)
     while position.rowid < stands.rowid:
         batch = route.source.read_after(position, limit=_ROWS, upto=stands.rowid)
         last = stands.rowid if batch is None else batch.cursor.rowid
-        question = Question((*where, *between(key, position.rowid, last)), named(*keys))
+        question = Question((*where, *between(key, position.rowid, last)), named(*whole))
         there = route.sink.ask(question).unique()
         if batch is not None:
-            made = _alerts(route, batch, stands.generation).select(keys).unique()
-            both = there.join(made, on=keys, how="semi", nulls_equal=True)
-            gone = there.join(both, on=keys, how="anti", nulls_equal=True)[key].min()
+            made = _alerts(route, batch, stands.generation).select(whole).unique()
+            both = there.join(made, on=whole, how="semi", nulls_equal=True)
+            like = there.join(made, on=keys, how="semi", nulls_equal=True)
+            both = like if not equal and 2 * both.height > like.height else both  # the others were updated since
+            gone = there.join(both, on=whole, how="anti", nulls_equal=True)[key].min()
             seen = both[key] if gone is None else both.filter(pl.col(key) < gone)[key]
             known = max([*seen.to_list(), *([] if known is None else [known])], default=None)
             if gone is not None:

@@ -16,7 +16,7 @@ from edge_delta.core.errors import TwoSources
 from edge_delta.core.model import Cursor
 from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import within
-from edge_delta.delivery.delivered import ON_TIME, TOLD, Delivered
+from edge_delta.delivery.delivered import LIKELY, ON_TIME, Delivered
 from edge_delta.delivery.other_ids import GENERATION, Pairs, under_other_ids
 
 if TYPE_CHECKING:
@@ -77,16 +77,20 @@ class Lineage:
     # -- rows under the ids that they had
 
     def _by_ids(self) -> int | None:
-        """Up to where most rows are those that the table has under their ids, of those that it has."""
+        """Up to where most rows are those that the table has under their ids, of those that it has.
+
+        One that was changed altogether is known if it lies before one that is known. Behind the last of those it is as
+        likely another row, such as of a generator whose clock goes on from the backup's end.
+        """
         last, score, best, elsewhere, seen = None, 0, 0, 0, 0
         for rows in self._read(self.stands.rowid):
             where = within(self._delivered.key, rows[ROWID][0], rows[ROWID][-1])
             beside = self._delivered.beside(rows, self._columns, where)
             inside = self._delivered.inside()
             found = beside.group_by(ROWID, maintain_order=True).agg(
-                (pl.col(TOLD) & inside).any().alias("here"),
+                (pl.col(LIKELY) & inside).any().alias("here"),
                 (pl.col(ON_TIME) & inside).any().alias("on_time"),
-                (pl.col(TOLD) & ~inside).any().alias("elsewhere"),
+                (pl.col(LIKELY) & ~inside).any().alias("elsewhere"),
                 pl.col(GENERATION).is_null().all().alias("missing"),
             )
             for rowid, here, on_time, other, missing in found.iter_rows():
@@ -94,8 +98,8 @@ class Lineage:
                 if missing:  # it came below the cursor: the sweep delivers it
                     continue
                 score += 2 if here else -1 if on_time else -2
-                updated = on_time and best >= _SURE and 2 * score >= best
-                if updated or (here and score >= max(best, 1)):
+                sure = on_time and best >= _SURE and 2 * score >= best
+                if here and (sure or score >= max(best, 1)):
                     last, best, elsewhere, seen = rowid, max(best, score), 0, 0
         return self._judged(last, elsewhere, seen)
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from edge_delta.modes.aggregated import Aggregated
 
 
+TOO_LATE = "purged"
+"""The rule of rejected rows whose window is written, and can no longer be made again."""
+
+
 class Emission(Struct, frozen=True):
     """When and how windows are written.
 

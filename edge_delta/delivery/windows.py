@@ -27,7 +27,7 @@ from edge_delta.core.plan import ROWID
 from edge_delta.delivery import fitting
 from edge_delta.delivery.earlier_windows import EarlierWindows
 from edge_delta.delivery.lives import life, lives_on
-from edge_delta.delivery.open_windows import Emission, OpenWindows, Window, from_first, in_windows, latest_of
+from edge_delta.delivery.open_windows import TOO_LATE, Emission, OpenWindows, Window, from_first, in_windows, latest_of
 from edge_delta.delivery.quantiles import QuantilesOf
 from edge_delta.delivery.rows import empty_like
 from edge_delta.delivery.tally import place
@@ -332,7 +332,7 @@ class Windows:
         column = stamp.alias if stamp is not None else "timestamp"
         reason = "its window is written, and the window's other rows are no longer in the source"
         rows = batch.frame.join(late.select(ROWID), on=ROWID, how="semi")
-        return fitting.rejections(rows, lambda _row: ("purged", column, reason))
+        return fitting.rejections(rows, lambda _row: (TOO_LATE, column, reason))
 
     def _tell_ahead(self, ahead: Mapping[int, Window]) -> None:
         """Say once that rows wait for the clock, and again after there were none."""

@@ -15,7 +15,7 @@ from edge_delta.core.errors import ConfigurationError, SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.delivery.asked_again import AskedAgain
 from edge_delta.delivery.identity import Identity, Lanes
-from edge_delta.delivery.lives import earlier, life, lives_on
+from edge_delta.delivery.lives import NO_END, earlier, life, lives_on
 from edge_delta.delivery.two_sources import LOOKED_BACK
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Rewind(Struct, frozen=True):
             behind = self._behind(stands)
             of_before = self._before(stands)
             unreadable = self._unreadable(of_before, behind)
-            if of_before.cursor is not None:
+            if of_before.cursor is not None and self._after(behind) != NO_END:
                 self._record(superseded, stands, of_before.cursor, behind, unreadable)
             cursor = self._cursor(stands, behind, goes_on=of_before.goes_on)
             if of_before.goes_on and of_before.reason and self.lane.route.device.stop_on_reset:
@@ -216,9 +216,9 @@ class Rewind(Struct, frozen=True):
         return None
 
     def _after(self, behind: int) -> int:
-        """The id behind which rows come again: those that were purged do not."""
+        """The id behind which rows come again: those that were purged do not; of a table without rows none do."""
         first = self.lane.route.source.waiting(Cursor(rowid=behind)).first_rowid
-        return behind if first is None else first - 1
+        return NO_END if first is None else first - 1
 
     def _unreadable(self, of_before: _Before, behind: int) -> Unreadable:
         """What cannot come again, see `edge_delta.recovery.unreadable`."""

@@ -50,6 +50,30 @@ def test_a_written_window_keeps_the_rows_that_were_deleted_since_and_later_ones_
     assert done.named("rows came too late")
 
 
+def verified(stations):
+    settings = config.load({"config": str(stations.path.with_name("settings.toml"))}, environment={})
+    [report] = commands.verify(settings, telemetry.configure())
+    return report
+
+
+def test_rows_that_came_too_late_for_their_window_are_told_by_verify_after_a_backup_too(stations, folder):
+    add(stations, 0, 1, 2)
+    run(stations, folder, flush=True)
+    assert verified(stations).equal
+    stations.run("DELETE FROM stations WHERE id IN (1, 2)")
+    add(stations, 3, 4, 10)
+    modes.insert(stations, {"sensor_id": "a", "timestamp": "no time", "pressure": 1.0})
+    run(stations, folder, flush=True)
+    report = verified(stations)
+    assert dict(report.counts) == {"lost": 2}
+    assert "rule purged" in report.differences[0].detail
+    assert any(note.startswith("1 rejected rows are in no window") for note in report.notes)
+    stations.run("DELETE FROM stations WHERE id > 3")
+    add(stations, 20)
+    run(stations, folder, flush=True)
+    assert dict(verified(stations).counts) == {"lost": 2}
+
+
 def test_a_window_of_the_year_one_is_written_a_second_time(stations, folder):
     add(stations, 0, start="0001-01-01T00")
     add(stations, 10)

@@ -51,6 +51,54 @@ def test_a_source_with_few_old_rows_left_under_other_ids_goes_on_behind_them(sen
     assert sorted(folder.read()["sensor_id"]) == sorted(wanted)
 
 
+def timed(sensor, ids, value, *, name="hall"):
+    """Rows that have the same unit and state, and a time by their id; values are those of a function of it."""
+    rows = [(i, name, 1_767_225_600 + i, value(i)) for i in ids]
+    insert = "INSERT INTO r VALUES (?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', ?, 'unixepoch'), 'C', 'ok', ?)"
+    sensor.many(insert, rows)
+
+
+@pytest.fixture
+def hall(sensor):
+    sensor.run("CREATE TABLE r (id INTEGER PRIMARY KEY, sensor_id TEXT, timestamp TEXT, unit TEXT, state TEXT, t REAL)")
+    timed(sensor, range(1, 61), lambda i: i / 7)
+    return sensor
+
+
+def since(folder):
+    """Ids of the rows that came behind the first generation."""
+    return folder.read().filter(pl.col("source_generation") > 0)["reading_id"].sort().to_list()
+
+
+def test_rows_of_a_source_made_again_come_though_time_unit_and_state_are_those_of_before(hall, folder, command):
+    edge = command(hall.path, folder, node_id="n1")
+    edge.once(env=SWEEP).succeeded()
+    hall.run("DELETE FROM r")
+    timed(hall, range(1, 41), lambda i: i / 3 + 50)
+    edge.once(env=SWEEP).succeeded()
+    assert since(folder) == [*range(1, 41)]
+
+
+def test_rows_behind_a_backup_come_though_they_have_the_ids_and_times_of_those_it_took_back(hall, folder, command):
+    edge = command(hall.path, folder, node_id="n1")
+    edge.once(env=SWEEP).succeeded()
+    hall.run("DELETE FROM r WHERE id > 40")
+    timed(hall, range(41, 56), lambda i: i / 3 + 50)
+    edge.once(env=SWEEP).succeeded()
+    assert since(folder) == [*range(41, 56)]
+
+
+def test_rows_that_were_changed_altogether_are_known_before_others_of_a_backup(hall, folder, command):
+    edge = command(hall.path, folder, node_id="n1")
+    edge.once(env=SWEEP).succeeded()
+    hall.run("DELETE FROM r WHERE id > 40")
+    hall.run("UPDATE r SET sensor_id = 'roof', unit = 'F', state = 'old', t = t + 100 WHERE id IN (30, 31, 32)")
+    edge.once(env=SWEEP).succeeded()
+    timed(hall, range(100, 105), float)
+    edge.once(env=SWEEP).succeeded()
+    assert since(folder) == [*range(100, 105)]
+
+
 def test_equal_rows_are_as_many_as_were_delivered():
     alike = Alike(0, [0.0, 1.0])
     found = pairs([(1, (5, "a")), (2, (5, "a")), (3, (5, "a"))], [(11, (5, "a")), (12, (5, "a"))], alike)

@@ -172,3 +172,31 @@ def test_alerts_alone_come_once_where_a_reset_and_a_backup_meet(steps, sensor, f
     wanted = world.wanted()
     assert_equal(by_the_files(folder, wanted), wanted)
     assert world.verified() == []
+
+
+@pytest.mark.parametrize("chosen", [["raw"], ["aggregated"], ["emergency"]], ids=["raw", "windows", "alerts"])
+@pytest.mark.parametrize("steps", [("renumber",), ("restore",), ("restore", "restore")], ids="-".join)
+def test_verify_calls_nothing_repeated_that_a_reset_took_the_place_of(steps, chosen, sensor, folder):
+    world = World(sensor, folder, seed=17, key="renumber" not in steps, chosen=chosen)
+    backed_up(world)
+    world.reset(0.5 if steps == ("renumber",) else None)
+    world.deliver()
+    for step in steps:
+        replaced(world, step)
+        world.add(40)
+        world.deliver()
+    wanted = world.wanted()
+    assert_equal(by_the_files(folder, wanted), wanted)
+    assert world.verified() == []
+
+
+def test_a_reset_of_a_table_without_rows_loses_none(sensor, folder):
+    world = World(sensor, folder, seed=18)
+    backed_up(world)
+    world.recreate()
+    world.deliver()
+    world.reset()
+    world.add(40)
+    world.deliver()
+    assert_equal(by_the_files(folder, TABLES), world.wanted())
+    assert world.verified() == []

@@ -16,6 +16,7 @@ from msgspec import Struct
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.questions import COUNT, Condition, Question, among, mine, within
 from edge_delta.delivery.delivered import Delivered, begin
+from edge_delta.recovery.verify import superseded
 from edge_delta.recovery.verify.base import GONE, Compared, begins
 from edge_delta.recovery.verify.repeats import Repeats
 
@@ -113,8 +114,12 @@ class Accounts(Struct, frozen=True):
     # -- more than once
 
     def _again(self, cursor: Cursor) -> None:
-        """Rows that several generations have, unless `reset` was told to deliver them again."""
-        after = cursor.marks.get(Mark.AGAIN, -1)
+        """Rows that several generations have, unless `reset` was told to deliver them again.
+
+        Which those are is recorded; without a record, all before its generation may be.
+        """
+        recorded = self.parts.source.keyed_by_rowid and superseded.record(self.parts)
+        after = -1 if recorded else cursor.marks.get(Mark.AGAIN, -1)
         generations = [number for number in self.parts.generations() if number > after]
         if len(generations) < 2:  # noqa: PLR2004 - what came once cannot be there again
             return

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 from msgspec import Struct
 
-from edge_delta.core.questions import COUNT, Condition, Question, Total, mine, named, within
+from edge_delta.core.questions import COUNT, Condition, Question, Total, mine, moments, named, within
 from edge_delta.modes import aggregated
+from edge_delta.recovery.verify import superseded
 from edge_delta.recovery.verify.base import Compared, bisected, tells_a_place
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Repeats(Struct, frozen=True):
         rows = self.parts.sink.ask(Question(where, named(*keys, _GENERATION, *others))).join(
             groups, on=keys, how="semi"
         )
-        rows = rows.with_columns(pl.selectors.float().round_sig_figs(_DIGITS))
+        rows = rows.filter(~self._left_out(rows)).with_columns(pl.selectors.float().round_sig_figs(_DIGITS))
         first = pl.col(_GENERATION).min()
         return (
             rows.with_columns(
@@ -86,6 +87,19 @@ class Repeats(Struct, frozen=True):
             .group_by(_FIRST, pl.col(_GENERATION).alias(_LAST))
             .agg(pl.len().alias(_ROWS), pl.col(_EQUAL).sum())
         )
+
+    def _left_out(self, rows: pl.DataFrame) -> pl.Series:
+        """Whether a reset took the place of rows: what the current views leave out is there once."""
+        parts, key = self.parts, self.parts.traits.key
+        if key is not None:
+            newest = None if parts.traits.selective else pl.col(_GENERATION).max().over(key)
+            return rows.select(superseded.left_out(parts, key, key, newest)).to_series()
+        window = [_GENERATION, aggregated.WINDOW]
+        starts = rows[aggregated.WINDOW].unique().cast(pl.Int64)
+        where = (*mine(parts.node_id), *moments(aggregated.WINDOW, starts))
+        whole = parts.sink.ask(Question(where, named(*window), totals=aggregated.SPAN)).select(*window, "first", "last")
+        both = rows.select(window).join(whole, on=window, how="left", maintain_order="left")
+        return both.select(superseded.left_out(parts, "first", "last").fill_null(value=False)).to_series()
 
     def _keys(self) -> list[str]:
         """The columns that a row of several generations has in common whether or not it was updated since."""

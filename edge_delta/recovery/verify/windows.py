@@ -10,14 +10,14 @@ import polars.selectors as cs
 
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.plan import ROWID
-from edge_delta.core.questions import COUNT, Question, moments, named
+from edge_delta.core.questions import COUNT, Condition, Question, mine, moments, named, rejected_by
 from edge_delta.delivery import fitting
-from edge_delta.delivery.open_windows import OpenWindows, in_windows
+from edge_delta.delivery.open_windows import TOO_LATE, OpenWindows, in_windows
 from edge_delta.delivery.quantiles import QuantilesOf
 from edge_delta.delivery.window_rows import held_to
 from edge_delta.modes.aggregated import COUNT as ROWS_OF
 from edge_delta.modes.aggregated import FIRST_ID, LAST_ID, SPAN, WINDOW, Aggregated
-from edge_delta.recovery.verify import earlier
+from edge_delta.recovery.verify import earlier, superseded
 from edge_delta.recovery.verify.base import (
     ROWS,
     Compared,
@@ -89,6 +89,24 @@ class WindowsCheck:
         pending = cursor.marks.get(Mark.PENDING, 0)
         if pending:
             self.report.notes.append(f"{pending} rows are in open windows, which are written later")
+        self._account_for_rejected()
+
+    def _account_for_rejected(self) -> None:
+        """Say how many rows are in no window: those that came too late for it are lost to the windows."""
+        parts = self.parts
+        if not parts.rejects.exists():
+            return
+        waiting = Condition("replayed_at", "null or >=", self._started)
+        where = (*mine(parts.node_id), *rejected_by(parts.source.table, parts.name), waiting)
+        question = Question(where, named(superseded.GENERATION, "reading_id", "rule"), distinct=True)
+        rejected = parts.rejects.ask(question).filter(~superseded.left_out(parts, "reading_id", "reading_id"))
+        late = int((rejected["rule"] == TOO_LATE).sum())
+        if late:
+            fact = f"{late} rows came for windows that were written and whose other rows were purged"
+            self.report.lost(late, f"{fact}: they are in no window, but in {parts.rejects.uri} (rule {TOO_LATE})")
+        if rejected.height > late:
+            told = f"{rejected.height - late} rejected rows are in no window; {parts.rejects.uri} says why"
+            self.report.notes.append(told)
 
     def _twice(self, generation: int) -> None:
         where = self.parts.mine(generation)
