@@ -49,13 +49,23 @@ class Swept(Struct):
         rows: how many rows were delivered, by mode.
         left: how many could not be, by mode, at least.
         unsure: the first and last keys between which it could not be told which rows are new, by mode.
+        overrun: how many rows are there, by mode, where each of the look before was overwritten since.
         seconds: how long it took.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
     left: dict[str, int] = field(default_factory=dict)
+    overrun: dict[str, int] = field(default_factory=dict)
     unsure: dict[str, tuple[int, int]] = field(default_factory=dict)
     seconds: float = 0.0
+
+
+def overrun_by(sweeps: int) -> str:
+    """What it means that some sweeps came too late for a table whose ids are used again."""
+    return (
+        f"{sweeps:,} sweep{'' if sweeps == 1 else 's'} found all rows overwritten since the one before: others may "
+        "have come and gone unread, and nothing shows them any more; set sweep shorter than one turn of the table"
+    )
 
 
 class Passed(Struct, frozen=True):

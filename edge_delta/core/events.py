@@ -28,6 +28,7 @@ class Event(StrEnum):
     SOURCE_REPLACED = "source replaced"
     BELOW_CURSOR = "rows below the cursor"
     NOT_SWEPT = "rows below the cursor not delivered"
+    OVERRUN = "all rows overwritten between two sweeps"
     ROWS_UPDATED = "delivered row updated"
     UPDATES = "updates"
     UPDATES_DELIVERED = "updated rows delivered"
@@ -87,6 +88,8 @@ EVENTS: Mapping[Event, str] = {
     Event.SOURCE_REPLACED: "The path now names another file; the old one was read to its end first.",
     Event.BELOW_CURSOR: "Rows with keys that had been passed were found by the sweep and delivered: mode, rows.",
     Event.NOT_SWEPT: "Rows came below the cursor that this mode cannot take: mode, rows, or first_id and last_id.",
+    Event.OVERRUN: "Each row that was there at the last sweep was overwritten or deleted since, so others may have "
+    "come and gone unread; a shorter sweep sees them: mode, rows (that are there now).",
     Event.ROWS_UPDATED: "The last delivered row was changed since; the table keeps what was delivered: mode, id.",
     Event.UPDATES: "With on_update = append: which modes deliver updates (append), which ignore them, window, column.",
     Event.UPDATES_DELIVERED: "New states of updated rows were appended, with a higher row_version: mode, rows.",

@@ -15,6 +15,7 @@ from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.questions import COUNT, Question, between, mine
 from edge_delta.delivery import two_sources
+from edge_delta.delivery.coming_back import come_back
 from edge_delta.delivery.lives import life, lives_on
 
 if TYPE_CHECKING:
@@ -118,26 +119,7 @@ class Identity:
             return self._weighed(cursor, reset)
         if not updated:
             two_sources.refuse_what_came_back(self._route, cursor)
-        return self._refreshed(cursor, updated=True) if updated else self._come_back(cursor)
-
-    def _come_back(self, cursor: Cursor) -> Cursor:
-        """The cursor behind rows of the generation before, where those were gone and are there again.
-
-        Such as newest rows that were deleted, and a backup that has them. Nothing was read of this generation so far.
-        """
-        marks = cursor.marks
-        begins = marks.get(Mark.BEGINS, BEFORE_FIRST)
-        if not cursor.generation or cursor.rowid != begins or Mark.AGAIN in marks or Mark.ENDS in marks:
-            return cursor
-        before = self._route.sink.witnessed(cursor.generation - 1)
-        found = self._route.source.known(before) if before is not None and before.rowid > begins else None
-        if before is None or found is None or found[0] <= begins:
-            return cursor
-        back = self._route.source.placed(cursor, found[0])
-        lives = {Mark.BEGINS: found[0], **lives_on(cursor, life(before))}
-        stands = self._route.sink.committed() or before
-        written = marks.get(Mark.WRITTEN, stands.marks.get(Mark.WRITTEN))
-        return back.marked(**lives if written is None else {**lives, Mark.WRITTEN: written})
+        return self._refreshed(cursor, updated=True) if updated else come_back(self._route, cursor)
 
     def _weighed(self, cursor: Cursor, reset: SourceReset) -> Cursor:
         """Decide what the witness that goes with every cursor cannot."""

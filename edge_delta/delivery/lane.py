@@ -330,14 +330,16 @@ class Lane:
         """Commit the cursor by itself where the last batches wrote no row to the mode's table.
 
         The table is made for that if it is not there yet: else a device without alerts would read all its rows again at
-        every start.
+        every start. A position before the first row says something of lost rows, and that another source is there now.
         """
-        if self._ahead is None or (self._ahead.rowid == BEFORE_FIRST and not self._ahead.marks.get(Mark.LOST)):
-            return None  # a position before the first row says nothing, unless rows were lost before it
-        if (stands := self.sink.committed()) is not None and place(stands) == place(self._ahead):
+        if self._ahead is None or (
+            (stands := self.sink.committed()) is not None and place(stands) == place(self._ahead)
+        ):
             return None  # only its witnesses are new; the next commit takes them along
-        commit = self.sink.append(self._writing.no_rows(), self._ahead)
-        self._ahead = None
+        another = stands is not None and stands.generation < self._ahead.generation
+        if self._ahead.rowid == BEFORE_FIRST and not (another or self._ahead.marks.get(Mark.LOST)):
+            return None
+        commit, self._ahead = self.sink.append(self._writing.no_rows(), self._ahead), None
         return commit
 
     def go_back(self, cursor: Cursor, stands: Cursor) -> Commit:

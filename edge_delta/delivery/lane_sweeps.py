@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct, field
@@ -11,8 +10,8 @@ from msgspec.structs import replace
 from edge_delta.core.counting import NONE, Counts
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Mark
-from edge_delta.delivery.identity import still_there
 from edge_delta.delivery.known_rows import TIMED_ROWS, KnownRows
+from edge_delta.delivery.late_rows import delivered_by, missing, read
 from edge_delta.delivery.ledger import Ledger
 from edge_delta.delivery.lives import life
 from edge_delta.delivery.survey import Shared, Survey, Suspect
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from edge_delta.core.counting import Swept
     from edge_delta.core.model import Batch, Step
-    from edge_delta.delivery.delivered import Delivered
     from edge_delta.delivery.lane import Lane
 
 _ROWS = 50_000
@@ -39,7 +37,7 @@ class Round(Struct, frozen=True):
         shared: counts the source's rows.
         limit: the most rows in a commit.
         swept: what it comes to.
-        first: whether nothing was swept before, and all that is there was read just now.
+        first: whether nothing was swept before, and all that is there was read just now, and not written since.
     """
 
     lanes: Sequence[Lane]
@@ -128,6 +126,20 @@ class _Sweep(Struct):
         lane.route.device.log.warning(Event.BELOW_CURSOR, mode=lane.name, rows=late)
         yield replace(step, late=late)
 
+    def _tell_overrun(self, new: int) -> None:
+        """Say that rows may have come and gone unread, because none is there that was so at the last sweep.
+
+        Args:
+            new: how many rows are new of those that are there up to the cursor.
+        """
+        lane, one_look = self.lane, self.whole and self.known.looked is None
+        if not (self.known.ranges and one_look and lane.route.source.keyed_by_rowid):
+            return
+        there = self._counted(behind_all=True).rows
+        if 0 < there <= new:
+            self.round.swept.overrun[lane.name] = there
+            lane.route.device.log.warning(Event.OVERRUN, mode=lane.name, rows=there)
+
     def _tell_left(self, rows: int) -> None:
         if rows > 0:
             lane, swept = self.lane, self.round.swept
@@ -140,11 +152,13 @@ class Readings(_Sweep):
 
     def run(self) -> Iterator[Step]:
         """See `LaneSweep.run`."""
-        in_time = not self.lane.route.source.keyed_by_rowid
+        in_time, new = not self.lane.route.source.keyed_by_rowid, 0
         for batch in missing(self.lane, self._suspects(), self.round.limit):
             counted: dict[str, int] = {Mark.COUNTED: self.now.tail.rows} if in_time else {}
             step = self.lane.deliver_below(batch, counted)
+            new += step.read
             yield from self._told(step, step.read)
+        self._tell_overrun(new)
 
     def _begin(self) -> int:
         return delivered_by(self.lane).begin()
@@ -232,12 +246,13 @@ class Windows(_ByRows):
         """See `LaneSweep.run`."""
         known = KnownRows.of(self.known.rows)
         suspects = self._with_those_of_before(self._suspects(), known)
-        told = self.lane.route.source.keyed_by_rowid and self._few()
+        told, all_new = self.lane.route.source.keyed_by_rowid and self._few(), 0
         for suspect in suspects:
             there = self._there(suspect) if told else []
             ids = self._fresh(suspect, known, there) if told else None
             new = self._new_of(suspect) if ids is None else {i for some in ids for i in some}
             fresh = suspect.grown or 0 if ids is None else len(new)
+            all_new += 0 if ids is None else fresh
             step, late, waiting = self.lane.correct(suspect.after, suspect.upto, new)
             yield from self._told(step, late)
             # A row under a used id may be in the window of the one before: then it has no more rows than it had.
@@ -246,6 +261,7 @@ class Windows(_ByRows):
                 self._tell_unsure(suspect)
             if known.upto is not None and suspect.upto <= known.upto:
                 known.set(suspect.after, suspect.upto, there)
+        self._tell_overrun(all_new)
         self.lane.passed.begin()
         if told:
             self._note(known)
@@ -268,15 +284,18 @@ class Alerts(_ByRows):
             yield from self._by_time()
             return
         known = KnownRows.of(self.known.rows)
-        suspects = self._with_those_of_before(self._suspects(), known)
+        suspects, new = self._with_those_of_before(self._suspects(), known), 0
         for suspect in suspects:
             there = self._there(suspect)
             ids = self._fresh(suspect, known, there)
             if ids is None:
                 self._tell_unsure(suspect)
-            yield from self._deliver(read(self.lane, ids or (), self.round.limit))
+            ids = [*(ids or ())]
+            new += sum(map(len, ids))
+            yield from self._deliver(read(self.lane, ids, self.round.limit))
             if known.upto is not None and suspect.upto <= known.upto:
                 known.set(suspect.after, suspect.upto, there)
+        self._tell_overrun(new)
         self.lane.passed.begin()
         self._note(known)
         self.now.rows = known.kept()
@@ -306,45 +325,3 @@ def of(lane: Lane, kept: Any, round_: Round) -> LaneSweep:
     traits = lane.route.traits
     kind = Readings if traits.replayable else Windows if traits.windowed else Alerts
     return kind(lane, Ledger.of(kept, lane.cursor()), round_)
-
-
-def delivered_by(lane: Lane) -> Delivered:
-    """What a lane's table holds."""
-    from edge_delta.delivery.delivered import Delivered  # noqa: PLC0415 - Polars, which an idle run does not need
-
-    return Delivered(lane.route, lane.cursor())
-
-
-def missing(lane: Lane, suspects: Sequence[Suspect], limit: int) -> Iterator[Batch]:
-    """The rows of some ranges that a lane's table does not have."""
-    if not suspects:
-        return
-    if not lane.route.source.keyed_by_rowid:
-        from edge_delta.delivery.delivered_times import DeliveredTimes  # noqa: PLC0415 - Polars
-
-        by_time = DeliveredTimes(lane.route, lane.cursor())
-        for suspect in suspects:
-            yield from by_time.missing_rows(suspect.after, suspect.upto, rows=limit)
-        return
-    delivered = delivered_by(lane)
-    found = (delivered.missing(s.after, s.upto, rows=_ROWS, by_time=s.by_time) for s in suspects)
-    yield from read(lane, chain.from_iterable(found), limit)
-
-
-def read(lane: Lane, found: Iterable[Sequence[int]], limit: int) -> Iterator[Batch]:
-    """Rows by their ids, as far as they are still there, some at a time."""
-    waiting: list[int] = []
-    for ids in found:
-        waiting += ids
-        while len(waiting) >= limit:
-            yield from _read(lane, waiting[:limit])
-            waiting = waiting[limit:]
-    if waiting:
-        yield from _read(lane, waiting)
-
-
-def _read(lane: Lane, ids: Sequence[int]) -> Iterator[Batch]:
-    batch = lane.route.source.read_ids(ids)
-    if batch is not None:
-        still_there(lane.route.source, lane.cursor())
-        yield batch

@@ -18,6 +18,8 @@ them again."""
 class Positions:
     """Commits where such modes stand: once an hour, and at once where a table has no position yet.
 
+    So does each mode whose source is another one by now of which no row has come: `verify` goes by the tables alone.
+
     A purge goes by the tables alone: until each of them has a position, nothing may go.
     """
 
@@ -33,7 +35,7 @@ class Positions:
         """
         hourly = time.monotonic() - self._last >= _EVERY
         for lane in lanes:
-            if lane.route.traits.selective and (hourly or self._first_of(lane)):
+            if _begins_anew(lane) or (lane.route.traits.selective and (hourly or self._first_of(lane))):
                 lane.settle()
         if hourly:
             self._last = time.monotonic()
@@ -43,3 +45,9 @@ class Positions:
         if lane not in self._there and lane.sink.committed() is not None:
             self._there.add(lane)
         return lane not in self._there
+
+
+def _begins_anew(lane: Lane) -> bool:
+    """Whether the table knows nothing of the generation that the lane is in."""
+    stands = lane.sink.committed()
+    return stands is not None and stands.generation < lane.cursor().generation

@@ -50,6 +50,7 @@ class Sweeping(Struct):
     _dirty: bool = False
     _fresh: dict[str, Cursor] = field(default_factory=dict)
     _older: bool = False
+    _began: str | None = None
 
     def begins(self, lane: Lane) -> None:
         """A lane is about to read; one that begins with the source's first row has nothing below its cursor."""
@@ -57,6 +58,7 @@ class Sweeping(Struct):
             self.updating.begins(lane)
         cursor = lane.cursor()
         if cursor.rowid == BEFORE_FIRST:
+            self._began = lane.route.source.census.written() if not self._fresh else self._began
             self._fresh[lane.name] = replace(cursor, tally=NOTHING)
         elif lane.name not in self._fresh:
             self._older = True
@@ -118,7 +120,8 @@ class Sweeping(Struct):
         """
         from edge_delta.delivery import lane_sweeps, survey  # noqa: PLC0415 - a start need not pay for them
 
-        began, kept, swept, whole = time.perf_counter(), self._with_fresh(self.load()), Swept(), True
+        began, swept, whole, unread = time.perf_counter(), Swept(), True, self._began
+        kept = self._with_fresh(self.load())
         there = [lane for lane in lanes if lane.cursor().rowid != BEFORE_FIRST]
         if not there:
             return
@@ -128,7 +131,8 @@ class Sweeping(Struct):
             self.save({**kept, "at": time.time()})
             return
         census = survey.Shared(there[0].route.source.census)
-        round_ = lane_sweeps.Round(there, census, limit, swept, first="at" not in kept)
+        as_read = "at" not in kept and written is not None and written == unread
+        round_ = lane_sweeps.Round(there, census, limit, swept, first=as_read)
         # A table of readings comes last: until it has a row, the others find it again after a kill.
         for lane in sorted(there, key=lambda one: (one.route.traits.replayable, one.route.traits.selective)):
             if stop.is_set():

@@ -58,6 +58,9 @@ METRICS: Mapping[str, Declared] = {
     "edge_delta_rows_not_swept_total": Declared(
         "counter", "Rows that came below the cursor, as far as they are known, and cannot be delivered", ("mode",)
     ),
+    "edge_delta_sweeps_overrun_total": Declared(
+        "counter", "Sweeps before which all rows had been overwritten, so that others may have gone unread", ("mode",)
+    ),
     "edge_delta_rows_held": Declared(
         "gauge", "Rows that waited at the end of a round because they had not been there for long enough", ("mode",)
     ),

@@ -127,6 +127,8 @@ class Metrics(SilentObserver):
             self._one("edge_delta_rows_late_total", mode).inc(rows)
         for mode, rows in swept.left.items():
             self._one("edge_delta_rows_not_swept_total", mode).inc(rows)
+        for mode in swept.overrun:
+            self._one("edge_delta_sweeps_overrun_total", mode).inc()
         self._life.progress()
 
     def updated(self, mode: str, _cursor: Cursor) -> None:

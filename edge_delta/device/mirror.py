@@ -143,7 +143,7 @@ class Mirror(SilentObserver):
             "rejected_in_a_row": 0 if step.rejected < step.read else before.get("rejected_in_a_row", 0) + step.rejected,
             "doubtful_time": _doubtful(step) or before.get("doubtful_time"),
             "rows_lost": step.cursor.marks.get(Mark.LOST, 0),
-            **{name: before.get(name, 0) for name in ("rows_late", "updates_ignored")},
+            **{name: before.get(name, 0) for name in ("rows_late", "updates_ignored", "sweeps_overrun")},
             "updates_delivered": before.get("updates_delivered", 0) + step.updated,
             "rows_held": 0,
             "last_update": before.get("last_update"),
@@ -216,6 +216,9 @@ class Mirror(SilentObserver):
         for mode, rows in swept.rows.items():
             table = tables.setdefault(mode, {})
             table["rows_late"] = table.get("rows_late", 0) + rows
+        for mode in swept.overrun:
+            table = tables.setdefault(mode, {})
+            table["sweeps_overrun"] = table.get("sweeps_overrun", 0) + 1
         for mode, (first, last) in swept.unsure.items():
             tables.setdefault(mode, {})["not_swept"] = {"first_id": first, "last_id": last, "rows": 0}
         for mode, rows in swept.left.items():

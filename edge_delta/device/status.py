@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_delta.core.counting import overrun_by
 from edge_delta.core.model import GONE_CURE, Inventory
 from edge_delta.core.patterns import is_pattern
 from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE
@@ -112,6 +113,7 @@ def _of_mode(mode: str, health: Health) -> dict[str, Any]:
         "updates_ignored": table.get("updates_ignored", 0),
         "rows_gone": table.get("rows_gone", 0),
         "not_swept": table.get("not_swept"),
+        "sweeps_overrun": table.get("sweeps_overrun", 0),
         "rows_ahead_until": table.get("rows_ahead_until"),
         "settled_id": table.get("settled_id"),
         "rows_per_second": table.get("rows_per_second"),
@@ -211,8 +213,7 @@ def _mode(one: Mapping[str, Any]) -> list[str]:
     if one["rows_late"]:
         lines.append(f"{count(one['rows_late'], 'row')} came below the cursor and were delivered by a sweep")
     lines += _updates(one)
-    if one["not_swept"]:
-        lines.append(_not_swept(one["not_swept"]))
+    lines += _sweeps(one)
     if one["rows_ahead_until"]:
         lines.append(f"rows wait for the clock: their times begin at {one['rows_ahead_until']}")
     if one["rejected_in_a_row"]:
@@ -231,6 +232,11 @@ def _updates(one: Mapping[str, Any]) -> list[str]:
     if one["updates_ignored"]:
         lines.append(f"{count(one['updates_ignored'], 'update')} of delivered rows seen and ignored (on_update)")
     return lines
+
+
+def _sweeps(one: Mapping[str, Any]) -> list[str]:
+    lines = [_not_swept(one["not_swept"])] if one["not_swept"] else []
+    return [*lines, overrun_by(one["sweeps_overrun"])] if one["sweeps_overrun"] else lines
 
 
 def _not_swept(what: Mapping[str, Any]) -> str:

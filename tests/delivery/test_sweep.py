@@ -8,7 +8,7 @@ import time
 import pytest
 from deltalake import write_deltalake
 
-from edge_delta.delivery import survey
+from edge_delta.delivery import survey, sweep
 from edge_delta.source.reader import SQLiteSource
 from tests.support.inprocess import deliver
 from tests.support.tables import Place
@@ -285,6 +285,50 @@ def test_verify_tells_rows_under_used_ids_from_rows_that_came_twice(sensor, fold
     told = command(sensor.path, folder, **flags).run("verify", interval=None, retry_for=None)
     assert told.code == 1
     assert "twice" in told.stdout
+
+
+TURNING = {**RING, "EMERGENCY_CONFIG": '{"severity_thresholds": {"v": -1}, "anomaly_flag": false}'}
+
+
+@pytest.mark.parametrize("modes", [["raw", "emergency"], ["aggregated"], ["emergency"]])
+def test_a_ring_that_turned_whole_between_two_sweeps_is_told(modes, sensor, folder, command):
+    """What was overwritten twice was never seen: nobody can know how many rows that were."""
+    sensor.run("CREATE TABLE ring (slot INTEGER PRIMARY KEY, at TEXT, v REAL)")
+    flags = {"processing_mode": modes, "timestamp_col": "at"}
+    done, told = 0, []
+    for rows in (60, 20, 60, 59, 70, 10):
+        done = turn_of(sensor, done, rows, 60)
+        run = deliver(sensor.path, folder, env=TURNING, **flags)
+        told.append(sorted((e["mode"], e["rows"]) for e in run.named("all rows overwritten between two sweeps")))
+    whole = [(mode, 60) for mode in sorted(modes)]
+    assert told == [[], [], whole, [], whole, []]
+    edge = command(sensor.path, folder, node_id="n1", processing_mode=modes[0], timestamp_field="at")
+    not_of_status = dict.fromkeys(("sqlite", "table_path", "node_id", "processing_mode", "timestamp_field"))
+    for name, flags in (("status", not_of_status), ("verify", {})):
+        done = edge.run(name, interval=None, retry_for=None, **flags)
+        text = " ".join(done.stdout.split())
+        assert "2 sweeps found all rows overwritten since the one before" in text, done.stderr
+
+
+@pytest.mark.parametrize("modes", [["raw"], ["emergency"]])
+def test_slots_of_a_ring_that_are_overwritten_between_its_first_read_and_the_first_sweep_arrive(
+    modes, sensor, folder, monkeypatch
+):
+    """The first sweep compares with what was read, not with what is there by then."""
+    sensor.run("CREATE TABLE ring (slot INTEGER PRIMARY KEY, at TEXT, v REAL)")
+    turn_of(sensor, 0, 60, 60)
+    run, came = sweep.Sweeping.run, []
+
+    def late(*args):
+        if not came:
+            came.append(turn_of(sensor, 60, 17, 60))
+        return run(*args)
+
+    monkeypatch.setattr(sweep.Sweeping, "run", late)
+    for _ in range(2):
+        deliver(sensor.path, folder, env=TURNING, processing_mode=modes, timestamp_col="at")
+    column = folder.read("_0_raw")["v"] if modes == ["raw"] else folder.read("_4_emergency")["value"]
+    assert sorted(column) == [float(n) for n in range(77)]
 
 
 def test_records_that_weewx_fills_in_later_arrive_once(sensor, folder):

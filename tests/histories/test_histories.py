@@ -49,6 +49,14 @@ def test_verify_is_content_where_the_application_deleted_what_was_delivered(step
     assert wrong is None, wrong
 
 
+@pytest.mark.parametrize("mode", ["raw", "aggregated", "emergency"])
+@pytest.mark.parametrize("once", [True, False])
+def test_verify_is_content_where_a_table_was_made_again_and_emptied_before_a_row_was_read(once, mode, sensor):
+    steps = (("recreate the file", 18), ("insert", 21), ("delete oldest", 8))
+    wrong = happens(sensor, made(*steps, kind="autoincrement", modes=(mode,), once=once, swept=False))
+    assert wrong is None, wrong
+
+
 @pytest.mark.parametrize("step", ["replace", "insert or replace", "reuse ids"])
 def test_verify_is_content_where_ids_were_used_again(step, sensor):
     wrong = happens(sensor, made((step, 3), ("deliver", 0), (step, 4)))
@@ -111,6 +119,16 @@ def test_newest_rows_that_are_deleted_again_and_again_repeat_nothing(mode, senso
         ("insert", 1),
     )
     wrong = happens(sensor, made(*steps, kind="plain", modes=(mode,), once=False))
+    assert wrong is None, wrong
+
+
+@pytest.mark.parametrize("once", [True, False])
+@pytest.mark.parametrize("mode", ["raw", "aggregated", "emergency"])
+def test_newest_rows_that_were_deleted_twice_and_come_back_with_a_backup_are_not_repeated(mode, once, sensor):
+    """Nothing was read in the generation between, and it does not know the rows that went before it."""
+    gone = (("back up", 1), ("delete newest", 0), ("deliver", 0), ("delete newest", 1), ("deliver", 0))
+    one = made(*gone, ("restore", 0), ("deliver", 0), ("insert", 2), kind="plain", modes=(mode,), once=once)
+    wrong = happens(sensor, one)
     assert wrong is None, wrong
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_delta.core.counting import overrun_by
 from edge_delta.recovery.verify.accounts import Accounts, Elsewhere
 from edge_delta.recovery.verify.base import ROWS, Compared
 from edge_delta.recovery.verify.report import Checked, Verification
@@ -54,7 +55,10 @@ def _say_what_settings_may_have_made(route: Route, report: Verification) -> None
 
 def _say_what_no_sweep_delivered(route: Route, report: Verification, mirror: Mapping[str, Any]) -> None:
     """Rows of which a sweep knew that they came into no window, where the table alone does not tell that."""
-    left = (mirror.get("tables", {}).get(route.name, {}).get("not_swept") or {}).get("rows") or 0
+    said = mirror.get("tables", {}).get(route.name, {})
+    if late := said.get("sweeps_overrun", 0):
+        report.notes.append(overrun_by(late))
+    left = (said.get("not_swept") or {}).get("rows") or 0
     if left > 0 and not report.counts["missing"]:
         report.lost(left, f"{left} rows that came below the cursor are in no window, as the last sweeps told")
 

@@ -172,9 +172,14 @@ class Accounts(Struct, frozen=True):
         waiting = source.waiting(cursor)
         if waiting.first_rowid is None or waiting.last_rowid is None:
             return
-        self.report.notes.append(f"{waiting.rows} rows wait behind id {cursor.rowid}")
+        behind = (
+            "of a source from which none was delivered"
+            if (none := cursor.rowid == BEFORE_FIRST)
+            else f"behind id {cursor.rowid}"
+        )
+        self.report.notes.append(f"{waiting.rows} rows wait {behind}")
         gap = waiting.first_rowid - cursor.rowid - 1
-        if cursor.rowid == BEFORE_FIRST or gap <= 0:
+        if none or gap <= 0:
             return
         first, last, rows = source.between(BEFORE_FIRST, cursor.rowid)
         dense = rows == (last - first + 1 if first is not None and last is not None else 0)
