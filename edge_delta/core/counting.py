@@ -86,6 +86,9 @@ class Census(Protocol):
     def written(self) -> str | None:
         """What changes whenever the source is written; None while that is not sure."""
 
+    def state(self) -> object:
+        """What changes at once whenever it is written, for this process alone; None of a family."""
+
     # -- of tables with ids
 
     def counts(self, after: int, upto: int) -> Counts:

@@ -50,7 +50,7 @@ class Sweeping(Struct):
     _dirty: bool = False
     _fresh: dict[str, Cursor] = field(default_factory=dict)
     _older: bool = False
-    _began: str | None = None
+    _began: object = None
 
     def begins(self, lane: Lane) -> None:
         """A lane is about to read; one that begins with the source's first row has nothing below its cursor."""
@@ -58,7 +58,7 @@ class Sweeping(Struct):
             self.updating.begins(lane)
         cursor = lane.cursor()
         if cursor.rowid == BEFORE_FIRST:
-            self._began = lane.route.source.census.written() if not self._fresh else self._began
+            self._began = lane.route.source.census.state() if not self._fresh else self._began
             self._fresh[lane.name] = replace(cursor, tally=NOTHING)
         elif lane.name not in self._fresh:
             self._older = True
@@ -120,8 +120,7 @@ class Sweeping(Struct):
         """
         from edge_delta.delivery import lane_sweeps, survey  # noqa: PLC0415 - a start need not pay for them
 
-        began, swept, whole, unread = time.perf_counter(), Swept(), True, self._began
-        kept = self._with_fresh(self.load())
+        began, kept, swept, whole = time.perf_counter(), self._with_fresh(self.load()), Swept(), True
         there = [lane for lane in lanes if lane.cursor().rowid != BEFORE_FIRST]
         if not there:
             return
@@ -131,8 +130,8 @@ class Sweeping(Struct):
             self.save({**kept, "at": time.time()})
             return
         census = survey.Shared(there[0].route.source.census)
-        as_read = "at" not in kept and written is not None and written == unread
-        round_ = lane_sweeps.Round(there, census, limit, swept, first=as_read)
+        as_read = there[0].route.source.census.state() == self._began
+        round_ = lane_sweeps.Round(there, census, limit, swept, first="at" not in kept and as_read)
         # A table of readings comes last: until it has a row, the others find it again after a kill.
         for lane in sorted(there, key=lambda one: (one.route.traits.replayable, one.route.traits.selective)):
             if stop.is_set():

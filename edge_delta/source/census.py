@@ -22,6 +22,7 @@ from edge_delta.source import time_order
 from edge_delta.source.database import UnknownOrder, quoted
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
@@ -49,15 +50,22 @@ class Census(Struct, frozen=True):
 
     def written(self) -> str | None:
         """What changes whenever the file or its log is written, in no words; None while that is not sure yet."""
-        path = self.database.path.resolve()
-        found = []
+        stats = self._stats()
+        if any(time.time_ns() - stat.st_mtime_ns < _SURE_AFTER for stat in stats):
+            return None
+        found = [number for s in stats for number in (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns)]
+        return hashlib.blake2b(repr(found).encode(), digest_size=8).hexdigest()
+
+    def state(self) -> object:
+        """What changes at once whenever another process writes, beside the times of its files if it was opened anew."""
+        return self.database.state(), [(stat.st_size, stat.st_mtime_ns) for stat in self._stats()]
+
+    def _stats(self) -> list[os.stat_result]:
+        path, found = self.database.path.resolve(), []
         for file in (path, path.with_name(path.name + "-wal")):
             with contextlib.suppress(FileNotFoundError):
-                stat = file.stat()
-                if time.time_ns() - stat.st_mtime_ns < _SURE_AFTER:
-                    return None
-                found += [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns]
-        return hashlib.blake2b(repr(found).encode(), digest_size=8).hexdigest()
+                found.append(file.stat())
+        return found
 
     # -- of tables with ids
 

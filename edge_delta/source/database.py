@@ -217,9 +217,12 @@ class Database:
         """Whether there may be something new since the last call; some 20 µs, whatever the size of the database."""
         if self._connection is None:
             return True
-        now = self._signature()
-        before, self._seen = self._seen, now
-        return now != before
+        before, self._seen = self._seen, self._signature()
+        return self._seen != before
+
+    def state(self) -> object:
+        """What is another one whenever another process has written; None while the file is not open."""
+        return None if self._connection is None else self._signature()
 
     def _signature(self) -> object:
         stat = self._stat()

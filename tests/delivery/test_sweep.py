@@ -302,7 +302,8 @@ def test_a_ring_that_turned_whole_between_two_sweeps_is_told(modes, sensor, fold
         told.append(sorted((e["mode"], e["rows"]) for e in run.named("all rows overwritten between two sweeps")))
     whole = [(mode, 60) for mode in sorted(modes)]
     assert told == [[], [], whole, [], whole, []]
-    edge = command(sensor.path, folder, node_id="n1", processing_mode=modes[0], timestamp_field="at")
+    flags = {"processing_mode": modes[0], "timestamp_field": "at", "state_dir": sensor.path.parent / "state"}
+    edge = command(sensor.path, folder, node_id="n1", **flags)
     not_of_status = dict.fromkeys(("sqlite", "table_path", "node_id", "processing_mode", "timestamp_field"))
     for name, flags in (("status", not_of_status), ("verify", {})):
         done = edge.run(name, interval=None, retry_for=None, **flags)

@@ -63,6 +63,10 @@ class FamilyCensus:
         """See `edge_delta.core.counting.Census.written`; a family's files are many, so it is never sure."""
         return None
 
+    def state(self) -> object:
+        """None: used ids are not looked for in a family, see `times`."""
+        return None
+
     def _parts(self, after: int, upto: int) -> Iterator[tuple[Known, int, int, int]]:
         """Files with own ids behind one and up to another, and what is added to them."""
         for stretch, own, end in self._numbering.stretches.between(after, upto):
