@@ -80,11 +80,6 @@ class Lane:
         return self.route.sink
 
     @property
-    def rejects(self) -> Sink:
-        """The rejected table."""
-        return self.route.tables.rejects
-
-    @property
     def _writing(self) -> Writing:
         with self._loading:  # a reader's thread may be the first to need it
             if self._loaded is None:
@@ -332,12 +327,13 @@ class Lane:
         The table is made for that if it is not there yet: else a device without alerts would read all its rows again at
         every start. A position before the first row says something of lost rows, and that another source is there now.
         """
-        if self._ahead is None or (
-            (stands := self.sink.committed()) is not None and place(stands) == place(self._ahead)
-        ):
+        if (ahead := self._ahead) is None:
+            return None
+        stands = self.sink.committed()
+        if stands is not None and place(stands) == place(ahead):
             return None  # only its witnesses are new; the next commit takes them along
-        another = stands is not None and stands.generation < self._ahead.generation
-        if self._ahead.rowid == BEFORE_FIRST and not (another or self._ahead.marks.get(Mark.LOST)):
+        another = stands is not None and stands.generation < ahead.generation
+        if ahead.rowid == BEFORE_FIRST and not (another or ahead.marks.get(Mark.LOST)):
             return None
         commit, self._ahead = self.sink.append(self._writing.no_rows(), self._ahead), None
         return commit

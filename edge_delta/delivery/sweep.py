@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from threading import Event as Flag
 
+    from edge_delta.core.counting import Census
     from edge_delta.core.model import Cursor, Step
     from edge_delta.delivery.lane import Lane
     from edge_delta.delivery.updating import Updating
@@ -130,8 +131,7 @@ class Sweeping(Struct):
             self.save({**kept, "at": time.time()})
             return
         census = survey.Shared(there[0].route.source.census)
-        as_read = there[0].route.source.census.state() == self._began
-        round_ = lane_sweeps.Round(there, census, limit, swept, first="at" not in kept and as_read)
+        round_ = lane_sweeps.Round(there, census, limit, swept, first="at" not in kept and self._as_read(census.census))
         # A table of readings comes last: until it has a row, the others find it again after a kill.
         for lane in sorted(there, key=lambda one: (one.route.traits.replayable, one.route.traits.selective)):
             if stop.is_set():
@@ -148,6 +148,10 @@ class Sweeping(Struct):
         self._looked(kept, there, written if whole else None, whole=whole)
         swept.seconds = time.perf_counter() - began
         yield swept
+
+    def _as_read(self, census: Census) -> bool:
+        """Whether nobody has written since lanes began with the first row."""
+        return census.state() == self._began
 
     def _looked(self, kept: dict[str, Any], lanes: Sequence[Lane], written: str | None, *, whole: bool) -> None:
         """Keep what was counted; the next sweep begins with the first range, or goes on in the next cycle."""

@@ -176,7 +176,9 @@ class Stage:
         step = lane.step(limit=limit, upto=self.source.waiting(lane.cursor()).last_rowid)
         if step is None:
             return None
-        kept, rejected = (next(iter(t.frames), None) for t in (lane.sink, lane.rejects) if isinstance(t, Rehearsed))
+        kept, rejected = (
+            next(iter(t.frames), None) for t in (lane.sink, lane.route.tables.rejects) if isinstance(t, Rehearsed)
+        )
         columns = [*(kept.columns if kept is not None else ()), *(rejected.columns if rejected is not None else ())]
         rename = self.settings.schematize.rename
         origin = tall.origins(self.source.layout, rename, columns, raw=lane.name == "raw")

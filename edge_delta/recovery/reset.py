@@ -256,7 +256,9 @@ class Rewind(Struct, frozen=True):
             superseded.append(frame, Cursor(context.generation, 0), replacing=where if superseded.exists() else None)
 
     def _generation(self, stands: Cursor) -> int:
-        rejected = self.lane.rejects.committed() or stands  # its rows may be a generation ahead after a crash
+        rejected = (
+            self.lane.route.tables.rejects.committed() or stands
+        )  # its rows may be a generation ahead after a crash
         return max(stands.generation, rejected.generation) + 1
 
     def _cursor(self, stands: Cursor, behind: int, *, goes_on: bool) -> Cursor:
