@@ -335,7 +335,7 @@ class Lane:
         another = stands is not None and stands.generation < ahead.generation
         if ahead.rowid == BEFORE_FIRST and not (another or ahead.marks.get(Mark.LOST)):
             return None
-        commit, self._ahead = self.sink.append(self._writing.no_rows(), self._ahead), None
+        commit, self._ahead = self.sink.append(self._writing.no_rows(), ahead), None
         return commit
 
     def go_back(self, cursor: Cursor, stands: Cursor) -> Commit:
