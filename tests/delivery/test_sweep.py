@@ -306,7 +306,7 @@ def test_a_ring_that_turned_whole_between_two_sweeps_is_told(modes, sensor, fold
     edge = command(sensor.path, folder, node_id="n1", **flags)
     not_of_status = dict.fromkeys(("sqlite", "table_path", "node_id", "processing_mode", "timestamp_field"))
     for name, flags in (("status", not_of_status), ("verify", {})):
-        done = edge.run(name, interval=None, retry_for=None, **flags)
+        done = edge.run(name, env=TURNING, interval=None, retry_for=None, **flags)
         text = " ".join(done.stdout.split())
         assert "2 sweeps found all rows overwritten since the one before" in text, done.stderr
 
