@@ -25,7 +25,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import growth, measure, report
+from benchmarks import growth, lean, measure, report
 from tools.figures import with_figures
 
 if TYPE_CHECKING:
@@ -88,12 +88,20 @@ class Bench:
         sizes: how much.
         directory: for databases, which stay, and tables, which do not.
         contenders: who takes part.
+        before: an older checkout with an environment of its own, for the parts that are measured beside one.
     """
 
-    def __init__(self, sizes: Sizes, directory: Path, contenders: Sequence[str] = CONTENDERS) -> None:
+    def __init__(
+        self,
+        sizes: Sizes,
+        directory: Path,
+        contenders: Sequence[str] = CONTENDERS,
+        before: lean.Checkout | None = None,
+    ) -> None:
         self._sizes = sizes
         self._directory = directory
         self._contenders = contenders
+        self._before = before
 
     def contenders(self) -> dict[str, Any]:
         """Everyone on the same database, in turn."""
@@ -139,6 +147,39 @@ class Bench:
             lambda names: measure.modes(names.split(","), database, self._directory),
         )
         return {"rows": self._sizes.rows, "runs": found}
+
+    def one_core(self) -> dict[str, Any]:
+        """The floor and edge-delta on one core."""
+        database = self._database(self._sizes.rows)
+        found = self._in_turn(
+            [lean.FLOOR, *self._versions()],
+            lambda name: lean.on_one_core(name, database, self._directory, self._before),
+        )
+        return {"rows": self._sizes.rows, "runs": found} | self._named()
+
+    def memory(self) -> dict[str, Any]:
+        """What a process holds that waits after a backlog."""
+        database = self._database(self._sizes.rows)
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in self._versions()}
+        for _ in range(min(3, self._sizes.runs)):
+            for name, own in runs.items():
+                checkout = self._before if name == lean.BEFORE and self._before else lean.HERE
+                own.append(lean.idle_memory(checkout, database, self._directory))
+        return {"rows": self._sizes.rows, "runs": runs} | self._named()
+
+    def starts(self) -> dict[str, Any]:
+        """What a start costs with each extra, and what it adds to what is installed."""
+        starts = lean.Starts(self._directory, self._database(min(self._sizes.sources)))
+        try:
+            return {"runs": self._in_turn(lean.STARTS, starts.run), "installed": lean.installed()}
+        finally:
+            starts.close()
+
+    def _versions(self) -> list[str]:
+        return [lean.OURS, *([lean.BEFORE] if self._before else [])]
+
+    def _named(self) -> dict[str, str]:
+        return {"before": self._before.named()} if self._before else {}
 
     def syncing(self) -> dict[str, Any]:
         """Many commits to a folder, each synced to the disk, and not."""
@@ -240,7 +281,10 @@ class Bench:
 
 
 README = measure.ROOT / "README.md"
-PARTS = ("contenders", "backlog", "columns", "blobs", "places", "modes", "once", "idle", "sweep", "commits", "syncing")
+PARTS = (
+    *("contenders", "one_core", "backlog", "columns", "blobs", "places", "modes", "memory", "once", "starts", "idle"),
+    *("sweep", "commits", "syncing"),
+)
 
 
 def machine() -> dict[str, Any]:
@@ -290,13 +334,17 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=Sizes().rows, help="rows for the contenders")
     parser.add_argument("--runs", type=int, default=Sizes().runs, help="times that each is measured")
     parser.add_argument("--contender", action="append", choices=CONTENDERS, help="only these (may be given again)")
+    parser.add_argument(
+        "--before", type=Path, help="a folder with an older version and its .venv, to measure beside it"
+    )
     parser.add_argument("--directory", type=Path, help="for databases, which stay (default: a temporary one)")
     parser.add_argument("--output", type=Path, default=measure.ROOT / "docs", help="where the page goes")
     parser.add_argument("--no-plot", action="store_true", help="for where matplotlib is not installed")
     options = parser.parse_args()
     directory = (options.directory or Path(tempfile.gettempdir()) / "edge-delta-benchmarks").resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    work = Bench(Sizes(rows=options.rows, runs=options.runs), directory, options.contender or CONTENDERS)
+    before = lean.Checkout.of(options.before.resolve()) if options.before else None
+    work = Bench(Sizes(rows=options.rows, runs=options.runs), directory, options.contender or CONTENDERS, before)
     bench(work, options.output, options.only or PARTS, plot=not options.no_plot)
 
 

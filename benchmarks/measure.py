@@ -100,7 +100,14 @@ def run(
     )
 
 
-def contender(name: str, database: Path, directory: Path, *, environment: Mapping[str, str] | None = None) -> Run:
+def contender(
+    name: str,
+    database: Path,
+    directory: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    python: str = sys.executable,
+) -> Run:
     """Run one contender into an empty folder, and remove the folder.
 
     Raises:
@@ -111,7 +118,7 @@ def contender(name: str, database: Path, directory: Path, *, environment: Mappin
     os.sync()  # or the kernel writes what the one before left, at this one's expense
     try:
         module = f"benchmarks.contenders.{name}"
-        command = [sys.executable, "-m", module, str(database), str(target)]
+        command = [python, "-m", module, str(database), str(target)]
         found = run(command, answers=True, directory=place, environment=environment)
         logged = delta_rows(target)
         if logged is not None and logged != found.rows:

@@ -133,6 +133,87 @@ def _contender(name: str, runs: Figures) -> list[str]:
     return [NAMES[name], *cells]
 
 
+def one_core(figures: Figures) -> Iterator[str]:
+    """CPU where there is one core."""
+    runs = figures["runs"]
+    yield ""
+    yield f"## {figures['rows']:,} rows on one core"
+    yield ""
+    yield "Whole processes in turn, with their start and imports, none of which may use more than one core."
+    head = ["", "whole s", "CPU s", "peak MiB", "CPU, to the floor"]
+    yield from _table(
+        head,
+        [
+            [
+                _version(name, figures),
+                Spread.of(_of(own, "wall")).shown(),
+                Spread.of(_of(own, "cpu")).shown(),
+                Spread.of(b / _MIB for b in _of(own, "peak")).shown(0),
+                ratio(_of(own, "cpu"), _of(runs["floor"], "cpu")).shown(),
+            ]
+            for name, own in runs.items()
+        ],
+    )
+
+
+def _version(name: str, figures: Figures) -> str:
+    return f"as it was before ({figures['before']})" if name == "before" else NAMES[name]
+
+
+def memory(figures: Figures) -> Iterator[str]:
+    """What a process holds that waits."""
+    yield ""
+    yield "## Memory of a process that waits after a backlog"
+    yield ""
+    yield (
+        f"A running process that has delivered {figures['rows']:,} rows and waits for the next cycle, five seconds "
+        "after the last commit; it does nothing until then. *Anonymous* is what cannot be read again from a file."
+    )
+    keys = {"peak": (0, _MIB), "resident": (0, _MIB), "anonymous": (0, _MIB), "threads": (0, 1)}
+    yield from _table(
+        ["", "peak MiB", "resident MiB", "of it anonymous MiB", "threads"],
+        [
+            [
+                _version(name, figures),
+                *(Spread.of(n / per for n in _of(own, key)).shown(d) for key, (d, per) in keys.items()),
+            ]
+            for name, own in figures["runs"].items()
+        ],
+    )
+
+
+def starts(figures: Figures) -> Iterator[str]:
+    """What extras cost."""
+    runs, installed = figures["runs"], figures["installed"]
+    names = {
+        "nothing more": "`edge-delta --once`, up to date",
+        "metrics_file": "the same with `metrics_file`",
+        "otlp": "the same with `otlp_endpoint`, the extra `otlp`",
+        "databricks": "the import that a query of a warehouse begins with, the extra `databricks`",
+    }
+    yield ""
+    yield "## What extras cost at a start, and on the disk"
+    yield ""
+    yield (
+        "*Packages* and *MB* of an extra are what it adds to an installation; those of the first line are all others. "
+        "The image leaves out of them what is never opened (`deploy/slim.py`), and has no extra."
+    )
+    yield from _table(
+        ["", "whole s", "CPU s", "peak MiB", "packages", "MB"],
+        [
+            [
+                shown,
+                Spread.of(_of(runs[name], "wall")).shown(3),
+                Spread.of(_of(runs[name], "cpu")).shown(3),
+                Spread.of(b / _MIB for b in _of(runs[name], "peak")).shown(0),
+                *([f"{found['packages']}", f"{found['bytes'] / _MB:.0f}"] if found else ["-", "-"]),
+            ]
+            for name, shown in names.items()
+            for found in [installed.get(name)]
+        ],
+    )
+
+
 def backlog(figures: Figures) -> Iterator[str]:
     """Time per row."""
     yield ""
@@ -382,12 +463,15 @@ def box(figures: Figures) -> Iterator[str]:
 
 _SECTIONS: dict[str, Callable[[Figures], Iterator[str]]] = {
     "contenders": contenders,
+    "one_core": one_core,
     "backlog": backlog,
     "columns": columns,
     "blobs": blobs,
     "places": places,
     "modes": modes,
+    "memory": memory,
     "once": once,
+    "starts": starts,
     "idle": idle,
     "sweep": sweep,
     "commits": commits,
@@ -433,6 +517,20 @@ def _of_contenders(figures: Figures) -> Iterator[Promise]:
     if "pandas_delta" in runs:
         yield "whole process, to pandas", 0.2, against("pandas_delta", "wall")
     yield f"peak MiB at {figures['rows']:,} rows", 256, Spread.of(_of(ours, "peak")).median / _MIB
+
+
+def _of_one_core(figures: Figures) -> Iterator[Promise]:
+    runs = figures["runs"]
+    yield (
+        "CPU on one core, to the floor's",
+        2.0,
+        ratio(_of(runs["edge_delta"], "cpu"), _of(runs["floor"], "cpu")).median,
+    )
+
+
+def _of_memory(figures: Figures) -> Iterator[Promise]:
+    resident = Spread.of(_of(figures["runs"]["edge_delta"], "resident")).median / _MIB
+    yield "resident MiB of a process that waits after a backlog", 90, resident
 
 
 def _of_backlog(figures: Figures) -> Iterator[Promise]:
@@ -493,10 +591,12 @@ def _of_commits(figures: Figures) -> Iterator[Promise]:
 
 _PROMISES: dict[str, Callable[[Figures], Iterator[Promise]]] = {
     "contenders": _of_contenders,
+    "one_core": _of_one_core,
     "backlog": _of_backlog,
     "blobs": _of_blobs,
     "places": _of_places,
     "modes": _of_modes,
+    "memory": _of_memory,
     "once": _of_once,
     "idle": _of_idle,
     "sweep": _of_sweep,

@@ -48,9 +48,10 @@ node_exporter.
 For those without Prometheus, `otlp_endpoint` (or OTEL_EXPORTER_OTLP_ENDPOINT) names an OpenTelemetry collector, such as
 `http://127.0.0.1:4318`: the same metrics, with the same names and labels, are sent to its `/v1/metrics` every 60
 seconds (OTEL_METRIC_EXPORT_INTERVAL, in milliseconds) and at the end. This takes `pip install 'edge-delta[otlp]'`; the
-image does not have it. What the collector wants to know who sends stands in OTEL_EXPORTER_OTLP_HEADERS, what else is
-to be said of the device in OTEL_RESOURCE_ATTRIBUTES. A collector that hangs holds up nothing;
-at the end it is waited for 5 seconds.
+image does not have it. Without it an `otlp_endpoint` in the settings is an error (exit code 2), and the variable, which
+platforms set for all that they run, is told once in the log (`metrics not sent`) and stops nothing. What the collector
+wants to know who sends stands in OTEL_EXPORTER_OTLP_HEADERS, what else is to be said of the device in
+OTEL_RESOURCE_ATTRIBUTES. A collector that hangs holds up nothing; at the end it is waited for 5 seconds.
 
 All go on whatever hangs: the store, a locked database, or the engine itself. A file stays as it is when the process
 is dead, so what is in it counts only as long as `edge_delta_heartbeat_timestamp_seconds` changes. While that changes

@@ -1,6 +1,7 @@
 """``make screens``: takes the pictures of docs/screens/ anew, from the running program in a terminal (tmux) or browser.
 
-A terminal's picture is an SVG of its cells as they stood; only the name of the temporary folder is another one.
+A terminal's picture is an SVG of its cells as they stood. Two things are others: the name of the temporary folder, and
+the version, which is the one that comes next.
 """
 
 from __future__ import annotations
@@ -22,10 +23,15 @@ from rich.console import Console
 from rich.terminal_theme import DIMMED_MONOKAI
 from rich.text import Text
 
+from edge_delta import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+import hatch_version  # noqa: E402 - it is no module of the package
+
 SCREENS = ROOT / "docs" / "screens"
 EDGE_DELTA = f"{Path(sys.executable).parent.relative_to(ROOT)}/edge-delta"
 _FONTS = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
@@ -122,7 +128,10 @@ def page(place: Path) -> None:
                 with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
                     shown_there = answer.read().decode()
     file = place / "page.html"
-    file.write_text(shown_there.replace(f"{place}/", "/var/lib/"))
+    coming = hatch_version.version().partition(".dev")[0]
+    file.write_text(
+        shown_there.replace(f"{place}/", "/var/lib/").replace(f"version {__version__}<", f"version {coming}<")
+    )
     browser = shutil.which("chromium") or shutil.which("google-chrome") or "chromium"
     how = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,440"]
     subprocess.run(

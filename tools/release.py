@@ -40,6 +40,13 @@ DIST = ROOT / "dist"
 CHANGELOG = ROOT / "CHANGELOG.md"
 UNRELEASED = "## [Unreleased]\n"
 HERE = "linux-x86_64" if platform.machine() == "x86_64" else "linux-aarch64"
+TESTS = (
+    "tests/project/test_docs.py",
+    "tests/project/test_version.py",
+    "tests/project/test_deploy.py",
+    "tests/settings",
+)
+"""Those that the sdist has to pass where it was unpacked: some that look at its files, and some that run it."""
 LEFT = """\
 Left to do by hand:
   bash .ci/run, make test-slow test-spark-slow torture soak, if this commit has not passed them
@@ -84,6 +91,7 @@ def checklist(rehearsed: str | None, *, dirty: bool) -> None:
             ("the locked packages have wheels where ours do", lambda: "; ".join(floor(p) for p in PLATFORMS)),
             ("the sdist, twice the same", lambda: sdist(place)),
             ("the sdist builds the same wheel, and its Makefile is whole", lambda: rebuilt(place)),
+            ("the sdist tests and documents itself", lambda: by_itself(place)),
             ("twine takes the packages", twine),
             ("the wheel runs where nothing else is", lambda: tried(place)),
             ("what it is made of", lambda: bill(version)),
@@ -190,6 +198,18 @@ def rebuilt(place: Path) -> str:
     same(DIST / wheel.name, wheel)
     run("make", "--dry-run", "test", "docs", "lint", "bench", "wheels", folder=folder_in(place))
     return f"{wheel.name}, byte for byte"
+
+
+def by_itself(place: Path) -> str:
+    """Where no repository is: its own environment, some of its tests, and its pages as they were packed."""
+    folder = folder_in(place)
+    before = {path: path.read_bytes() for path in sorted((folder / "docs").rglob("*")) if path.is_file()}
+    run("make", "test", f"ARGS={' '.join(TESTS)}", folder=folder)
+    run("make", "docs", folder=folder)
+    changed = [str(path.relative_to(folder)) for path, text in before.items() if path.read_bytes() != text]
+    if changed:
+        raise Failed(f"make docs writes other pages there: {', '.join(changed)}")
+    return f"make test with {', '.join(TESTS)}; make docs changes none of {len(before)} files"
 
 
 def unpacked(archive: Path, place: Path) -> None:

@@ -62,6 +62,7 @@ class Event(StrEnum):
     RECOVERED = "recovered"
     STATE_NOT_WRITTEN = "state not written"
     HEARTBEAT = "heartbeat not written"
+    NOT_SENT = "metrics not sent"
     UPKEEP = "table looked after"
     UPKEEP_FAILED = "upkeep failed"
     STATEMENT = "statement"
@@ -127,6 +128,7 @@ EVENTS: Mapping[Event, str] = {
     Event.RECOVERED: "It works again: after_seconds, failures.",
     Event.STATE_NOT_WRITTEN: "The state directory cannot be written; delivery continues: error.",
     Event.HEARTBEAT: "The heartbeat beside the tables cannot be written, said once; delivery continues: error.",
+    Event.NOT_SENT: "A platform's variable names a collector, and the extra otlp is not installed: variable, error.",
     Event.UPKEEP: "Small files compacted, old ones deleted: table, files_before, files_after, files_vacuumed, "
     "bytes_rewritten, seconds.",
     Event.UPKEEP_FAILED: "The maintenance of a table failed this time; delivery continues: table, error.",

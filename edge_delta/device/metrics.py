@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.events import Event
 from edge_delta.core.model import Mark
 from edge_delta.core.ports import SilentObserver
 from edge_delta.device.declared_metrics import METRICS
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.counting import Swept
     from edge_delta.core.errors import TransientError
+    from edge_delta.core.events import Log
     from edge_delta.core.model import Cursor, Inventory, Step, Waiting
     from edge_delta.core.ports import Source
     from edge_delta.settings.sections import Settings
@@ -37,6 +40,7 @@ _WRITE_EVERY = 15.0
 _ENOUGH = 5.0
 """Seconds for the last writing."""
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_OF_PLATFORMS = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _KIND = {"counter": Counter, "gauge": Gauge}
 
 
@@ -158,11 +162,15 @@ class Metrics(SilentObserver):
     # -- where it goes
 
     @contextlib.contextmanager
-    def served(self) -> Iterator[Metrics]:
+    def served(self, log: Log) -> Iterator[Metrics]:
         """Serve while the process works.
 
+        Args:
+            log: where it is said that they cannot be sent.
+
         Raises:
-            ConfigurationError: if the port is taken, or the address is not this device's.
+            ConfigurationError: if the port is taken, the address is not this device's, or the extra of a collector that
+                the settings name is not installed.
         """
         with contextlib.ExitStack() as until:
             if self._settings.metrics_port:
@@ -170,12 +178,23 @@ class Metrics(SilentObserver):
             if self._settings.metrics_file is not None:
                 until.enter_context(self._writer())
             if self._settings.otlp_endpoint is not None:
-                from edge_delta.device.otlp import Sender  # noqa: PLC0415 - an extra that is seldom installed
-
-                endpoint, once = self._settings.otlp_endpoint, self._settings.once
-                until.enter_context(Sender(self._registry, endpoint, self._source[0], once=once).sending())
+                until.enter_context(self._sender(self._settings.otlp_endpoint, log))
             yield self
             self._life.done = True
+
+    def _sender(self, endpoint: str, log: Log) -> contextlib.AbstractContextManager[None]:
+        """What sends to a collector.
+
+        Platforms set OpenTelemetry's variable for all that they run. It alone asks for nothing that is not installed.
+        """
+        try:
+            from edge_delta.device.otlp import Sender  # noqa: PLC0415 - an extra that is seldom installed
+        except ConfigurationError as error:
+            if os.environ.get(_OF_PLATFORMS) != endpoint:
+                raise
+            log.warning(Event.NOT_SENT, variable=_OF_PLATFORMS, error=str(error))
+            return contextlib.nullcontext()
+        return Sender(self._registry, endpoint, self._source[0], once=self._settings.once).sending()
 
     @contextlib.contextmanager
     def _server(self) -> Iterator[None]:

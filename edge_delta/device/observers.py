@@ -133,7 +133,7 @@ def observed(settings: Settings, state: StateDirectory, log: Log) -> Iterator[Ob
         if settings.with_metrics:
             from edge_delta.device.metrics import Metrics  # noqa: PLC0415 - its packages are heavy, and it is seldom on
 
-            observers.add(until.enter_context(Metrics(settings).served()))
+            observers.add(until.enter_context(Metrics(settings).served(log)))
         if os.environ.get("NOTIFY_SOCKET"):
             from edge_delta.device.systemd import ServiceManager  # noqa: PLC0415 - sockets, only under systemd
 

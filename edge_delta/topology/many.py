@@ -75,7 +75,7 @@ def run(settings: Settings, log: Log, stop: Flag, *, flags: Mapping[str, Any] = 
         if settings.with_metrics:
             from edge_delta.device.metrics import Metrics  # noqa: PLC0415 - its packages are heavy, and it is seldom on
 
-            process.metrics = until.enter_context(Metrics(settings).served())
+            process.metrics = until.enter_context(Metrics(settings).served(log))
         process.heartbeat = until.enter_context(beating(settings, state, log))
         return process.run()
 

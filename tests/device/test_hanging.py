@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
 import signal
 import threading
 import time
 
 import pytest
 
+from edge_delta.core.events import Log
 from edge_delta.device.declared_metrics import METRICS, OF_SOURCE
 from edge_delta.device.metrics import Metrics
 from edge_delta.settings.load import load
@@ -118,7 +121,7 @@ def test_the_end_is_said_where_a_writing_was_under_way_when_it_came(tmp_path, pr
         return said
 
     metrics.text = slowly
-    with metrics.served():
+    with metrics.served(Log(io.StringIO(), json.dumps, verbose=False)):
         assert under_way.wait(5)
         metrics.cycled(None)
         threading.Timer(0.2, goes_on.set).start()

@@ -142,6 +142,34 @@ def test_an_address_that_is_none_is_refused(sensor, folder, command):
         assert "secret" not in done.error
 
 
+def without_the_extra(tmp_path):
+    """The environment of an installation that has nothing of OpenTelemetry's."""
+    (tmp_path / "bare" / "opentelemetry").mkdir(parents=True)
+    (tmp_path / "bare" / "opentelemetry" / "__init__.py").write_text("raise ModuleNotFoundError('not installed')\n")
+    return {"PYTHONPATH": str(tmp_path / "bare")}
+
+
+def test_a_platforms_variable_stops_nothing_where_the_extra_is_missing(sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.add(10)
+    env = without_the_extra(tmp_path) | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+    done = command(sensor.path, folder, node_id="n1").once(env=env).succeeded()
+    [told] = done.named("metrics not sent")
+    assert told["level"] == "warning"
+    assert "pip install 'edge-delta[otlp]'" in told["error"]
+    assert folder.read().height == 10
+
+
+def test_a_collector_that_the_settings_name_needs_the_extra(sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.add(10)
+    config = sensor.path.with_name("settings.toml")
+    config.write_text('otlp_endpoint = "http://127.0.0.1:4318"\n')
+    done = command(sensor.path, folder, node_id="n1", config=config).once(env=without_the_extra(tmp_path))
+    assert done.code == 2
+    assert "pip install 'edge-delta[otlp]'" in done.error
+
+
 def test_without_an_address_nothing_of_it_is_imported(sensor, tmp_path):
     sensor.create()
     flags = ("--once", "--sqlite", str(sensor.path), "--table-path", str(tmp_path / "r"), "--metrics-port", "0")

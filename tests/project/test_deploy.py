@@ -134,6 +134,17 @@ def test_docker_compose_understands_the_file(profile):
     assert ("s3" in services.split()) == bool(profile)
 
 
+def test_the_compose_file_has_at_its_top_what_docker_compose_1_29_knows():
+    """The last one in Python, which many devices have. It refuses a name of the project, which its successors know."""
+    known = {"version", "services", "networks", "volumes", "secrets", "configs"}
+    compose = loaded(DEPLOY / "docker-compose.yml")
+    assert {key for key in compose if not key.startswith("x-")} <= known
+    # Without a name they would be called by the folder that the file is in.
+    assert {volume: how["name"] for volume, how in compose["volumes"].items()} == {
+        volume: f"edge-delta_{volume}" for volume in ("data", "state", "lake")
+    }
+
+
 def test_the_manifest_follows_kubernetes_schema():
     text = accepted(tool("kubernetes-validate", "kubernetes-validate"), DEPLOY / "kubernetes" / "edge-delta.yaml")
     assert "daemonset/edge-delta" in text
