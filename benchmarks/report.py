@@ -447,12 +447,14 @@ def box(figures: Figures) -> Iterator[str]:
                 f"{run['wall']:.0f}",
                 f"{run['cpu']:.1f}",
                 f"{run['peak'] / _MIB:.0f}",
-                f"{run['code']}",
+                "not finished, ended" if run.get("over") else f"{run['code']}",
                 f"{run['killed']}",
             ]
             for run in figures["runs"]
         ],
     )
+    if day is None:
+        return
     yield ""
     yield (
         f"A day with default settings there, by a moved clock: {day['commits']} commits of 20 rows and "

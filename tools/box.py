@@ -4,8 +4,8 @@ One core, a hard limit of memory (no swap), and a disk that reads and writes so 
 program, its packages, the database, the state and the tables are; it is mounted anew before each run, so that nothing
 of it is in memory. There a million rows are delivered in one mode and in all, windows of a week with quantiles are
 written, and a device with default settings lives through a day of cycles by a moved clock (`tools.year`). The figures
-go into docs/benchmarks.md. Needs root, groups with limits (`tests.support.cgroup`) and loop devices; what cannot be
-had of the slow disk is said.
+go into docs/benchmarks.md as they come. A delivery that takes longer than ``--minutes`` is ended, and the page says so.
+Needs root, groups with limits (`tests.support.cgroup`) and loop devices; what cannot be had of the slow disk is said.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, files
@@ -58,10 +60,12 @@ class Box:
     Args:
         directory: where its disk is kept.
         rows: of the database.
+        limit: seconds after which a delivery is ended.
     """
 
-    def __init__(self, directory: Path, rows: int) -> None:
+    def __init__(self, directory: Path, rows: int, limit: float) -> None:
         self._directory = directory
+        self._limit = limit
         self._rows = rows
         self._image = directory / "disk.img"
         self.slow = True
@@ -100,13 +104,18 @@ class Box:
                     env=environment,
                     cwd=disk,
                     stderr=said,
-                    preexec_fn=_on_one_core(group),  # noqa: PLW1509 - this process has no other thread
+                    preexec_fn=_on_one_core(group),  # noqa: PLW1509 - this process has no other thread then
                 )
+                too_long = threading.Timer(self._limit, process.kill)
+                too_long.start()
                 _, status, usage = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
+                too_long.cancel()
+                too_long.join()
                 wall = time.perf_counter() - started
+                over = wall >= self._limit and process.returncode == -signal.SIGKILL
                 said.seek(0)
-                if process.returncode:
+                if process.returncode and not over:
                     sys.stderr.write(said.read().decode(errors="replace")[-2_000:])
             cpu = usage.ru_utime + usage.ru_stime
             return {
@@ -114,6 +123,7 @@ class Box:
                 "memory": memory,
                 "code": process.returncode,
                 "killed": group.killed(),
+                "over": over,
                 "wall": wall,
                 "cpu": cpu,
                 "peak": group.peak(),
@@ -172,36 +182,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="where benchmarks.json and its page are")
+    parser.add_argument("--minutes", type=float, default=20, help="after which a delivery is ended (20)")
     parser.add_argument("--directory", type=Path, help="for the disk (default: a temporary one)")
     options = parser.parse_args()
     if not possible():
         sys.exit("NOT TESTED: no file system can be mounted from a file here; run as root, with loop devices")
+    bad = False
     with tempfile.TemporaryDirectory(prefix="box-", dir=options.directory) as place:
         try:
-            figures = measured(Box(Path(place), options.rows), options.rows)
+            for figures in measured(Box(Path(place), options.rows, 60 * options.minutes), options.rows):
+                bad = recorded(figures, options.output)
         except NoGroups as error:
             sys.exit(f"NOT TESTED: no group of processes with a limit can be made here: {error}")
-    raw = options.output / "benchmarks.json"
-    results = json.loads(raw.read_text(encoding="utf-8")) if raw.exists() else {}
-    results["box"] = {"on": machine(), "at": datetime.now(UTC).date().isoformat(), "figures": figures}
-    raw.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    report.write(results, options.output, plot=False)
-    bad = [run for run in (*figures["runs"], figures["day"]) if run["killed"] or run.get("code")]
     sys.exit(1 if bad else 0)
 
 
-def measured(box: Box, rows: int) -> dict[str, Any]:
-    """All figures."""
+def recorded(figures: dict[str, Any], output: Path) -> bool:
+    """Write the page; returns whether anything was killed or failed."""
+    raw = output / "benchmarks.json"
+    results = json.loads(raw.read_text(encoding="utf-8")) if raw.exists() else {}
+    results["box"] = {"on": machine(), "at": datetime.now(UTC).date().isoformat(), "figures": figures}
+    output.mkdir(parents=True, exist_ok=True)
+    raw.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    report.write(results, output, plot=False)
+    done = [*figures["runs"], *([figures["day"]] if figures["day"] else [])]
+    return any(run["killed"] or (run.get("code") and not run["over"]) for run in done)
+
+
+def measured(box: Box, rows: int) -> Iterator[dict[str, Any]]:
+    """All figures so far, each time that there are more: what takes longest last."""
     box.prepare()
-    runs = []
+    figures: dict[str, Any] = {"rows": rows, "runs": [], "day": None, "bytes_per_second": BYTES_PER_SECOND}
     for memory in MEMORY:
         for case in CASES:
-            runs.append(box.deliver(case, memory))
-            sys.stdout.write(f"{runs[-1]}\n")
+            figures["runs"].append(box.deliver(case, memory))
+            sys.stdout.write(f"{figures['runs'][-1]}\n")
             sys.stdout.flush()
-    day = box.day(MEMORY[0])
-    sys.stdout.write(f"{day}\n")
-    return {"rows": rows, "runs": runs, "day": day, "slow": box.slow, "bytes_per_second": BYTES_PER_SECOND}
+            yield figures | {"slow": box.slow}
+        if figures["day"] is None:
+            figures["day"] = box.day(memory)
+            sys.stdout.write(f"{figures['day']}\n")
+            sys.stdout.flush()
+            yield figures | {"slow": box.slow}
 
 
 if __name__ == "__main__":

@@ -93,6 +93,9 @@ def test_the_page_of_a_small_machine_says_what_was_killed_and_whether_its_disk_w
     assert "| windows of a week | 128 | 60 | 9.0 | 128 | 137 | 1 |" in page
     assert "could not be slowed" in page
     assert "of 20 MB/s" in "\n".join(report.box(figures | {"slow": True}))
+    ended = "\n".join(report.box(figures | {"runs": [run | {"code": -9, "killed": 0, "over": True}], "day": None}))
+    assert "| windows of a week | 128 | 60 | 9.0 | 128 | not finished, ended | 0 |" in ended
+    assert "A day with default settings" not in ended
 
 
 def test_the_pages_show_the_recorded_figures_and_no_others() -> None:
