@@ -144,17 +144,24 @@ class Delivered(Struct, frozen=True):
                 yield sorted(ids)
 
     def _under_other_ids(self, rows: pl.DataFrame, ids: set[int]) -> set[int]:
-        """Those of some rows that the table has under ids that they had before: VACUUM gives new ones.
+        """Those of some rows that the table has under ids that they had before: VACUUM gives new ones, or an UPDATE.
 
         Args:
             rows: the source's rows as the mode makes them.
             ids: of rows that the table does not have under their ids.
         """
-        if not ids or self.time is None or self.time not in rows.columns or self.route.source.layout.id_column:
+        if not ids or self.time is None or self.time not in rows.columns:
+            return set()
+        if self.route.source.layout.id_column and not self._moved():
             return set()
         generations = pl.col(GENERATION).is_in([g for g, _, _ in self._chain()])
         found = under_other_ids(self, rows, self.kept_columns(rows), generations)
         return ids & (found.equal.keys() | found.alike.keys())
+
+    def _moved(self) -> bool:
+        """Whether the source went on with other ids than it had."""
+        stood = (self.route.sink.witnessed(generation) for generation, _, _ in self._chain()[1:])
+        return any(Mark.ENDS in one.marks for one in (self.stands, *stood) if one is not None)
 
     def _come_back(self, rows: pl.DataFrame, where: Where, ids: set[int]) -> set[int]:
         """Those of some rows that were delivered, then others had their ids, and a backup has them again."""

@@ -200,3 +200,16 @@ def test_a_reset_of_a_table_without_rows_loses_none(sensor, folder):
     world.deliver()
     assert_equal(by_the_files(folder, TABLES), world.wanted())
     assert world.verified() == []
+
+
+@pytest.mark.parametrize("mode", ["raw", "schematized"])
+def test_rows_whose_ids_an_update_moved_a_little_are_neither_there_twice_nor_called_missing(mode, sensor, folder):
+    world = World(sensor, folder, seed=21, chosen=[mode])
+    world.add(100)
+    world.deliver()
+    sensor.run("UPDATE stations SET id = -id")
+    sensor.run("UPDATE stations SET id = 3 - id")
+    world.add(20)
+    world.deliver()
+    assert folder.read(TABLES["raw" if mode == "raw" else "readings"])["pressure"].sort().to_list() == [*range(1, 121)]
+    assert world.verified() == []
