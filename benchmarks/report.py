@@ -139,7 +139,10 @@ def one_core(figures: Figures) -> Iterator[str]:
     yield ""
     yield f"## {figures['rows']:,} rows on one core"
     yield ""
-    yield "Whole processes in turn, with their start and imports, none of which may use more than one core."
+    yield (
+        "Whole processes in turn, with their start and imports, none of which may use more than one core. Where "
+        "*whole* is much longer than *CPU*, others used the machine meanwhile, which takes CPU, too."
+    )
     head = ["", "whole s", "CPU s", "peak MiB", "CPU, to the floor"]
     yield from _table(
         head,
