@@ -126,7 +126,10 @@ class Database:
     def fill_in(self, much: int) -> None:
         ids = self.ids()
         last = ids[-1] if ids else 1
-        free = [i for i in range(max(1, last - 300), last) if i not in set(ids)]
+        taken = set(ids)
+        if self.plan.kind == "time as key":  # a row at the time of one that a backup took back is that one, changed
+            taken |= {second for second, _, _ in self.ever.values()}
+        free = [i for i in range(max(1, last - 300), last) if i not in taken]
         self._rows(free[much % 3 :: 5][: 1 + much % 3])
         if self.plan.kind != "time as key":
             self._rows([last + 2 + much])  # leaves ids free

@@ -80,6 +80,13 @@ def test_a_history_that_loses_a_row_is_found_and_made_short(sensor, monkeypatch)
     assert [step.name for step in short.steps] == ["insert many"]
 
 
+def test_the_judge_wants_no_second_row_under_a_key_and_time_of_one_that_a_backup_took_back(sensor):
+    """Nothing tells it from that one, changed: records are filled in at other times than those of any row before."""
+    steps = (("back up", 42), ("fill in", 50), ("insert", 23), ("deliver", 0), ("restore", 0), ("fill in", 50))
+    wrong = happens(sensor, made(*steps, kind="time as key", time="seconds", once=False))
+    assert wrong is None, wrong
+
+
 def test_a_seed_makes_the_same_history_each_time():
     assert plan(7) == plan(7)
     assert len({plan(seed).steps for seed in range(50)}) == 50
