@@ -76,6 +76,12 @@ _TEXTS = (
         (",", ";/| ", _DIGITS),
     ),
     _Form(
+        "a pair of metres on a map",
+        r"^\s*[-+]?\d{6,7}(\.\d+)?\s*[/,; ]\s*[-+]?\d{6,7}(\.\d+)?\s*$",
+        13,
+        ("/,; ", _DIGITS),
+    ),
+    _Form(
         "degrees and minutes",
         r"\d{1,3}\s*[°º]\s*\d{1,2}|[NS]\s?\d{1,2}[ °]\s?\d{1,2}[.' \u2032]\d*.*[EWO]\s?\d{1,3}",
         3,

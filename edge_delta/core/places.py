@@ -31,7 +31,7 @@ _WORDS = frozenset(
     localisation localización localizacion indirizzo posizione città citta comune via altitud altitude hoehe höhe
     широта долгота координаты адрес местоположение enlem boylam konum enlemi boylami szerokosc szerokość dlugosc długość
     sirka šířka delka délka leveysaste pituusaste leveys sijainti breddgrad lengdegrad lengde position plats
-    hoehengrad höhengrad geofence gridreference maplink mapurl adres plaats miasto adresu
+    hoehengrad höhengrad geofence gridreference maplink mapurl adres plaats miasto adresu rechtswert hochwert
     """.split()  # noqa: SIM905 - so many names read better as a text
 )
 _JOINED = frozenset({"pluscode", "opencode", "cellid", "towerid", "zipcode", "gridref", "tileid", "openlocation"})

@@ -210,7 +210,7 @@ class SanitizeSettings(Section, frozen=True, kw_only=True):
     columns: Annotated[
         tuple[str, ...] | None,
         about(
-            "allow-list: no other column leaves the device",
+            "allow-list: no other column leaves the device but the id, the time and sensor_id",
             example='["timestamp", "sensor_id", "temperature", "humidity"]',
         ),
     ] = None

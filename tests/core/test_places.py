@@ -27,6 +27,8 @@ manufacturer firmware_version synced original_timezone reading_id accel_x accel_
 id value relative batch
 """.split()  # noqa: SIM905
 VALUES = {
+    "metres": "2600000/1200000",
+    "metres with comma": "2600000.5, 1200000.5",
     "pair": "52.5186263,13.3761987",
     "pair with blank": "52.51862 13.37619",
     "semicolon": "-33.8567; 151.2152",
@@ -72,9 +74,11 @@ breitengrad Laengengrad geoBreite hoehengrad standortName aufstellort einsatzort
 postleitzahl gemeinde landkreis adresse latitudActual longitudActual ubicacion ubicación direccion ciudad codigoPostal
 emplacement adresseSite codePostal ville localisation coordonnees altitud currentLat startLon endLng homeLatitude
 vehiclePosition lastKnownLocation geoJsonData gridReference cellTowerId wifiBssid remoteIp clientAddr placeId geofenceId
-latLong northing_m utmZone posGps gpsdata locX mapUrl w3wAddress olcCode dms_lat indirizzo posizione citta
+latLong rechtswert northing_m utmZone posGps gpsdata locX mapUrl w3wAddress olcCode dms_lat indirizzo posizione citta
 """.split()  # noqa: SIM905
 STRANGE_VALUES = {
+    "metres": "2600000/1200000",
+    "metres with comma": "2600000.5, 1200000.5",
     "dms text": "52 31 07.1 N 13 22 34.3 E",
     "dms d": "52d31m07.1s",
     "dms letters": "N 52° 31.118' E 13° 22.572'",

@@ -88,6 +88,7 @@ def problems(settings: Settings, layout: Layout, sample: Mapping[str, Sequence[C
         for name in own.withhold
         if name.lower() not in there
     ]
+    wrong += _cannot_be_withheld(own.withhold, layout)
     wrong += _silenced(settings, layout)
     found = fates(settings, layout, sample)
     open_ = [fate for fate in found if fate.becomes == "undecided"]
@@ -104,6 +105,17 @@ def problems(settings: Settings, layout: Layout, sample: Mapping[str, Sequence[C
             "schematize.rename as latitude and longitude, set base_lat and base_lon, or name what is to be withheld"
         )
     return wrong
+
+
+def _cannot_be_withheld(withhold: Sequence[str], layout: Layout) -> list[str]:
+    """Columns without which no row is told from another: their values are in ids, cursors, the log and metrics."""
+    needed = ((layout.timestamp, "the readings' time"), (layout.id_column, "the rows' id"))
+    lower = {name.lower() for name in withhold}
+    return [
+        f"gps_fuzzing.withhold names {column.name!r}, {what}, which leaves the device with every row, also in the log"
+        for column, what in needed
+        if column is not None and column.name.lower() in lower
+    ]
 
 
 def _silenced(settings: Settings, layout: Layout) -> list[str]:

@@ -67,6 +67,22 @@ def test_a_column_that_is_named_in_vain_is_an_error(sensor, folder):
         modes.deliver(sensor.path, folder, "schematized", gps_fuzzing=PLAIN | {"withhold": ["notes"]})
 
 
+@pytest.mark.parametrize(("name", "what"), [("ID", "the rows' id"), ("timestamp", "the readings' time")])
+def test_what_is_published_of_every_row_whatever_is_said_cannot_be_withheld(sensor, folder, name, what):
+    source(sensor, note=("TEXT", "x"))
+    with pytest.raises(ConfigurationError, match=what):
+        modes.deliver(sensor.path, folder, "schematized", gps_fuzzing=PLAIN | {"withhold": [name, "note"]})
+    assert not folder.exists("_1_schematized")
+
+
+def test_the_time_that_rows_without_a_rowid_are_read_by_cannot_be_withheld(sensor, folder):
+    columns = "sensor_id TEXT, timestamp INTEGER, latitude REAL, longitude REAL, PRIMARY KEY (timestamp, sensor_id)"
+    sensor.run(f"CREATE TABLE t ({columns}) WITHOUT ROWID")
+    sensor.run("INSERT INTO t VALUES ('a', 1767225600000, ?, ?)", *TRUE)
+    with pytest.raises(ConfigurationError, match="the readings' time"):
+        modes.deliver(sensor.path, folder, "schematized", gps_fuzzing=PLAIN | {"withhold": ["timestamp"]})
+
+
 @pytest.mark.parametrize("mode", ["raw", "schematized", "sanitized"])
 def test_a_renamed_pair_is_displaced_and_the_one_of_the_standard_names_withheld(sensor, folder, mode):
     source(sensor, deviceLat=("REAL", PAIR[0]), deviceLon=("REAL", PAIR[1]))
