@@ -99,7 +99,7 @@ class Process:
                 self._engine.once(threading.Event())
                 self._end()
             else:
-                self._engine.cycle(threading.Event())
+                self._engine._persist(self._engine.cycle, threading.Event(), for_seconds=5)  # as `run` does
         except BaseException:
             self._end()
             raise
