@@ -105,7 +105,8 @@ class Recreated:
                 else:
                     code = running.terminate()
                     late = code == 128 + signal.SIGTERM  # out of its grace, on a busy machine
-                    assert code == 0 or late or not running.text(), running.text()  # nothing said: it was not up yet
+                    ended = code == 0 or late or not running.text()  # nothing said: it was not up yet
+                    assert ended or any(why in running.text() for why in _NOT_YET), running.text()
                     self.done["edge-delta stopped" if not late else "edge-delta stopped, out of its grace"] += 1
                 running.log.unlink()
                 running = self._started()
