@@ -6,10 +6,9 @@
 -- What a reset delivers again is there in two generations. The current_ views leave out what readings_superseded names:
 -- rows that came again, also where they have other ids by now. A backup's rows are not delivered again, and what it took
 -- back stays; so do the readings of a database that was made again. Filter by time: that is what files are passed over by.
--- Where table_path has {node_id}, each device has tables of its own: register them under names of their own in 02, and
--- put them into delivered_readings with UNION ALL BY NAME; the other views stay as they are. edge-delta sql prints a
--- schema for each device instead. The recent_ views have what arrived within 30 days and read no more than that: a view
--- that sees each row once by itself cannot pass over old files.
+-- Where table_path has {node_id}, each device has tables of its own. Bring them into one for each mode (docs/fleets.md)
+-- and run this file on those. The recent_ views of readings have what arrived within 30 days, those of windows what begins
+-- within 31 days, and they read no more than that: a view that sees each row once by itself cannot pass over old files.
 -- Who: CREATE TABLE on the schema (views count as tables), SELECT on the tables.
 -- Parameters: :catalog, :schema
 
@@ -117,6 +116,21 @@ WHERE NOT EXISTS (
     AND r.first_of_all > s.after_id AND r.last_of_all <= s.upto_id
 );
 
+CREATE OR REPLACE VIEW recent_windows
+  COMMENT 'Each window once of those that begin within 31 days' AS
+SELECT * EXCEPT (first_of_all, last_of_all) FROM (
+  SELECT *,
+    min(first_reading_id) OVER (PARTITION BY node_id, source_generation, window_start) AS first_of_all,
+    max(last_reading_id) OVER (PARTITION BY node_id, source_generation, window_start) AS last_of_all
+  FROM readings_3_aggregated
+  WHERE window_start >= date_trunc('DAY', current_timestamp() - INTERVAL 31 DAYS)
+) AS r
+WHERE NOT EXISTS (
+  SELECT 1 FROM superseded AS s
+  WHERE s.mode = 'aggregated' AND s.node_id = r.node_id AND s.source_generation = r.source_generation
+    AND r.first_of_all > s.after_id AND r.last_of_all <= s.upto_id
+);
+
 CREATE OR REPLACE VIEW current_alerts
   COMMENT 'Each alert once; severity over ends a group of them' AS
 SELECT * FROM readings_4_emergency AS r
@@ -163,6 +177,39 @@ SELECT
   max(max_temperature) AS max_temperature
 FROM fleet_hourly
 GROUP BY date_trunc('DAY', hour), node_id, sensor_id;
+
+CREATE OR REPLACE VIEW recent_hourly
+  COMMENT 'fleet_hourly of the last 31 days' AS
+SELECT
+  date_trunc('HOUR', window_start) AS hour,
+  node_id,
+  sensor_id,
+  sum(record_count) AS record_count,
+  sum(avg_temperature * record_count) / sum(CASE WHEN avg_temperature IS NOT NULL THEN record_count END) AS avg_temperature,
+  min(min_temperature) AS min_temperature,
+  max(max_temperature) AS max_temperature
+FROM recent_windows
+GROUP BY date_trunc('HOUR', window_start), node_id, sensor_id;
+
+CREATE OR REPLACE VIEW recent_daily
+  COMMENT 'fleet_daily of the last 31 days' AS
+SELECT
+  date_trunc('DAY', hour) AS day,
+  node_id,
+  sensor_id,
+  sum(record_count) AS record_count,
+  sum(avg_temperature * record_count) / sum(CASE WHEN avg_temperature IS NOT NULL THEN record_count END) AS avg_temperature,
+  min(min_temperature) AS min_temperature,
+  max(max_temperature) AS max_temperature
+FROM recent_hourly
+GROUP BY date_trunc('DAY', hour), node_id, sensor_id;
+
+CREATE OR REPLACE VIEW fleet_late_hours
+  COMMENT 'Hours before the last 31 days of which windows arrived within 31 days' AS
+SELECT DISTINCT node_id, date_trunc('HOUR', window_start) AS hour
+FROM readings_3_aggregated
+WHERE databricks_inserted_at > current_timestamp() - INTERVAL 31 DAYS
+  AND window_start < date_trunc('DAY', current_timestamp() - INTERVAL 31 DAYS);
 
 -- A group ends with a row of the severity over; without a cooldown there is none, and all alerts of a rule are one group.
 CREATE OR REPLACE VIEW alert_groups

@@ -2,8 +2,8 @@
 --
 -- Views to look at, then statements that fail when something is wrong, for a job to notice. They look at what arrived
 -- within 30 days, and read no more than that; edge-delta verify compares all of a device's rows.
--- fleet_devices is a managed table that you edit: retired_at for a device that is gone for good, quiet_seconds for one that
--- may be silent for longer than 20 minutes. Each run of this file adds the devices that came, and when each last delivered,
+-- fleet_devices is the device dimension, a managed table that you edit: site and model to group by, retired_at for a device
+-- that is gone for good, quiet_seconds for one that may be silent for longer than 20 minutes. Each run of this file adds the devices that came, and when each last delivered,
 -- so that one which has been silent for longer than 30 days is still told of.
 -- Who: CREATE TABLE on the schema, SELECT on the tables; MODIFY on fleet_devices.
 -- Parameters: :catalog, :schema
@@ -13,19 +13,21 @@ USE CATALOG IDENTIFIER(:catalog);
 USE SCHEMA IDENTIFIER(:schema);
 
 CREATE TABLE IF NOT EXISTS fleet_devices
-  (node_id STRING, last_delivery TIMESTAMP, retired_at TIMESTAMP, quiet_seconds BIGINT, note STRING)
-  USING DELTA COMMENT 'Devices; edit retired_at, quiet_seconds and note by hand';
+  (node_id STRING, site STRING, model STRING, first_seen TIMESTAMP, last_delivery TIMESTAMP, retired_at TIMESTAMP,
+  quiet_seconds BIGINT, note STRING)
+  USING DELTA COMMENT 'Devices; edit site, model, retired_at, quiet_seconds and note by hand';
 
 -- For devices that were silent for longer before the first run, leave the condition out once.
 MERGE INTO fleet_devices AS d
 USING (
-  SELECT node_id, max(databricks_inserted_at) AS last_delivery FROM delivered_readings
+  SELECT node_id, min(databricks_inserted_at) AS first_seen, max(databricks_inserted_at) AS last_delivery
+  FROM delivered_readings
   WHERE databricks_inserted_at > current_timestamp() - INTERVAL 30 DAYS
   GROUP BY node_id
 ) AS r
 ON d.node_id = r.node_id
 WHEN MATCHED THEN UPDATE SET last_delivery = r.last_delivery
-WHEN NOT MATCHED THEN INSERT (node_id, last_delivery) VALUES (r.node_id, r.last_delivery);
+WHEN NOT MATCHED THEN INSERT (node_id, first_seen, last_delivery) VALUES (r.node_id, r.first_seen, r.last_delivery);
 
 CREATE OR REPLACE VIEW quality_freshness
   COMMENT 'How long each device that is not retired has delivered nothing, and how long it may' AS
@@ -90,7 +92,8 @@ SELECT node_id, source_generation, reading_id + 1 AS first_missing, next_id - 1 
 FROM following
 WHERE next_id > reading_id + 1;
 
--- A window is named by the first reading in it, whatever its groups are.
+-- A window is named by the first reading in it, whatever its groups are. It is looked for in the table, because the view of
+-- current windows has to see all of them.
 CREATE OR REPLACE VIEW quality_duplicates
   COMMENT 'Rows of the last 30 days that are there more than once: always empty' AS
 SELECT 'raw' AS mode, node_id, source_generation, source_rowid AS reading_id, count(*) AS copies
@@ -104,8 +107,12 @@ GROUP BY node_id, source_generation, reading_id
 HAVING count(*) > 1
 UNION ALL
 SELECT 'aggregated' AS mode, node_id, source_generation, first_reading_id AS reading_id, count(*) AS copies
-FROM current_windows
-WHERE databricks_inserted_at > current_timestamp() - INTERVAL 30 DAYS
+FROM readings_3_aggregated AS r
+WHERE databricks_inserted_at > current_timestamp() - INTERVAL 30 DAYS AND NOT EXISTS (
+  SELECT 1 FROM superseded AS s
+  WHERE s.mode = 'aggregated' AND s.node_id = r.node_id AND s.source_generation = r.source_generation
+    AND r.first_reading_id > s.after_id AND r.last_reading_id <= s.upto_id
+)
 GROUP BY node_id, source_generation, window_start, first_reading_id
 HAVING count(*) > 1
 UNION ALL

@@ -41,4 +41,6 @@ GRANT SELECT ON VIEW open_alerts TO `edge_readers`;
 
 GRANT SELECT ON VIEW quality_freshness TO `edge_readers`;
 
+GRANT SELECT ON TABLE fleet_devices TO `edge_readers`;
+
 GRANT MODIFY ON TABLE fleet_devices TO `edge_engineers`;

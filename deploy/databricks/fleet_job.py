@@ -6,7 +6,7 @@ Start it as a job of the bundle, or on any cluster::
 
     spark-submit deploy/databricks/fleet_job.py --devices 's3a://lake/{node_id}/readings' --into s3a://lake/fleet/readings
 
-``--into`` is a path, or the beginning of tables' names such as ``main.sensor_data.fleet_readings``. Run one at a time.
+``--into`` is a path, or the beginning of tables' names such as ``main.edge_fleet.readings``. Run one at a time.
 """
 
 from __future__ import annotations

@@ -29,11 +29,19 @@ _PARENT = "regexp_replace(:base_path, '/[^/]*$', '')"
 _MADE = re.compile(r"\bCREATE (?:OR REPLACE (?:VIEW|TABLE)|TABLE IF NOT EXISTS) ([\w`]+)")
 _NAME = re.compile(
     r"\b(?:readings_(?:\d_\w+|rejected|superseded)|fleet_\w+|quality_\w+|rollup_\w+"
-    r"|current_(?:readings|raw|sanitized|windows|alerts)|recent_(?:readings|raw|sanitized)|delivered_readings|superseded|alert_groups|open_alerts)\b"
+    r"|current_(?:readings|raw|sanitized|windows|alerts)|recent_(?:readings|raw|sanitized|windows|hourly|daily)|delivered_readings|superseded|alert_groups|open_alerts)\b"
 )
 _COMMENT = re.compile(r"COMMENT '[^']*'")
 _UNION = re.compile(r"(\n *UNION(?: ALL)?\n)")
-_ROLLED = {"fleet_hourly": ("HOUR", "window_start", "hour"), "fleet_daily": ("DAY", "hour", "day")}
+_ROLLED = {
+    "fleet_hourly": ("HOUR", "window_start", "hour", "current_windows"),
+    "fleet_daily": ("DAY", "hour", "day", "fleet_hourly"),
+    "recent_hourly": ("HOUR", "window_start", "hour", "recent_windows"),
+    "recent_daily": ("DAY", "hour", "day", "recent_hourly"),
+}
+"""By view: the unit, the time that is cut to it, what that is called then, and what is rolled up."""
+_ASKED_FOR = ("12", "13", "14")
+"""Beginnings of the files that are only printed by name: they change who may see or write the tables."""
 _BY_ADDRESS = ("01", "02", "08")
 """Beginnings of the files that say where tables are."""
 _WHOLE = {"min": "min", "max": "max", "sum": "sum", "count": "sum"}
@@ -116,10 +124,10 @@ def rolled_up(view: str, columns: Mapping[str, str]) -> str:
     """The view of hours or days, for the columns that the aggregated table has.
 
     Args:
-        view: ``fleet_hourly`` or ``fleet_daily``.
+        view: one of `_ROLLED`.
         columns: of the aggregated table.
     """
-    unit, time, name = _ROLLED[view]
+    unit, time, name, source = _ROLLED[view]
     names = list(columns)
     groups = ["node_id", *names[names.index("window_end") + 1 : names.index("record_count")]]
     values = ["sum(record_count) AS record_count"]
@@ -134,7 +142,6 @@ def rolled_up(view: str, columns: Mapping[str, str]) -> str:
             values.append(f"sum({column} * record_count) / {weight} AS {column}")
         elif function in _WHOLE:
             values.append(f"{_WHOLE[function]}({column}) AS {column}")
-    source = "current_windows" if view == "fleet_hourly" else "fleet_hourly"
     listed = ",\n  ".join([f"date_trunc('{unit}', {time}) AS {name}", *groups, *values])
     grouped = ", ".join([f"date_trunc('{unit}', {time})", *groups])
     return f"CREATE OR REPLACE VIEW {view} AS\nSELECT\n  {listed}\nFROM {source}\nGROUP BY {grouped}"
@@ -150,7 +157,8 @@ def without(statement: str, missing: set[str]) -> str:
     *parts, last = _UNION.split(statement)
     kept = ""
     for part, union in zip(parts[::2], parts[1::2], strict=True):
-        begin = part.rindex("SELECT")
+        indent = len(union) - len(union.lstrip("\n").lstrip(" ")) - 1
+        begin = f"\n{part}".rindex(f"\n{' ' * indent}SELECT") + indent
         absent = set(_NAME.findall(part[begin:])) & missing
         kept += part[:begin].rstrip(" ") if absent else part + union
     return kept + last
@@ -250,7 +258,7 @@ def printed(settings: Settings, catalog: str, schema: str, only: list[str]) -> s
         settings: the settings.
         catalog: Unity Catalog's catalog.
         schema: the schema in it.
-        only: beginnings of names of files, such as ``02``; none is all.
+        only: beginnings of names of files, such as ``02``; none is all but those that have to be asked for.
 
     Raises:
         ConfigurationError: if a name is no file's.
@@ -271,7 +279,7 @@ def printed(settings: Settings, catalog: str, schema: str, only: list[str]) -> s
         parts += [registering.script(settings)] if not only or "02" in only else []
     for file in files_for(settings):
         chunks = list(script(file.read_text(encoding="utf-8"), target, missing))
-        if not only or any(file.name.startswith(name) for name in only):
+        if any(file.name.startswith(name) for name in only) or not (only or file.name.startswith(_ASKED_FOR)):
             parts += chunks
     return "\n\n".join(parts) + "\n"
 

@@ -170,6 +170,47 @@ def test_windows_that_were_made_again_count_once_in_the_hours(views):
     assert asked(views, "SELECT count(*) FROM quality_duplicates") == [(0,)]
 
 
+def rolled_up(views: duckdb.DuckDBPyConnection) -> None:
+    """The statements of sql/09, with DuckDB's words for the two that are Spark's alone."""
+    for _, statement in statements.split(statements.files()[8].read_text()):
+        text = in_duckdb(statement).replace("LEFT SEMI JOIN", "SEMI JOIN")
+        text = re.sub(r" USING DELTA\n  COMMENT '[^']*'\nAS", " AS", text)
+        made = re.match(r"INSERT INTO (\w+) REPLACE WHERE (.*)\n", text)
+        if made is not None:
+            views.execute(f"DELETE FROM {made[1]} WHERE {made[2]}")
+            text = text.replace(f" REPLACE WHERE {made[2]}", "")
+        if text.startswith(("CREATE", "INSERT", "MERGE")):
+            views.execute(text)
+
+
+def window(days: float, first: int, *, arrived: float = 0.0) -> tuple[Any, ...]:
+    """Sixty readings so many days ago, which arrived later."""
+    now = datetime.now(UTC).replace(tzinfo=None, minute=0, second=0, microsecond=0)
+    values = (60, 20.0, 10.0, 30.0, first, first + 59)
+    return ("n", 0, now - timedelta(days), "a", *values, now - timedelta(arrived))
+
+
+def test_kept_roll_ups_are_what_the_views_say_whenever_windows_come_and_go(views):
+    fill(views, "readings_3_aggregated", window(90, 1, arrived=89), window(2, 100, arrived=2))
+    for change in (
+        window(1, 200),
+        window(2, 300),
+        window(90, 400),  # of a device that was offline for long
+        window(70, 500),
+        "DELETE FROM readings_3_aggregated WHERE first_reading_id = 100",
+        window(70, 600),
+        None,
+    ):
+        rolled_up(views)
+        for kept, view in (("rollup_hourly", "fleet_hourly"), ("rollup_daily", "fleet_daily")):
+            assert asked(views, f"FROM {kept} ORDER BY ALL") == asked(views, f"FROM {view} ORDER BY ALL")
+        if isinstance(change, str):
+            views.execute(change)
+        elif change is not None:
+            fill(views, "readings_3_aggregated", change)
+    assert asked(views, "SELECT sum(record_count) FROM rollup_daily") == [(360,)]
+
+
 def test_rows_that_are_there_twice_in_one_generation_are_found(views):
     fill(views, "readings_1_schematized", reading(0, 1, "10:00"), reading(1, 1, "10:00"), reading(1, 1, "10:00"))
     fill(views, "readings_3_aggregated", *[("n", 0, HOUR + "10:00", "a", 60, 20.0, 10.0, 30.0, 1, 60)] * 2)

@@ -160,12 +160,17 @@ def test_the_command_prints_the_tables_as_they_are(delivered):
         assert f"-- {columns}\n" in text
     assert "readings_4_emergency" not in code(text)
     assert "-- Not yet: there is no readings_4_emergency." in text
+    assert not re.search("ROW FILTER|CREATE SHARE|UNIFORM", text), (
+        "what changes rights or formats is only printed by name"
+    )
 
 
 def test_one_file_can_be_asked_for(delivered):
     text = printed(delivered, "02").succeeded().stdout
     assert text.startswith("-- 02")
     assert "-- 03" not in text
+    filters = printed(delivered, "12").succeeded().stdout
+    assert "ALTER TABLE readings_1_schematized SET ROW FILTER sees_node ON (node_id);" in filters
     done = printed(delivered, "99")
     assert done.code == 2
     assert "there are: 01_storage, 02_tables" in done.error

@@ -21,8 +21,17 @@ ONLY_DATABRICKS = (
     "GRANT",
     "CREATE OR REFRESH",
     "MSCK REPAIR",
+    "CREATE OR REPLACE FUNCTION sees_node",
+    "CREATE OR REPLACE VIEW shared_readings",
+    "ALTER TABLE",
+    "CREATE SHARE",
+    "ALTER SHARE",
+    "CREATE RECIPIENT",
+    "SELECT assert_true(count(*) = 0, 'external",
 )
 """How statements begin that open-source Spark does not have."""
+NEITHER = "REORG"
+"""sqlglot does not know it, and Delta Lake's own would change the tables of these tests."""
 
 
 def target(tables: Place) -> Target:
@@ -40,6 +49,8 @@ def outcome(spark: Any, tables: Place, request: pytest.FixtureRequest) -> dict[s
     for file in files():
         for _, statement in split(file.read_text()):
             text = filled(statement, target(tables))
+            if text.startswith(NEITHER):
+                continue
             if text.startswith(ONLY_DATABRICKS) or "row_version" in text:  # these tables have one state of each row
                 assert sqlglot.parse_one(text, dialect="databricks") is not None
                 done["parsed"].append(text)
@@ -66,7 +77,8 @@ def test_what_is_only_parsed_is_what_open_spark_refuses(outcome, spark):
 def test_every_statement_of_the_files_parses_in_the_dialect_of_databricks(tables):
     for file in files():
         for _, statement in split(file.read_text()):
-            sqlglot.parse_one(filled(statement, target(tables)), dialect="databricks")
+            if not statement.startswith(NEITHER):
+                sqlglot.parse_one(filled(statement, target(tables)), dialect="databricks")
 
 
 def test_the_external_tables_hold_what_was_delivered(outcome, spark, tables):
@@ -86,7 +98,7 @@ def test_the_views_answer(outcome, spark, tables):
     groups = spark.sql("SELECT count(*) AS n, sum(alerts) AS alerts FROM sensor_data.alert_groups").first()
     assert (groups.n, groups.alerts) == (alerts.select("sensor_id", "alert_type").n_unique(), alerts.height)
     windows = tables.read("_3_aggregated")
-    for view in ("fleet_hourly", "fleet_daily"):
+    for view in ("fleet_hourly", "fleet_daily", "rollup_hourly", "rollup_daily"):
         [row] = spark.sql(f"SELECT sum(record_count) AS n, max(max_temperature) AS t FROM sensor_data.{view}").collect()
         assert (row.n, row.t) == (windows["record_count"].sum(), windows["max_temperature"].max())
 
