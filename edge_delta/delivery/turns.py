@@ -280,7 +280,7 @@ class Turns:
         each: Sequence[Share | None] = others or [None]
         for share in each:
             for one in [one for one in self._shares if one.urgent is not None]:  # also one that is loaded by now
-                if one not in ready or (one in done and give_up_after is None):
+                if one not in ready or give_up_after is None:
                     self._hurry(one, stop)
                 if not stop.is_set() and one.turn(give_up_after):
                     done.append(one)

@@ -16,8 +16,9 @@ class Source:
 
     behind = False
 
-    def __init__(self, name, told, stop, *, turns, urgent=None):
+    def __init__(self, name, told, stop, *, turns, urgent=None, news=0):
         self.name, self.told, self.stop, self.left, self.urgent = name, told, stop, turns, urgent
+        self.news = news
 
     def turns(self, _stop):
         for _ in range(self.left):
@@ -28,7 +29,8 @@ class Source:
 
     def hurry(self, _stop):
         self.told.append(f"{self.name} hurries")
-        yield from ()
+        for _ in range(self.news):
+            yield
 
     def take_over_settings(self):
         return False
@@ -59,6 +61,14 @@ def test_an_urgent_source_that_is_done_with_its_cycle_is_looked_at_before_each_o
     after = told[told.index("a") :]
     for one, other in itertools.pairwise(after):
         assert "alerts" in one or "alerts" in other, told
+
+
+def test_what_is_urgent_and_still_under_way_when_a_round_begins_is_looked_for_in_this_round_too():
+    quiet = [(name, {"turns": 3}) for name in "abcde"]
+    told = told_by(("alerts", {"turns": 1, "urgent": 0.1, "news": 1}), *quiet)
+    after = told[told.index("a") :]
+    for three in zip(after, after[1:], after[2:], strict=False):  # a look takes two turns, as it finds something
+        assert any("alerts" in one for one in three), told
 
 
 def test_an_urgent_source_does_not_wait_until_the_others_are_loaded():
