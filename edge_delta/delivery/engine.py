@@ -92,7 +92,7 @@ class Engine:
         )
         self._behind = True
         self._news = False  # whether rows came during the last cycle that only urgent lanes have seen
-        self._positions = Positions()
+        self._positions = Positions(self._reports.unsaid)
 
     @property
     def behind(self) -> bool:

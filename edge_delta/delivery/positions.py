@@ -6,24 +6,30 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, MutableMapping
 
     from edge_delta.delivery.lane import Lane
 
 _EVERY = 3_600.0
 """Seconds between two positions of a table: rows up to one may be purged, and who starts after a kill need not read
 them again."""
+_ROWS = 10_000
+"""Rows that were read since, after which one is due all the same: a database that is purged would grow by an hour's."""
 
 
 class Positions:
-    """Commits where such modes stand: once an hour, and at once where a table has no position yet.
+    """Commits where such modes stand: once an hour or after many rows, and at once where a table has no position yet.
 
     So does each mode whose source is another one by now of which no row has come: `verify` goes by the tables alone.
 
     A purge goes by the tables alone: until each of them has a position, nothing may go.
+
+    Args:
+        unsaid: counts the rows of each lane that were read since its last commit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unsaid: MutableMapping[Lane, int]) -> None:
+        self._unsaid = unsaid
         self._last = time.monotonic()
         self._there: set[Lane] = set()
 
@@ -35,8 +41,10 @@ class Positions:
         """
         hourly = time.monotonic() - self._last >= _EVERY
         for lane in lanes:
-            if _begins_anew(lane) or (lane.route.traits.selective and (hourly or self._first_of(lane))):
+            due = hourly or self._unsaid.get(lane, 0) >= _ROWS
+            if _begins_anew(lane) or (lane.route.traits.selective and (due or self._first_of(lane))):
                 lane.settle()
+                self._unsaid[lane] = 0
         if hourly:
             self._last = time.monotonic()
 

@@ -24,16 +24,21 @@ class Reports:
         log: where it is told.
         observer: hears of it.
         outage: is over with the first batch that is settled.
+
+    Attributes:
+        unsaid: how many rows of each lane were read since its last commit.
     """
 
     def __init__(self, log: Log, observer: Observer, outage: Outage) -> None:
         self.told = Told(log)
         self.observer = observer
+        self.unsaid: dict[Lane, int] = {}
         self._outage = outage
 
     def settled(self, lane: Lane, step: Step, waiting: Waiting = NOTHING) -> None:
         """A batch of a lane is in its tables; ``waiting`` is what was there when its round began."""
         self._outage.over()
+        self.unsaid[lane] = 0 if step.commit is not None else self.unsaid.get(lane, 0) + step.read
         self.told.step(step)
         self.observer.settled(step, Waiting(step.cursor.rowid + 1, waiting.last_rowid))
         if step.commit is not None and (found := lane.look_after()) is not None:

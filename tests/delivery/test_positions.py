@@ -20,11 +20,12 @@ def add_harmless(sensor, table):
 
 
 @pytest.mark.parametrize("tables", [["readings"], ["readings", "others"]])
-@pytest.mark.parametrize("every", [0.0, 3600.0])
+@pytest.mark.parametrize("due", [{"_EVERY": 0.0}, {"_ROWS": 100}, {}])
 def test_a_running_process_commits_the_position_of_alerts_that_nothing_raised(
-    tables, every, sensor, tmp_path, monkeypatch
+    tables, due, sensor, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("edge_delta.delivery.positions._EVERY", every)
+    for name, limit in due.items():
+        monkeypatch.setattr(f"edge_delta.delivery.positions.{name}", limit)
     for table in tables:
         sensor.create(table)
         add_harmless(sensor, table)
@@ -40,7 +41,7 @@ def test_a_running_process_commits_the_position_of_alerts_that_nothing_raised(
     try:
         eventually(lambda: all(place.exists("_4_emergency") for place in places), what="the alerts' tables")
         first = [place.table("_4_emergency").version() for place in places]
-        if not every:
+        if due:
             for table in tables:
                 add_harmless(sensor, table)
             eventually(
