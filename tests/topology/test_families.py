@@ -155,20 +155,23 @@ def test_delivered_files_may_be_removed_all_of_them(files, folder):
     assert_each_once(files, folder)
 
 
+@pytest.mark.parametrize("withholds", ["", '[sanitize]\ncolumns = ["temperature"]\n'])
 @pytest.mark.parametrize("key", [None, "a key that is kept elsewhere"])
-def test_without_its_state_directory_it_repeats_and_loses_nothing(files, folder, key):
+def test_without_its_state_directory_it_repeats_and_loses_nothing(files, folder, tmp_path, key, withholds):
     env = {} if key is None else {"EDGE_DELTA_WITNESS_KEY": key}
+    (config := tmp_path / "config.toml").write_text(withholds)
     for day in (1, 2, 3):
         files.day(day, 50)
     files.rest()
-    raw(files, folder, env=env)
+    raw(files, folder, env=env, config=config)
     shutil.rmtree(files.folder / "state")
     files.day(3, 10, first=900)
     files.day(4, 10)
     files.rest()
     (files.folder / "readings-0001.db").rename(files.folder / "readings-one.db")
-    raw(files, folder, env=env)
+    raw(files, folder, env=env, config=config)
     assert_each_once(files, folder)
+    assert (folder.read("_files")["bytes"] == 0).all() == bool(withholds), "a size has what stays on the device in it"
 
 
 def test_a_file_that_is_made_again_under_its_name_is_another_one(files, folder):
