@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from edge_delta.core.cells import as_json
+from edge_delta.core.errors import NotRegistered
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Context, Refused
 from edge_delta.core.questions import Question, among, mine, named, rejected_by
@@ -60,7 +61,10 @@ class Tables(Struct, frozen=True):
     def recorded(self) -> Sink | None:
         """The table of what resets took the place of; None if there is none."""
         sink = None if self.superseded is None else self.superseded()
-        return sink if sink is not None and sink.exists() else None
+        try:
+            return sink if sink is not None and sink.exists() else None
+        except NotRegistered:  # a catalog has none, so nothing was recorded in it; a reset says how to register it
+            return None
 
 
 class Route:

@@ -91,7 +91,7 @@ class Repeats(Struct, frozen=True):
     def _left_out(self, rows: pl.DataFrame) -> pl.Series:
         """Whether a reset took the place of rows: what the current views leave out is there once."""
         parts, key = self.parts, self.parts.traits.key
-        if key is not None:
+        if key:
             newest = None if parts.traits.selective else pl.col(_GENERATION).max().over(key)
             return rows.select(superseded.left_out(parts, key, key, newest)).to_series()
         window = [_GENERATION, aggregated.WINDOW]
