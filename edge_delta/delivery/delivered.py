@@ -156,7 +156,8 @@ class Delivered(Struct, frozen=True):
             return set()
         generations = pl.col(GENERATION).is_in([g for g, _, _ in self._chain()])
         found = under_other_ids(self, rows, self.kept_columns(rows), generations)
-        return ids & (found.equal.keys() | found.alike.keys())
+        alike = set[int]() if self.route.source.layout.id_column else found.alike.keys()
+        return ids & (found.equal.keys() | alike)
 
     def _moved(self) -> bool:
         """Whether the source went on with other ids than it had."""
