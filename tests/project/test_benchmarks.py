@@ -29,7 +29,7 @@ TINY = Sizes(
     blobs=20,
     blob_bytes=4_096,
     modes=("raw", "emergency"),
-    runs=2,
+    runs=1,
     idle_cycles=5,
 )
 
