@@ -1,9 +1,9 @@
 """Mutation tests of the modules that decide: each small change of theirs has to make one of their own tests fail.
 
 ``make mutants`` copies the project, and for each mutant of a module in ``tools/mutants.toml`` runs the tests that are
-named there in a forked process, which has the large packages loaded already; those named by ``then``, the slow ones,
-only where all others passed. What survives is a behaviour that no test claims: write the claim, or say in that file why
-nothing can be seen of it. Ends with 1 if fewer than nine in ten are killed.
+named there in a forked process, which has the large packages loaded already; those that ``slow`` matches only where all
+others passed, and those that ``never`` matches not at all. What survives is a behaviour that no test claims: write the
+claim, or say in that file why nothing can be seen of it. Ends with 1 if fewer than nine in ten are killed.
 
 What is mutated: comparisons, arithmetic, ``and`` and ``or``, conditions, numbers, ``True`` and ``False``, comparisons
 and functions inside SQL, results, and calls for their effect, which are left out. What is said and not done
@@ -302,7 +302,7 @@ class Trial:
 
 def tried(module: str, plan: dict[str, object], trial: Trial, *, only: str = "", every: int = 1) -> Tested:
     """Try the mutants of one module."""
-    rounds = [[str(word) for word in _listed(plan[name])] for name in ("tests", "then") if name in plan]
+    rounds = _rounds(plan)
     excused = {str(one["mutant"]) for one in _listed(plan.get("accepted", [])) if isinstance(one, dict)}
     text = (ROOT / module).read_text(encoding="utf-8")
     patience = [_patience(module, text, tests, trial) for tests in rounds]
@@ -322,6 +322,14 @@ def tried(module: str, plan: dict[str, object], trial: Trial, *, only: str = "",
     for name in sorted(gone):
         _say(f"accepted, but not there  {module}  {name}")
     return result
+
+
+def _rounds(plan: dict[str, object]) -> list[list[str]]:
+    """The words for pytest of each round: the quick tests, and the slow ones if any are named."""
+    tests = [str(word) for word in _listed(plan["tests"])]
+    left_out = [str(plan[name]) for name in ("never", "slow") if name in plan]
+    quick = [*tests, *(["-k", f"not ({' or '.join(left_out)})"] if left_out else [])]
+    return [quick, [*tests, "-k", str(plan["slow"])]] if "slow" in plan else [quick]
 
 
 def _patience(module: str, text: str, tests: Sequence[str], trial: Trial) -> float:

@@ -44,6 +44,11 @@ _WINDOW = 60
 _LIFE = 1_000_000
 
 
+def _too_early(log: str) -> bool:
+    """Whether a process ended because the sensor's table was not there yet."""
+    return any(why in log for why in _NOT_YET)
+
+
 @dataclass
 class Recreated:
     """One run.
@@ -97,7 +102,7 @@ class Recreated:
                 sensor = self._sensor()
             else:
                 if running.process.poll() is not None:
-                    assert any(why in running.text() for why in _NOT_YET), running.text()
+                    assert _too_early(running.text()), running.text()
                     self.done["edge-delta started before the sensor's table was there"] += 1
                 elif self._chance.random() < 0.7:
                     running.kill()
@@ -106,7 +111,7 @@ class Recreated:
                     code = running.terminate()
                     late = code == 128 + signal.SIGTERM  # out of its grace, on a busy machine
                     ended = code == 0 or late or not running.text()  # nothing said: it was not up yet
-                    assert ended or any(why in running.text() for why in _NOT_YET), running.text()
+                    assert ended or _too_early(running.text()), running.text()
                     self.done["edge-delta stopped" if not late else "edge-delta stopped, out of its grace"] += 1
                 running.log.unlink()
                 running = self._started()

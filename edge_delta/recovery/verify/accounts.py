@@ -118,12 +118,12 @@ class Accounts(Struct, frozen=True):
 
         Which those are is recorded; without a record, all before its generation may be.
         """
-        recorded = self.parts.source.keyed_by_rowid and superseded.record(self.parts)
-        after = -1 if recorded else cursor.marks.get(Mark.AGAIN, -1)
+        recorded = superseded.record(self.parts)
+        after = -1 if recorded and self.parts.source.keyed_by_rowid else cursor.marks.get(Mark.AGAIN, -1)
         generations = [number for number in self.parts.generations() if number > after]
         if len(generations) < 2:  # noqa: PLR2004 - what came once cannot be there again
             return
-        rows, pairs = Repeats(self.parts, after).found()
+        rows, pairs = Repeats(self.parts, after, recorded).found()
         if rows:
             named_pairs = ", ".join(f"{a} and {b}" for a, b in pairs[:3])
             self.report.found(

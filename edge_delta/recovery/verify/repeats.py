@@ -17,6 +17,8 @@ from edge_delta.recovery.verify import superseded
 from edge_delta.recovery.verify.base import Compared, bisected, tells_a_place
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge_delta.core.questions import Where
 
 _GENERATION = "source_generation"
@@ -45,10 +47,12 @@ class Repeats(Struct, frozen=True):
     Args:
         parts: what is compared.
         after: the last generation that does not count, because a ``reset`` delivered its rows again.
+        recorded: what resets took the place of.
     """
 
     parts: Compared
     after: int
+    recorded: Sequence[superseded.Record]
 
     def found(self) -> Repeated:
         """Each row of a later generation that an earlier one has, with the same values unless it was updated since."""
@@ -93,13 +97,13 @@ class Repeats(Struct, frozen=True):
         parts, key = self.parts, self.parts.traits.key
         if key:
             newest = None if parts.traits.selective else pl.col(_GENERATION).max().over(key)
-            return rows.select(superseded.left_out(parts, key, key, newest)).to_series()
+            return rows.select(superseded.left_out(self.recorded, key, key, newest)).to_series()
         window = [_GENERATION, aggregated.WINDOW]
         starts = rows[aggregated.WINDOW].unique().cast(pl.Int64)
         where = (*mine(parts.node_id), *moments(aggregated.WINDOW, starts))
         whole = parts.sink.ask(Question(where, named(*window), totals=aggregated.SPAN)).select(*window, "first", "last")
         both = rows.select(window).join(whole, on=window, how="left", maintain_order="left")
-        return both.select(superseded.left_out(parts, "first", "last").fill_null(value=False)).to_series()
+        return both.select(superseded.left_out(self.recorded, "first", "last").fill_null(value=False)).to_series()
 
     def _keys(self) -> list[str]:
         """The columns that a row of several generations has in common whether or not it was updated since."""

@@ -99,7 +99,8 @@ class WindowsCheck:
         waiting = Condition("replayed_at", "null or >=", self._started)
         where = (*mine(parts.node_id), *rejected_by(parts.source.table, parts.name), waiting)
         question = Question(where, named(superseded.GENERATION, "reading_id", "rule"), distinct=True)
-        rejected = parts.rejects.ask(question).filter(~superseded.left_out(parts, "reading_id", "reading_id"))
+        left_out = superseded.left_out(superseded.record(parts), "reading_id", "reading_id")
+        rejected = parts.rejects.ask(question).filter(~left_out)
         late = int((rejected["rule"] == TOO_LATE).sum())
         if late:
             fact = f"{late} rows came for windows that were written and whose other rows were purged"
