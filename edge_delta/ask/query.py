@@ -132,7 +132,8 @@ class Result(Struct, frozen=True):
         """Its batches.
 
         Raises:
-            QueryFailed: if it fails on the way.
+            StorageUnavailable: if a table cannot be read on the way.
+            QueryFailed: if it fails for another reason.
         """
         try:
             yield from self.reader
@@ -142,6 +143,8 @@ class Result(Struct, frozen=True):
             # What DataFusion says while it runs comes as a bare Exception.
             if type(error) is not Exception:
                 raise
+            if storage.in_reading(error):
+                raise storage.met("the query's tables", error) from error
             raise QueryFailed(f"the query failed while it ran: {storage.plain(error)}") from error
 
 

@@ -9,6 +9,7 @@ from edge_delta.doctor.findings import Finding, failed, ok, warning
 from edge_delta.modes.privacy import audit
 from edge_delta.modes.privacy.policy import cost_of, draw_of, policy_of
 from edge_delta.settings.declaration import changed
+from edge_delta.sinks import address as storage
 from edge_delta.sinks.delta.draws import published_in
 from edge_delta.topology.auditing import SAMPLED
 from edge_delta.topology.tables import DeviceTables
@@ -57,9 +58,10 @@ def published(stage: Stage) -> Iterator[Finding]:
         if not sink.exists():
             yield ok("privacy", f"{name}: {sink.uri} is not there yet")
             continue
-        found = published_in(
-            sink.location, sink.options, policy.decimals if policy is not None else None, stage.node_id
-        )
+        with storage.errors(sink.uri, "ask"):
+            found = published_in(
+                sink.location, sink.options, policy.decimals if policy is not None else None, stage.node_id
+            )
         draws = ", ".join(f"{draw or 'not displaced'} in versions {a} to {b}" for draw, (a, b) in found.draws.items())
         yield ok("privacy", f"{name}: {draws or 'no commit with rows is left in the log'}")
         if found.others:

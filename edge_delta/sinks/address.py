@@ -34,11 +34,13 @@ _REFUSED = (
     r"(?i)\b(403|401)\b|AccessDenied|Forbidden|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|"
     r"PermissionDenied|permission denied|necessary privileges|Unauthenticated|AuthenticationFailed"
 )
+_READING = r"Object Store error|Generic \w+ error|Failed to fetch metadata for file|Parquet argument error"
 _FULL = r"(?i)No space left|StorageFull|Disk quota|os error 28\b"
 _FEATURES = r"Unsupported table features required"
 _TRIES_LOST = r"Failed to commit transaction: \d+$"
 _NOT_READ_BACK = r"%[0-9A-Fa-f]{2}|[\[\]\\^|#?]"  # delta-rs decodes, replaces, cuts off, or panics
 _UNKNOWN_AUTHORITY = r"UnknownIssuer|invalid peer certificate|CERTIFICATE_VERIFY_FAILED"
+_NOT_THERE = r"Object at location (?!\S*_delta_log)\S+\.parquet not found"
 _NO_BUCKET = r"NoSuchBucket|ContainerNotFound"
 _NO_CREDENTIALS = r"(?i)credential|instance metadata|169\.254\.169\.254|IMDS"
 _SECRETS = r"(?i)(X-Amz-(?:Credential|Signature|Security-Token)=|sig=|AccountKey=)[^&\s\"]+"
@@ -167,12 +169,23 @@ def _translated(uri: str) -> Iterator[None]:
     except DeltaSchemaMismatch as error:
         raise SchemaMismatch(f"rows do not fit table {uri}: {plain(error)}", "Run edge-delta check") from error
     except (OSError, DeltaError) as error:
-        raise permanent(uri, _whole(error)) or unavailable(uri, error) from error
+        raise met(uri, error) from error
     except Exception as error:
-        # A failed cast inside delta-rs is a bare Exception; anything more specific is a mistake of ours.
-        if type(error) is not Exception:
+        if type(error) is not Exception:  # a mistake of ours
             raise
-        raise SchemaMismatch(f"rows do not fit table {uri}: {plain(error)}", "Run edge-delta check") from error
+        raise _unnamed(uri, error) from error
+
+
+def _unnamed(uri: str, error: Exception) -> EdgeDeltaError:
+    """What a bare Exception means: a failed cast inside delta-rs, or what DataFusion met in a table's files."""
+    if in_reading(error):
+        return met(uri, error)
+    return SchemaMismatch(f"rows do not fit table {uri}: {plain(error)}", "Run edge-delta check")
+
+
+def in_reading(error: Exception) -> bool:
+    """Whether what DataFusion says, as a bare Exception, is of the files that it read and not of what it was asked."""
+    return type(error) is Exception and re.search(_READING, _whole(error)) is not None
 
 
 def _unwritable(uri: str, error: Exception) -> ProtocolUnsupported:
@@ -207,6 +220,11 @@ def _granting(uri: str, message: str) -> str:
     return hint
 
 
+def met(uri: str, error: BaseException) -> EdgeDeltaError:
+    """What was met at a table: what a person has to decide, or what may pass by itself."""
+    return permanent(uri, _whole(error)) or unavailable(uri, error)
+
+
 def unavailable(uri: str, error: BaseException) -> StorageUnavailable:
     """What a store's error means, and what to do about it."""
     message, whole = plain(error), _whole(error)  # what tells the cause often stands at the end of a long message
@@ -223,4 +241,13 @@ def unavailable(uri: str, error: BaseException) -> StorageUnavailable:
         )
     if re.search(_NO_CREDENTIALS, whole):
         return no_credentials(uri, message)
+    return _unreached(uri, message, whole)
+
+
+def _unreached(uri: str, message: str, whole: str) -> StorageUnavailable:
+    if re.search(_NOT_THERE, whole):
+        return StorageUnavailable(
+            f"a data file of {uri} is not there: {message}",
+            "This passes where another writer has removed it; if it stays, restore the file or an earlier version",
+        )
     return StorageUnavailable(f"{uri} cannot be reached: {message}", "Check the address and the network")

@@ -15,6 +15,11 @@ _TORN = (
     r"Kernel error: (?:Json error|Invalid Checkpoint|Arrow error: (?:Json|Parquet) error)|"
     r"No table metadata or protocol found|Corrupt footer|Invalid Parquet file"
 )
+_TORN_DATA = (
+    r"Failed to fetch metadata for file \S*?(?P<name>[^/\s]+): "
+    r"(?:Parquet error|.*(?:Requested range was invalid|InvalidRange))|"
+    r"External error: Arrow error: Parquet argument error"
+)
 _READ_ONLY = r"Read-only file system|ReadOnlyFilesystem|os error 30\b"
 
 
@@ -42,6 +47,15 @@ def permanent(uri: str, message: str) -> DecisionNeeded | None:
         return DiskFailed(
             f"the file system of {uri} is read-only",
             "Look at dmesg, a disk with errors becomes read-only; mount it writable, then start again",
+        )
+    return _torn(uri, message)
+
+
+def _torn(uri: str, message: str) -> TableDamaged | None:
+    if torn := re.search(_TORN_DATA, message):
+        return TableDamaged(
+            f"a data file of table {uri} is torn: {torn['name'] or torn[0]}",
+            "Restore the file or an earlier version of the table, or set another table_path",
         )
     if re.search(_TORN, message):
         return TableDamaged(

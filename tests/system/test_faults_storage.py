@@ -73,6 +73,33 @@ def test_a_fault_that_lasts_is_said_once_and_loses_and_repeats_nothing(  # noqa:
     assert ids(wired_lake) == list(range(1, 201))
 
 
+@pytest.mark.parametrize("fault", [Answer(500), Answer(403, "ExpiredToken"), CutBody(10)], ids=["500", "403", "cut"])
+def test_a_look_at_delivered_rows_that_the_store_does_not_answer_is_an_outage(  # noqa: PLR0917
+    fault, tmp_path, sensor, proxy, edge, wired_lake
+):
+    """What fails while a table's files are read comes from DataFusion, without a class that tells why."""
+    sensor.add(60)
+    path, backup = sensor.path, tmp_path / "backup.db"
+    sensor.run(f"VACUUM INTO '{backup}'")
+    sensor.add(40, start=60)
+    edge.once().succeeded()
+    sensor.open(tmp_path / "another.db")
+    backup.rename(path)
+    sensor.open(path)
+    sensor.add(20, start=100)
+    rule = proxy.plan(fault, times=None, method="GET", path=DATA)
+    running = edge.start()
+    running.wait_for("unavailable", timeout=60)
+    proxy.clear()
+    running.wait_for("recovered", timeout=60)
+    running.wait_for("cycle finished")
+    assert running.terminate() == 0
+    assert rule.hits
+    assert len(running.named("unavailable")) == len(running.named("recovered")) == 1
+    assert running.named("source reset")[0]["known_until"] == 60
+    assert wired_lake.read()["timestamp"].n_unique() == wired_lake.read().height == 120
+
+
 def test_commits_whose_answers_are_lost_are_there_once(sensor, proxy, edge, wired_lake):
     sensor.add(200)
     rule = proxy.plan(DropAnswer(), method="PUT", path=COMMIT, skip=1, times=6)

@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from edge_delta.core.errors import DiskFailed, ProtocolUnsupported, SchemaMismatch, TableDamaged
+from edge_delta.core.errors import DiskFailed, ProtocolUnsupported, SchemaMismatch, StorageUnavailable, TableDamaged
 from edge_delta.core.model import Cursor
+from edge_delta.core.questions import Question, named
 from edge_delta.sinks.delta.cursors import application_id
 from edge_delta.sinks.delta.sink import DeltaSink
 
@@ -126,3 +127,19 @@ def test_a_node_id_that_cuts_the_path_off_is_refused_and_named(sensor, folder, c
     assert finished.code == 2
     assert "Set another node_id" in finished.error
     assert not list(Path(tmp_path).glob("hall*"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind", "said"),
+    [
+        (lambda file: file.unlink(), StorageUnavailable, "a data file of .* is not there"),
+        (lambda file: os.truncate(file, 40), TableDamaged, "a data file of table .* is torn: part-.*parquet"),
+        (lambda file: file.write_bytes(file.read_bytes()[:4] + file.read_bytes()[204:]), TableDamaged, "is torn"),
+    ],
+    ids=["gone", "cut", "other bytes"],
+)
+def test_a_data_file_that_cannot_be_read_is_none_of_the_rows_that_wait(root, damage, kind, said):
+    [file] = root.glob("*.parquet")
+    damage(file)
+    with pytest.raises(kind, match=said):
+        DeltaSink(str(root), {}, APP).ask(Question((), named("id", "value")))
