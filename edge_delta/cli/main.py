@@ -1,70 +1,27 @@
-"""The console script: finds the command, runs it, and turns errors into exit codes.
+"""The console script.
 
-stdout is for results, stderr for the log.
+Importing makes many objects and no garbage, and to look for some is a thirtieth of what an idle run costs. So nothing is
+imported here that is not there anyway, before collections are off; a running engine turns them on again.
 """
 
 from __future__ import annotations
 
 import gc
-import os
-import sys
-from typing import TYPE_CHECKING
-
-from edge_delta.cli.parser import chosen, command, parser_of
-from edge_delta.core.errors import EdgeDeltaError
-from edge_delta.core.machine import one_arena
-from edge_delta.device import library_output
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 JEMALLOC = {"_RJEM_MALLOC_CONF": "narenas:1,muzzy_decay_ms:0,dirty_decay_ms:1000"}
 """How the allocators of Polars and delta-rs are told to keep little; in the environment, before they are imported."""
 
 
 def entry() -> None:
-    """The console script: run, and leave without tearing the interpreter down.
+    """The console script: run, and leave without tearing the interpreter down."""
+    gc.disable()
+    from edge_delta.cli import process  # noqa: PLC0415 - not before collections are off
 
-    Nothing is left to be done by then, and taking every module apart would be a tenth of what an idle run costs.
-    """
-    _one_arena_each()
-    library_output.capture()
-    gc.disable()  # imports make many objects and no garbage; a running engine turns it on again
-    try:
-        code = main()
-    finally:
-        library_output.end()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    process.run_and_leave(JEMALLOC)
 
 
-def _one_arena_each() -> None:
-    """Give each allocator one arena.
-
-    Allocators have an arena a thread, which keeps what was freed: with one arena each, a device needs some 70 MB less.
-    Those of Polars and delta-rs (jemalloc both) are told by the environment, before they are imported, unless whoever
-    starts this has set it; what was freed stays for a second, because faulting it in again costs more than it saves.
-    The C library's is told before there is a second thread.
-    """
-    for name, value in JEMALLOC.items():
-        os.environ.setdefault(name, value)
-    one_arena()
-
-
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    name, words = chosen(sys.argv[1:] if argv is None else argv)
-    options = parser_of(name).parsed(words)
-    if name != "run":
-        gc.enable()
-    try:
-        return command(name).main(options)
-    except EdgeDeltaError as error:
-        print(f"edge-delta: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    from edge_delta.cli import process  # noqa: PLC0415 - as above
+
+    return process.main(argv)

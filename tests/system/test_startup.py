@@ -117,3 +117,26 @@ def test_no_module_of_the_running_process_uses_a_second_sqlite_library(tmp_path,
     sensor(tmp_path / "s.db", 10)
     _, names = modules_after(*flags)
     assert names & {"sqlite3", "_sqlite3"} == set()
+
+
+SHOW_COLLECTIONS = """
+import gc, os
+seen = []
+gc.collect()
+gc.callbacks.append(lambda phase, _: seen.append(phase))
+os._exit = lambda code: print(code, len(seen))
+from edge_delta.cli.main import entry
+entry()
+"""
+
+
+def test_nothing_is_imported_before_collections_are_off(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW_COLLECTIONS, "--once", "--interval", "soon"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.stdout.split() == ["2", "0"], done.stderr
