@@ -115,7 +115,7 @@ def is_held(path: Path) -> bool:
 def kept_witness_key(path: Path) -> bytes:
     """The key that a state directory keeps to tell rows again; empty if there is none."""
     try:
-        kept = bytes.fromhex((process_directory(path) / _WITNESS_KEY).read_text(encoding="ascii"))
+        kept = bytes.fromhex((process_directory(path) / _WITNESS_KEY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return b""
     return kept if len(kept) == _KEY_BYTES else b""

@@ -6,8 +6,8 @@ its time.
 
 from __future__ import annotations
 
-import hashlib
 import time
+from _blake2 import blake2b  # `hashlib` loads OpenSSL besides, a fiftieth of an idle run
 from typing import TYPE_CHECKING, Any
 
 from edge_delta.core.errors import ConfigurationError
@@ -138,7 +138,7 @@ class FileWatch:
 
 def _content(file: Path | None) -> bytes | None:
     try:
-        return hashlib.blake2b(file.read_bytes()).digest() if file is not None else None
+        return blake2b(file.read_bytes()).digest() if file is not None else None
     except OSError:
         return None
 

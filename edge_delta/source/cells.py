@@ -5,8 +5,8 @@ The fast way of reading (`reader`) hands over whole columns of one type. Here th
 
 from __future__ import annotations
 
-import hashlib
 import re
+from _blake2 import blake2b  # `hashlib` loads OpenSSL besides, a fiftieth of an idle run
 from typing import TYPE_CHECKING
 
 from edge_delta.core.cells import RawText
@@ -216,5 +216,5 @@ def same_row(one: int, other: int, *, timed: bool) -> bool:
 
 
 def _hash(value: object) -> int:
-    digest = hashlib.blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    digest = blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest) & _MASK

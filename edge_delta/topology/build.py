@@ -17,8 +17,7 @@ from edge_delta.delivery.updating import Updating
 from edge_delta.device.observers import beating, observed
 from edge_delta.device.state import MIRROR, StateDirectory
 from edge_delta.recovery.takeover import older_state, refuse_another_table, take_over
-from edge_delta.topology.change import LiveSettings, pace_of
-from edge_delta.topology.draws import say_what_is_published
+from edge_delta.topology.change import LiveSettings, pace_of, say_of_places
 from edge_delta.topology.lanes import ALONE, Opening, Session, follow_files, lanes_of, open_source, updates_of
 from edge_delta.topology.nodes import node_id_of
 from edge_delta.topology.sources import alone
@@ -186,7 +185,7 @@ def build(  # noqa: PLR0913 - the root of an engine: each of its parts is handed
         EdgeDeltaError: if something that is needed is not there.
     """
     lanes = _lanes(settings, session, state, flags, observers.mirror.vitals)
-    say_what_is_published(settings, session, state)
+    say_of_places(settings, session, state)
     observers.opened(session.source, session.node_id)
     updating = None
     if (updates := updates_of(settings)) is not None:

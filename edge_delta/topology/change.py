@@ -9,7 +9,6 @@ from edge_delta.core.events import Event
 from edge_delta.delivery.pace import Pace
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.watch import SettingsWatch, wanted_of
-from edge_delta.topology.draws import say_what_is_published
 from edge_delta.topology.lanes import lanes_of, tried
 
 if TYPE_CHECKING:
@@ -26,6 +25,14 @@ if TYPE_CHECKING:
 def pace_of(settings: Settings) -> Pace:
     """When to work and how much at a time."""
     return Pace(settings.interval, settings.fuzz_factor, settings.max_batch_size, settings.retry_for)
+
+
+def say_of_places(settings: Settings, session: Session, state: StateDirectory) -> None:
+    """Say what is published of places, where they are displaced."""
+    if settings.gps_fuzzing.enabled:
+        from edge_delta.topology.draws import say_what_is_published  # noqa: PLC0415 - OpenSSL, for this only
+
+        say_what_is_published(settings, session, state)
 
 
 class Wanted:
@@ -100,7 +107,7 @@ class LiveSettings:
         before, after = changed
         lanes = switched(running, before, after, self._session)
         if (before.gps_fuzzing, before.processing_mode) != (after.gps_fuzzing, after.processing_mode):
-            say_what_is_published(after, self._session, self._state)
+            say_of_places(after, self._session, self._state)
         self._observers.set_to(before, after)
         self._watch.taken_over()  # not before all of it is done: what fails for the moment is tried again
         return lanes, pace_of(after)

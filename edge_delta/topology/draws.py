@@ -27,8 +27,6 @@ def say_what_is_published(settings: Settings, session: Session, state: StateDire
     The tables' logs are only read where the state directory does not say that the draw is the one of the last start.
     """
     own = settings.gps_fuzzing
-    if not own.enabled:
-        return
     details = []
     if own.strategy == "per_sensor":
         details.append(

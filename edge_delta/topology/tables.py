@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from edge_delta.core.model import Mark
 from edge_delta.modes import REJECTED_SUFFIX, SUPERSEDED_SUFFIX
-from edge_delta.modes.privacy.policy import policy_of
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.declaration import changed
 from edge_delta.sinks import address as storage
@@ -120,6 +119,8 @@ class DeviceTables(Struct, frozen=True):
         own = self.settings.gps_fuzzing
         if not own.enabled or (mode is not None and mode not in own.modes) or self.node_id == UNKNOWN:
             return None
+        from edge_delta.modes.privacy.policy import policy_of  # noqa: PLC0415 - OpenSSL, for this only
+
         policy = policy_of(changed(self.settings, node_id=self.node_id))
 
         def notes() -> Mapping[str, str]:

@@ -15,7 +15,10 @@ import pytest
 import edge_delta
 
 HEAVY = {"polars", "pyarrow", "boto3", "botocore", "duckdb", "pandas"}
-SELDOM = {"structlog", "rich", "asyncio", "tenacity", "tomli", "tqdm", "prometheus_client", "http", "ssl", "random"}
+SELDOM = {
+    *("structlog", "rich", "asyncio", "tenacity", "tomli", "tqdm", "prometheus_client", "http", "ssl", "random"),
+    *("_hashlib", "shutil", "bz2", "lzma"),
+}
 """Small ones, and what they bring along, which together cost as much as the rest of an idle run."""
 SHARE_OF_POLARS = 0.95
 SHOW_MODULES = """
