@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from edge_delta import __version__
 from edge_delta.core.errors import nearest
@@ -26,6 +27,7 @@ COMMANDS = (
 
 _DEVICE = ("sqlite", "sqlite_table_name", "table_path", "state_dir", "node_id")
 """The settings that say which device and tables a command is about."""
+_USUAL_COLUMNS = 80
 _OWN = ("once",)  # settings that are flags of one command only
 _OF_THE_UPLOADER = (
     "--databricks-",
@@ -51,8 +53,31 @@ class Command(Protocol):
         """Do it; returns the exit code."""
 
 
+class _Help(argparse.HelpFormatter):
+    """Help as wide as the terminal.
+
+    A parser makes one for the first flag already, and by itself it would ask `shutil`, which loads three compressors.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told) > 0:
+        return int(told)
+    try:
+        return os.get_terminal_size(1).columns or _USUAL_COLUMNS
+    except OSError:
+        return _USUAL_COLUMNS
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line with the next step."""
+
+    def __init__(self, **said: Any) -> None:
+        super().__init__(**said, formatter_class=_Help)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and end with exit code 2."""

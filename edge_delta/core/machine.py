@@ -30,7 +30,7 @@ def cores() -> int:
 def resident_bytes() -> int:
     """Memory of this process that is in RAM; on macOS the most that it ever was (getrusage(2), bytes there)."""
     try:
-        pages = (_PROC / "self" / "statm").read_text(encoding="ascii").split()[1]
+        pages = (_PROC / "self" / "statm").read_text(encoding="utf-8").split()[1]
     except OSError:
         import resource  # noqa: PLC0415 - not on Linux
 
@@ -42,7 +42,7 @@ def resident_bytes() -> int:
 def boot() -> str | None:
     """What tells this start of the machine from any other; None where that is not known, as on macOS."""
     try:
-        return (_PROC / "sys" / "kernel" / "random" / "boot_id").read_text(encoding="ascii").strip()
+        return (_PROC / "sys" / "kernel" / "random" / "boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return None
 
@@ -75,7 +75,7 @@ def is_locked(file: Path) -> bool:
     """
     try:
         inode = file.stat().st_ino
-        lines = (_PROC / "locks").read_text(encoding="ascii").splitlines()
+        lines = (_PROC / "locks").read_text(encoding="utf-8").splitlines()
     except OSError:
         return _cannot_be_shared(file)
     # 1: FLOCK  ADVISORY  WRITE 708 08:01:131105 0 EOF
@@ -172,14 +172,11 @@ def _unchanged() -> list[tuple[int, int]]:
         lines = (_PROC / "self" / "smaps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    found, place = [], None
+    mapped, found, place = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \d+ *(.*)"), [], None
     for line in lines:
-        if (begins := _MAPPED.match(line)) is not None:
+        if (begins := mapped.match(line)) is not None:
             library = ".so" in begins[4] and "w" not in begins[3] and begins[3].endswith("p")
             place = (int(begins[1], 16), int(begins[2], 16)) if library else None
         elif place is not None and line.startswith("Anonymous:") and line.split()[1] == "0":
             found.append(place)
     return found
-
-
-_MAPPED = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \d+ *(.*)")

@@ -42,6 +42,13 @@ def test_other_spellings_mean_the_same():
     assert (options.config, options.timestamp_col, options.verbose) == ("a.toml", "ts", True)
 
 
+@pytest.mark.parametrize(("columns", "width"), [("60", 60), ("120", 120), ("0", 80), ("many", 80)])
+def test_help_is_as_wide_as_the_terminal(columns, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = parser_of("run").format_help().splitlines()
+    assert width - 20 < max(map(len, lines)) <= width
+
+
 def test_a_wrong_flag_names_the_nearest_one_and_its_commands_usage(capsys):
     line = refused(["status", "--sqllite", "x"], capsys)
     assert "no flag --sqllite, did you mean --sqlite?" in line
