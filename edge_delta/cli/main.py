@@ -1,6 +1,6 @@
 """The console script.
 
-Importing makes many objects and no garbage, and to look for some is a thirtieth of what an idle run costs. So nothing is
+Importing makes many objects and no garbage, and looking for some is a thirtieth of an idle run. So nothing is
 imported here that is not there anyway, before collections are off; a running engine turns them on again.
 """
 

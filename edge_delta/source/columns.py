@@ -9,14 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_delta.core.capsules import Exported
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.model import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    import polars as pl
     from adbc_driver_manager import AdbcConnection
 
 LIBRARY = Path(__file__).with_name("libcolumns.so")
@@ -46,7 +44,7 @@ def load(connection: AdbcConnection) -> None:
 
 
 def statement(cells: Mapping[str, tuple[str, str]], source: str, *, rows: int) -> str:
-    """SQL for what `frame` makes a frame of.
+    """SQL for what `edge_delta.source.frames.of_results` makes a frame of.
 
     Args:
         cells: by the column's name, its kind as in `columns.c` and SQL for its cells, which no other column has: of
@@ -60,25 +58,3 @@ def statement(cells: Mapping[str, tuple[str, str]], source: str, *, rows: int) -
         kinds = "".join(kind for kind, _ in part)
         calls.append(f"arrow_columns('{kinds}', {rows}, {', '.join(sql for _, sql in part)})")
     return f"SELECT {', '.join(calls)} FROM {source}"
-
-
-def frame(cells: Mapping[str, tuple[str, str]], results: Sequence[str | None]) -> pl.DataFrame | None:
-    """What a `statement` came to, None if a cell was not of its column's kind.
-
-    Nothing is copied, and each column's memory is freed when Polars needs it no more.
-
-    Args:
-        cells: those of the statement.
-        results: the values of its one row.
-    """
-    import polars as pl  # noqa: PLC0415 - an idle run must not pay for it, and the first rows are read by now
-
-    found = map(int, " ".join(filter(None, results)).split())
-    columns = [pl.Series(Exported(schema, array)) for schema, array in zip(found, found, strict=True)]
-    if None in results:  # what other calls came to had to be taken all the same: it is freed by that
-        return None
-    if not columns:  # there was no row
-        of = {Kind.INTEGER: pl.Int64, Kind.REAL: pl.Float64, Kind.TEXT: pl.String, Kind.BOOLEAN: pl.Boolean}
-        dtypes = {KINDS[kind]: dtype for kind, dtype in of.items()}
-        return pl.DataFrame(schema={name: dtypes.get(kind, pl.Binary) for name, (kind, _) in cells.items()})
-    return pl.DataFrame([column.alias(name) for name, column in zip(cells, columns, strict=True)])

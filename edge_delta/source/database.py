@@ -271,8 +271,7 @@ class Database:
 
     def scalar(self, sql: str) -> Any:
         """The single value of a statement, None if it has no row."""
-        found = self.rows(sql)
-        return found[0][0] if found else None
+        return next((row[0] for row in self.rows(sql)), None)
 
     def execute(self, sql: str) -> None:
         """Run a statement that has no result, in a transaction of its own unless one is open."""
@@ -285,8 +284,7 @@ class Database:
     @property
     def encoding(self) -> str:
         """How its texts are stored: ``UTF-8``, ``UTF-16le`` or ``UTF-16be``."""
-        if self._encoding is None:
-            self._encoding = str(self.scalar("PRAGMA encoding"))
+        self._encoding = self._encoding or str(self.scalar("PRAGMA encoding"))
         return self._encoding
 
     def frame(self, cells: Mapping[str, tuple[str, str]], source: str, *, rows: int) -> pl.DataFrame | None:
@@ -298,7 +296,9 @@ class Database:
             rows: how many are expected.
         """
         [results] = self.rows(columns.statement(cells, source, rows=rows))
-        return columns.frame(cells, results)
+        from edge_delta.source.frames import of_results  # noqa: PLC0415 - Polars, and the first rows are read by now
+
+        return of_results(cells, results)
 
     @contextlib.contextmanager
     def _statement(self, sql: str) -> Iterator[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.core.time_formats import moment
 from edge_delta.source import cells
 from edge_delta.source.database import quoted
@@ -38,6 +39,14 @@ def first(database: Database, table: Table) -> datetime | None:
 def last(database: Database, table: Table) -> datetime | None:
     """That of the last row."""
     return of(database, table, f"ORDER BY {table.key} DESC")
+
+
+def between(database: Database, table: Table, after: int, upto: int) -> tuple[int | None, int | None, int]:
+    """The first and the last key behind one and up to another, and how many rows have one of those."""
+    where = f"{table.key} > {after} AND {table.key} <= {upto}" if after != BEFORE_FIRST else f"{table.key} <= {upto}"
+    source = f"{quoted(table.name)} WHERE {where}"
+    [found] = database.rows(f"SELECT min({table.key}), max({table.key}), count(*) FROM {source}")
+    return found
 
 
 def lasts() -> ModuleType:

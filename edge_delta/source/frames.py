@@ -1,4 +1,4 @@
-"""What is looked at in rows once they are a frame; imported when there are some, because Polars is."""
+"""Rows as a frame, and what is looked at in it; imported when there are some, because Polars is."""
 
 from __future__ import annotations
 
@@ -7,13 +7,37 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from edge_delta.core import time_columns
+from edge_delta.core.capsules import Exported
 from edge_delta.core.model import Column, Kind
 from edge_delta.core.plan import ROWID
+from edge_delta.source.columns import KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from edge_delta.source.schema import Table
 
 _BYTES_OF_A_VIEW = 16
+
+
+def of_results(cells: Mapping[str, tuple[str, str]], results: Sequence[str | None]) -> pl.DataFrame | None:
+    """What a statement of `edge_delta.source.columns` came to, None if a cell was not of its column's kind.
+
+    Nothing is copied, and each column's memory is freed when Polars needs it no more.
+
+    Args:
+        cells: those of the statement.
+        results: the values of its one row.
+    """
+    found = map(int, " ".join(filter(None, results)).split())
+    columns = [pl.Series(Exported(schema, array)) for schema, array in zip(found, found, strict=True)]
+    if None in results:  # what other calls came to had to be taken all the same: it is freed by that
+        return None
+    if not columns:  # there was no row
+        of = {Kind.INTEGER: pl.Int64, Kind.REAL: pl.Float64, Kind.TEXT: pl.String, Kind.BOOLEAN: pl.Boolean}
+        dtypes = {KINDS[kind]: dtype for kind, dtype in of.items()}
+        return pl.DataFrame(schema={name: dtypes.get(kind, pl.Binary) for name, (kind, _) in cells.items()})
+    return pl.DataFrame([column.alias(name) for name, column in zip(cells, columns, strict=True)])
 
 
 def long_bytes(frame: pl.DataFrame) -> int:

@@ -13,7 +13,7 @@ from edge_delta.core.model import BEFORE_FIRST, Column, Kind
 from edge_delta.source.columns import KINDS
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.pinning import fits, pinned, portions
-from edge_delta.source.rows import ROWID
+from edge_delta.source.read_options import ROWID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+ROWID = "_rowid"
+"""The name of the key in the frames; `edge_delta.core.plan` has it too, but imports Polars."""
+_ROOM = 65_536
+
 
 class Options(Struct, frozen=True):
     """How a table is read, besides which one.
@@ -35,6 +39,11 @@ class Options(Struct, frozen=True):
     max_row_bytes: int = PLAIN_BUDGET.row_bytes
     unread: Callable[[Layout], frozenset[str]] | None = None
     batch_bytes: int = PLAIN_BUDGET.batch_bytes
+
+    @property
+    def longest_cell(self) -> int:
+        """What SQLite may load: rejected rows travel as hexadecimal digits, two for a byte."""
+        return 2 * self.max_row_bytes + _ROOM
 
     def form_of(self, column: str) -> TimeForm:
         """How a column's times are written; names count in any case."""

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING
 from edge_delta.core.counting import Passed
 from edge_delta.core.errors import ConfigurationError, SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Batch, Cell, Column, Cursor, Layout, Mark, Waiting
-from edge_delta.source import cells, ends, rows
-from edge_delta.source.census import Census
+from edge_delta.source import cells, ends
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import Extent, Extents
-from edge_delta.source.moved import known
-from edge_delta.source.read_options import PLAIN, Options
-from edge_delta.source.rows import ROWID
+from edge_delta.source.read_options import PLAIN, ROWID, Options
 from edge_delta.source.schema import find_again, find_table, refuse_unknown_columns
 from edge_delta.source.witness import Witnesses, Witnessing
 
@@ -26,6 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from edge_delta.core.errors import SourceUnavailable
+    from edge_delta.source.census import Census
     from edge_delta.source.schema import Table
 
 
@@ -55,7 +53,7 @@ class SQLiteSource:
         self._extents = Extents(database, options.batch_bytes)
         self._witnessing = Witnessing()
         self._told: Witnesses | None = None
-        database.limit(rows.longest_cell(options.max_row_bytes))
+        database.limit(options.longest_cell)
         with database.snapshot():
             self._schema_version: int | None = database.scalar("PRAGMA schema_version")
             self._table = find_table(database, table, timestamp, options)
@@ -171,13 +169,8 @@ class SQLiteSource:
 
     def between(self, after: int, upto: int) -> tuple[int | None, int | None, int]:
         """The first and the last key behind one and up to another, and how many rows have one of those."""
-        with self._looking():
-            key = self._table.key
-            where = f"{key} > {after} AND {key} <= {upto}" if after != BEFORE_FIRST else f"{key} <= {upto}"
-            [found] = self._database.rows(
-                f"SELECT min({key}), max({key}), count(*) FROM {quoted(self._table.name)} WHERE {where}"
-            )
-        return found
+        with self._looking() as table:
+            return ends.between(self._database, table, after, upto)
 
     def first_since(self, time: datetime, *, upto: int) -> int | None:
         """The lowest key, up to one, of a row that is not older than a time. Visits all rows.
@@ -214,6 +207,8 @@ class SQLiteSource:
 
     def known(self, cursor: Cursor, *, moved: bool = False) -> tuple[int, int] | None:
         """See `edge_delta.core.ports.Source.known`."""
+        from edge_delta.source.moved import known  # noqa: PLC0415 - most sources stay the same
+
         with self._looking():
             return known(self._witnesses, cursor, moved=moved) if self._table.key_is_rowid else None
 
@@ -225,6 +220,8 @@ class SQLiteSource:
     @property
     def census(self) -> Census:
         """Counts its rows."""
+        from edge_delta.source.census import Census  # noqa: PLC0415 - not before a sweep
+
         return Census(self._database, self._looking)
 
     @property
@@ -325,6 +322,8 @@ class SQLiteSource:
         return self._database.opened_as == other._database.opened_as
 
     def _read_extent(self, extent: Extent, cursor: Cursor) -> Batch | None:
+        from edge_delta.source import rows  # noqa: PLC0415 - not before there are some
+
         self._table, frame, rejected = rows.read(self._database, self._table, extent, self._options.max_row_bytes)
         ids = [*frame[ROWID].head(1), *frame[ROWID].tail(1), *(r.rowid for r in rejected)]
         if not ids:

@@ -19,6 +19,7 @@ from edge_delta.source.database import TooLong
 from edge_delta.source.extents import weight_of
 from edge_delta.source.kinds import is_open, seen
 from edge_delta.source.pinning import fits, pinned, portions
+from edge_delta.source.read_options import ROWID
 from edge_delta.source.schema import decided
 
 if TYPE_CHECKING:
@@ -31,21 +32,11 @@ if TYPE_CHECKING:
     from edge_delta.source.extents import Extent
     from edge_delta.source.schema import Table
 
-_ROOM = 65_536
-
-ROWID = "_rowid"
-"""The name of the key in the frames; `edge_delta.core.plan` has it too, but imports Polars."""
-
 
 def _frames() -> ModuleType:
     from edge_delta.source import frames  # noqa: PLC0415 - Polars, and not before there are rows
 
     return frames
-
-
-def longest_cell(max_row_bytes: int) -> int:
-    """What SQLite may load: rejected rows travel as hexadecimal digits, two for a byte."""
-    return 2 * max_row_bytes + _ROOM
 
 
 def read(
@@ -54,7 +45,7 @@ def read(
     """All rows of an extent, in the transaction that is open.
 
     Args:
-        database: the file, with `longest_cell` as its limit.
+        database: the file, with `Options.longest_cell` as its limit.
         table: the table.
         extent: the rows.
         max_row_bytes: a larger row is rejected; those that SQLite would not load are not loaded.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from edge_delta.core.model import Batch
-from edge_delta.source.rows import ROWID
+from edge_delta.source.read_options import ROWID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
