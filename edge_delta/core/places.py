@@ -10,6 +10,8 @@ import itertools
 import re
 from functools import cache
 
+NODE = "node_id"
+"""The note of a commit that says whose draw it is: those of other devices in a shared table are none of its places."""
 LATITUDE_NAMES = ("latitude", "lat", "gps_latitude", "gps_lat")
 LONGITUDE_NAMES = ("longitude", "lon", "lng", "long", "gps_longitude", "gps_lon", "gps_lng")
 

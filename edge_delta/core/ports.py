@@ -1,8 +1,8 @@
 """The ports: what delivery, device and recovery ask of the parts that they work with.
 
 `edge_delta.source.SQLiteSource` is a `Source`, `edge_delta.sinks.delta.sink.DeltaSink` a `Sink`,
-`edge_delta.sinks.delta.upkeep.Keeper` an `Upkeep`, each module of `edge_delta.modes` has a `Mode`, and who hears of a
-run is an `Observer`. mypy holds it, where `edge_delta.topology` puts them together.
+`edge_delta.sinks.delta.upkeep.Keeper` an `Upkeep`, and each module of `edge_delta.modes` has a `Mode`; who hears of
+a run is an `edge_delta.core.observing.Observer`. mypy holds it, where `edge_delta.topology` puts them together.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from edge_delta.core.counting import Census, Passed, Swept
-    from edge_delta.core.errors import SourceUnavailable, TransientError
+    from edge_delta.core.counting import Census
+    from edge_delta.core.errors import SourceUnavailable
     from edge_delta.core.model import (
         Batch,
         Column,
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
         Inventory,
         Layout,
         Rejection,
-        Step,
         Waiting,
     )
     from edge_delta.core.plan import LastValues, Plan, TableQuery
     from edge_delta.core.questions import Question, Where
+    from edge_delta.core.swept import Passed
 
 
 class Source(Protocol):
@@ -274,77 +274,3 @@ class Mode(Protocol):
 
     def forgetful(self) -> Mode:
         """The same mode without what depends on rows of its table that came before."""
-
-
-class Observer(Protocol):
-    """Hears what the engine does. None of its methods may raise or take long."""
-
-    def opened(self, source: Source, node_id: str) -> None:
-        """The source is open, and it is known which device this is."""
-
-    def settled(self, step: Step, waiting: Waiting) -> None:
-        """One batch is in its tables; ``waiting`` is what was there when the round began and is still to come."""
-
-    def looked_after(self, mode: str, found: Inventory) -> None:
-        """A mode's table was looked after."""
-
-    def swept(self, swept: Swept) -> None:
-        """A look for rows below the cursors is over."""
-
-    def updated(self, mode: str, cursor: Cursor) -> None:
-        """The row at a cursor was updated since it was delivered, and that is not delivered; with its new witness."""
-
-    def held(self, mode: str, rows: int) -> None:
-        """So many rows wait at most because they have not been there for long enough, or came since."""
-
-    def cycled(self, pause: float | None) -> None:
-        """All that was there is delivered; the next cycle begins in ``pause`` seconds, None if there is none."""
-
-    def alive(self) -> None:
-        """The engine waits for the next cycle; said every few seconds."""
-
-    def failed(self, error: TransientError, failures: int, pause: float) -> None:
-        """Something is unavailable; it is tried again in ``pause`` seconds."""
-
-    def recovered(self) -> None:
-        """It works again."""
-
-    def settings_changed(self, keys: Sequence[str]) -> None:
-        """Other settings are in force since now."""
-
-
-class SilentObserver:
-    """An `Observer` that does nothing; the base of those that care for some of it."""
-
-    def opened(self, source: Source, node_id: str) -> None:
-        """Nothing."""
-
-    def settled(self, step: Step, waiting: Waiting) -> None:
-        """Nothing."""
-
-    def looked_after(self, mode: str, found: Inventory) -> None:
-        """Nothing."""
-
-    def swept(self, swept: Swept) -> None:
-        """Nothing."""
-
-    def updated(self, mode: str, cursor: Cursor) -> None:
-        """Nothing."""
-
-    def held(self, mode: str, rows: int) -> None:
-        """Nothing."""
-
-    def cycled(self, pause: float | None) -> None:
-        """Nothing."""
-
-    def alive(self) -> None:
-        """Nothing."""
-
-    def failed(self, error: TransientError, failures: int, pause: float) -> None:
-        """Nothing."""
-
-    def recovered(self) -> None:
-        """Nothing."""
-
-    def settings_changed(self, keys: Sequence[str]) -> None:
-        """Nothing."""

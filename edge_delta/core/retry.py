@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from edge_delta.core.errors import TransientError
 from edge_delta.core.events import Event, Log
-from edge_delta.core.ports import SilentObserver
+from edge_delta.core.observing import SilentObserver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import tenacity
 
-    from edge_delta.core.ports import Observer
+    from edge_delta.core.observing import Observer
 
 T = TypeVar("T")
 

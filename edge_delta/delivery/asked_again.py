@@ -8,7 +8,9 @@ and where it is another one, what is superseded is cut to what comes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from edge_delta.core.errors import SourceReset
 from edge_delta.core.events import Event
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from edge_delta.delivery.route import Route
 
 
-class Kept(NamedTuple):
+class Kept(Struct, frozen=True):
     """The last row that comes again: the ids that it has and had; and the first's one, where they have others."""
 
     now: int

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from edge_delta.core.counting import Swept
 from edge_delta.core.errors import FilesUnreadable
 from edge_delta.core.events import Event, Log
 from edge_delta.core.retry import Outage, Persistence
+from edge_delta.core.swept import Swept
 from edge_delta.delivery.drains import Drains
 from edge_delta.delivery.pace import Pace, Tally
 from edge_delta.delivery.positions import Positions
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from threading import Event as Flag
 
     from edge_delta.core.errors import TransientError
-    from edge_delta.core.ports import Observer
+    from edge_delta.core.observing import Observer
     from edge_delta.delivery.lane import Lane
     from edge_delta.delivery.prefetch import ReadAhead
     from edge_delta.delivery.prepared import Prepared

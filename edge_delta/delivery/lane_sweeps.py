@@ -20,8 +20,8 @@ from edge_delta.delivery.time_survey import TimeSurvey
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from edge_delta.core.counting import Swept
     from edge_delta.core.model import Batch, Step
+    from edge_delta.core.swept import Swept
     from edge_delta.delivery.lane import Lane
 
 _ROWS = 50_000

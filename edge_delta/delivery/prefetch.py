@@ -10,7 +10,6 @@ own, from the one SQLite library of the process, and reads one extent in one sho
 from __future__ import annotations
 
 from collections import deque
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from msgspec import Struct
@@ -101,7 +100,7 @@ class ReadAhead(Generic[W]):
         self._kept: _Kept | None = None
         self._most = PLAIN.ahead
         self._pool: ThreadPoolExecutor | None = None
-        self._free: SimpleQueue[SQLiteSource] = SimpleQueue()
+        self._free: deque[SQLiteSource] = deque()  # as many as the pool has threads: none ever waits for one
 
     def read_after(
         self,
@@ -177,8 +176,8 @@ class ReadAhead(Generic[W]):
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
-        while not self._free.empty():
-            self._free.get().reopen()
+        while self._free:
+            self._free.popleft().reopen()
 
     def _worth(self, cursor: Cursor, upto: int) -> bool:
         long = upto - max(cursor.rowid, 0) > _WORTH_ROWS
@@ -202,17 +201,17 @@ class ReadAhead(Generic[W]):
 
             self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
             for _ in range(_READERS):
-                self._free.put(self.source.twin())
+                self._free.append(self.source.twin())
         return self._pool.submit(self._read_elsewhere, extent, self._base, work)
 
     def _read_elsewhere(
         self, extent: Extent, base: Cursor, work: Callable[[Batch], W | None]
     ) -> tuple[Batch, W | None] | None:
-        reader = self._free.get()
+        reader = self._free.popleft()
         try:
             batch = reader.read_extent(extent, base)
         finally:
-            self._free.put(reader)
+            self._free.append(reader)
         source = self.source
         if not reader.same_file(source):
             raise SourceUnavailable(f"{source.path} was replaced while it was read")

@@ -10,7 +10,7 @@ from edge_delta.delivery.told import Told
 if TYPE_CHECKING:
     from edge_delta.core.events import Log
     from edge_delta.core.model import Step
-    from edge_delta.core.ports import Observer
+    from edge_delta.core.observing import Observer
     from edge_delta.core.retry import Outage
     from edge_delta.delivery.lane import Lane
 

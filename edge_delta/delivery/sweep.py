@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from edge_delta.core.counting import Swept
 from edge_delta.core.errors import SourceReplaced
 from edge_delta.core.model import BEFORE_FIRST
+from edge_delta.core.swept import Swept
 from edge_delta.delivery.tally import NOTHING
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from threading import Event as Flag
 
     from edge_delta.core.events import Log
-    from edge_delta.core.ports import Observer
+    from edge_delta.core.observing import Observer
 
 LOOK_EVERY = 2.0
 """Seconds between looks at what may have changed, such as the settings."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.errors import TransientError
     from edge_delta.core.events import Log
-    from edge_delta.core.ports import Observer
+    from edge_delta.core.observing import Observer
     from edge_delta.delivery.lane import Lane
 
 

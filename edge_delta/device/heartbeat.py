@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from edge_delta import __version__
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.events import Event, Log
-from edge_delta.core.ports import SilentObserver
+from edge_delta.core.observing import SilentObserver
 from edge_delta.device.state import kept_node_id
 from edge_delta.sinks import address as storage
 from edge_delta.sinks.objects import put

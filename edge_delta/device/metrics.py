@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.events import Event
 from edge_delta.core.model import Mark
-from edge_delta.core.ports import SilentObserver
+from edge_delta.core.observing import SilentObserver
 from edge_delta.device.declared_metrics import METRICS
 from edge_delta.device.looked_up import LOOKED_UP, Life, LookedUp
 from edge_delta.device.looks import Looks
@@ -29,11 +29,11 @@ from edge_delta.device.state import kept_node_id
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from edge_delta.core.counting import Swept
     from edge_delta.core.errors import TransientError
     from edge_delta.core.events import Log
     from edge_delta.core.model import Cursor, Inventory, Step, Waiting
     from edge_delta.core.ports import Source
+    from edge_delta.core.swept import Swept
     from edge_delta.settings.sections import Settings
 
 _WRITE_EVERY = 15.0

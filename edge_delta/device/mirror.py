@@ -19,16 +19,16 @@ from edge_delta import __version__
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Mark
-from edge_delta.core.ports import SilentObserver
+from edge_delta.core.observing import SilentObserver
 from edge_delta.core.time_formats import doubtful
-from edge_delta.device.settled import settled_id
+from edge_delta.device.state import settled_id
 from edge_delta.device.vitals import Vitals
 
 if TYPE_CHECKING:
-    from edge_delta.core.counting import Swept
     from edge_delta.core.errors import TransientError
     from edge_delta.core.model import Cursor, Inventory, Step, Waiting
     from edge_delta.core.ports import Source
+    from edge_delta.core.swept import Swept
     from edge_delta.device.state import StateDirectory
     from edge_delta.settings.sections import Settings
 

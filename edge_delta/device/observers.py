@@ -8,19 +8,18 @@ import sys
 from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import EdgeDeltaError
-from edge_delta.core.ports import Observer
+from edge_delta.core.observing import Observer
 from edge_delta.device.mirror import Mirror
-from edge_delta.device.thrift import Thrift
 from edge_delta.settings.declaration import differing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from edge_delta.core.counting import Swept
     from edge_delta.core.errors import TransientError
     from edge_delta.core.events import Log
     from edge_delta.core.model import Cursor, Inventory, Step, Waiting
     from edge_delta.core.ports import Source
+    from edge_delta.core.swept import Swept
     from edge_delta.device.heartbeat import Heartbeat
     from edge_delta.device.state import StateDirectory
     from edge_delta.settings.sections import Settings
@@ -143,6 +142,8 @@ def observed(settings: Settings, state: StateDirectory, log: Log) -> Iterator[Ob
 
             observers.add(Bar())
         if not settings.once:
+            from edge_delta.device.thrift import Thrift  # noqa: PLC0415 - only where there is a next cycle
+
             observers.add(Thrift())
             observers.mirror.started()
         try:

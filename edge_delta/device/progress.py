@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_delta.core.ports import SilentObserver
+from edge_delta.core.observing import SilentObserver
 
 if TYPE_CHECKING:
     from tqdm import tqdm

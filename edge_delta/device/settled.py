@@ -5,28 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.core.patterns import is_pattern
-from edge_delta.device.state import directories_of_sources, named, read_mirror
+from edge_delta.device.state import directories_of_sources, named, read_mirror, settled_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from edge_delta.device.state import StateDirectory
-
-
-def settled_id(mirror: Mapping[str, Any]) -> int | None:
-    """The last id that nothing depends on any more; None where it is not known, and nothing may be purged.
-
-    Args:
-        mirror: what `last_upload.json` says.
-    """
-    delivered = [mirror.get("tables", {}).get(mode, {}) for mode in mirror.get("modes", ())]
-    ids = [table.get("settled_id") for table in delivered]
-    known = [number for number in ids if isinstance(number, int) and number != BEFORE_FIRST]
-    if not known or len(known) < len(ids) or len({table.get("generation") for table in delivered}) > 1:
-        return None
-    return min(known)
 
 
 def set_back(state: StateDirectory, settled: Mapping[str, int]) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 from edge_delta.core.errors import AlreadyRunning, ConfigurationError, NodeUnknown
 from edge_delta.core.machine import is_locked, take_lock
+from edge_delta.core.model import BEFORE_FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -93,6 +94,20 @@ def _sound(content: dict[str, Any]) -> dict[str, Any]:
     if tables is not None:
         sound["tables"] = {k: t for k, t in tables.items() if isinstance(t, dict)} if isinstance(tables, dict) else {}
     return sound
+
+
+def settled_id(mirror: Mapping[str, Any]) -> int | None:
+    """The last id that nothing depends on any more; None where it is not known, and nothing may be purged.
+
+    Args:
+        mirror: what `last_upload.json` says.
+    """
+    delivered = [mirror.get("tables", {}).get(mode, {}) for mode in mirror.get("modes", ())]
+    ids = [table.get("settled_id") for table in delivered]
+    known = [number for number in ids if isinstance(number, int) and number != BEFORE_FIRST]
+    if not known or len(known) < len(ids) or len({table.get("generation") for table in delivered}) > 1:
+        return None
+    return min(known)
 
 
 def is_full(path: Path) -> bool:

@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_delta.core.counting import overrun_by
 from edge_delta.core.model import GONE_CURE, Inventory
 from edge_delta.core.patterns import is_pattern
+from edge_delta.core.swept import overrun_by
 from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE
 from edge_delta.device.health import Health, Verdict, duration, examine, examine_all, now, worst
 from edge_delta.device.settled import settled

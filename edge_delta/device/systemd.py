@@ -7,7 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Self
 
-from edge_delta.core.ports import SilentObserver
+from edge_delta.core.observing import SilentObserver
 
 if TYPE_CHECKING:
     from edge_delta.core.errors import TransientError

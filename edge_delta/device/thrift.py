@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from edge_delta.core.machine import give_back
-from edge_delta.core.ports import SilentObserver
+from edge_delta.core.observing import SilentObserver
 
 if TYPE_CHECKING:
     from edge_delta.core.model import Step, Waiting

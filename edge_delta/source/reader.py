@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from edge_delta.core.counting import Passed
 from edge_delta.core.errors import ConfigurationError, SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Batch, Cell, Column, Cursor, Layout, Mark, Waiting
+from edge_delta.core.swept import Passed
 from edge_delta.source import cells, ends
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import Extent, Extents
+from edge_delta.source.moved import known
 from edge_delta.source.read_options import PLAIN, ROWID, Options
 from edge_delta.source.schema import find_again, find_table, refuse_unknown_columns
 from edge_delta.source.witness import Witnesses, Witnessing
@@ -207,8 +208,6 @@ class SQLiteSource:
 
     def known(self, cursor: Cursor, *, moved: bool = False) -> tuple[int, int] | None:
         """See `edge_delta.core.ports.Source.known`."""
-        from edge_delta.source.moved import known  # noqa: PLC0415 - most sources stay the same
-
         with self._looking():
             return known(self._witnesses, cursor, moved=moved) if self._table.key_is_rowid else None
 

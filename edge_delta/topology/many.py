@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge_delta import __version__
 from edge_delta.core.errors import ConfigurationError, SourcesFailed
 from edge_delta.core.events import Event, Log
-from edge_delta.core.ports import SilentObserver
+from edge_delta.core.observing import SilentObserver
 from edge_delta.core.retry import Outage, Persistence
 from edge_delta.delivery.prefetch import ReadAhead, Room
 from edge_delta.delivery.turns import Share, Turns
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from threading import Event as Flag
 
     from edge_delta.core.errors import EdgeDeltaError, TransientError
-    from edge_delta.core.ports import Observer
+    from edge_delta.core.observing import Observer
     from edge_delta.delivery.engine import Engine
     from edge_delta.device.heartbeat import Heartbeat
     from edge_delta.device.metrics import Metrics

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from edge_delta.core.model import Mark
+from edge_delta.core.places import NODE
 from edge_delta.modes import REJECTED_SUFFIX, SUPERSEDED_SUFFIX
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.declaration import changed
 from edge_delta.sinks import address as storage
 from edge_delta.sinks.access import access_to
 from edge_delta.sinks.delta.cursors import COMMON_MARKS, application_id
-from edge_delta.sinks.delta.draws import NODE
 from edge_delta.sinks.delta.durable import disk_of
 from edge_delta.sinks.delta.sink import DeltaSink
 

@@ -13,7 +13,7 @@ import pytest
 from edge_delta.core import events, retry
 from edge_delta.core.errors import ConfigurationError, StorageUnavailable
 from edge_delta.core.events import Event
-from edge_delta.core.ports import SilentObserver
+from edge_delta.core.observing import SilentObserver
 from edge_delta.core.retry import Outage, Persistence, Turns
 
 

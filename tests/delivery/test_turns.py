@@ -7,7 +7,7 @@ import itertools
 import threading
 
 from edge_delta.core import events as telemetry
-from edge_delta.core.ports import SilentObserver
+from edge_delta.core.observing import SilentObserver
 from edge_delta.delivery.turns import Share, Turns
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_delta.core.counting import overrun_by
+from edge_delta.core.swept import overrun_by
 from edge_delta.recovery.verify.accounts import Accounts, Elsewhere
 from edge_delta.recovery.verify.base import ROWS, Compared
 from edge_delta.recovery.verify.report import Checked, Verification

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from deltalake import DeltaTable, QueryBuilder
 from msgspec import Struct, field
 
+from edge_delta.core.places import NODE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PREFIX = "gps_fuzzing"
-NODE = "node_id"
-"""The note that says which device's draw it is: those of others in a shared table are none of its places."""
 
 
 class Published(Struct):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
-from edge_delta.core.counting import Passed
 from edge_delta.core.errors import ConfigurationError, SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Batch, Column, Cursor, Waiting
+from edge_delta.core.swept import Passed
 from edge_delta.source.family import merging as merged
 from edge_delta.source.family.asking import Asking
 from edge_delta.source.family.census import FamilyCensus
