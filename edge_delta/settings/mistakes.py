@@ -18,7 +18,7 @@ OF_THE_UPLOADER = frozenset(
     | {"sanitize_config", "filter_config", "aggregate_config", "emergency_config"}
 )
 """Its keys, which docs/from-the-uploader.md has."""
-_YAML = re.compile(r"\s*[A-Za-z_][\w-]*:(\s|$)")
+_YAML = r"\s*[A-Za-z_][\w-]*:(\s|$)"
 
 
 def not_toml(path: Path, error: Exception) -> ConfigurationError:
@@ -30,7 +30,7 @@ def not_toml(path: Path, error: Exception) -> ConfigurationError:
             + _from_the_uploader(path),
         )
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        first = next((line for line in path.read_text(encoding="utf-8").splitlines() if _YAML.match(line)), None)
+        first = next((line for line in path.read_text(encoding="utf-8").splitlines() if re.match(_YAML, line)), None)
         if first is not None:
             return ConfigurationError(
                 f"{path} is not TOML but YAML, as its line {first.strip().partition(':')[0]}: … shows: {error}",

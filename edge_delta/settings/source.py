@@ -12,7 +12,7 @@ from edge_delta.settings.declaration import Section, about
 DEFAULT_WINDOW = 1_000
 """Ids behind the cursor that are compared where no column says what was updated."""
 
-_JOKERS = re.compile(r"\[[^]]*\]|[*?]")
+_JOKERS = r"\[[^]]*\]|[*?]"
 
 ReadAs = Literal["text", "integer", "real", "boolean", "blob", "timestamp", "json"]
 
@@ -53,13 +53,13 @@ def as_path(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str) else value
 
 
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?b)\s*", re.IGNORECASE)
+_SIZE = r"(?i)\s*(\d+(?:\.\d+)?)\s*([kmg]i?b)\s*"
 _UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 def as_bytes(value: object) -> object:
     """A size such as ``128 MiB`` or ``0.5 GB`` as bytes."""
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    found = re.fullmatch(_SIZE, value) if isinstance(value, str) else None
     return value if found is None else round(float(found[1]) * _UNITS[found[2].lower()])
 
 
@@ -205,7 +205,7 @@ class SourceSettings(Section, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """What the source is called: its name, or that of its file without the ending and what stands for others."""
-        return self.name or (_JOKERS.sub("", self.sqlite.stem).strip("-_. ") or "source")
+        return self.name or (re.sub(_JOKERS, "", self.sqlite.stem).strip("-_. ") or "source")
 
     @property
     def window(self) -> int:

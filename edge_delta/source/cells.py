@@ -26,14 +26,20 @@ _SMALL_BYTES = 1_000
 _ANY_LENGTH = 2**31
 _BITS = 21
 _MASK = (1 << _BITS) - 1
-_OFTEN_UPDATED = r"(?i)sync|upload|sent|send|process|deliver|export|status|state|flag|ack|retr"
+_OFTEN_UPDATED = (
+    *("sync", "upload", "sent", "send", "process", "deliver", "export", "status", "state", "flag", "ack", "retr"),
+)
 _TOLD_A_PLACE = r"(?i)(^|[_\s.-])(lat|lon|lng|long|latitude|longitude|gps|geo\w*|coord\w*|position)($|[_\s.-])"
 # as fingerprints in the tables were made with; what tells a place is in `edge_delta.core.places`
+_PARTS = (*_OFTEN_UPDATED, "lat", "lon", "lng", "gps", "geo", "coord", "position")
+"""One of these is in each name that is left out, if it is plain: with none of them, no pattern has to be compiled."""
 
 
 def is_left_out(name: str) -> bool:
     """Whether a column has no part in fingerprints: it is updated in place, or it would let a place be guessed."""
-    return bool(re.search(_OFTEN_UPDATED, name) or re.search(_TOLD_A_PLACE, name))
+    if name.isascii() and not any(part in name.lower() for part in _PARTS):
+        return False
+    return bool(re.search("(?i)" + "|".join(_OFTEN_UPDATED), name) or re.search(_TOLD_A_PLACE, name))
 
 
 def read_cell(database: Database, column: Column, source: str) -> Cell:

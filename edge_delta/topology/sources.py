@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from edge_delta.settings.sections import Settings
     from edge_delta.source import Database
 
-_PATTERN = re.compile(r"[*?\[]")
-_NO_NAME_OF_A_FOLDER = re.compile(r"[^A-Za-z0-9_.-]")
+_PATTERN = r"[*?\[]"
+_NO_NAME_OF_A_FOLDER = r"[^A-Za-z0-9_.-]"
 _OF_OTHERS = ("_litestream_*", "android_metadata")
 """Tables that tools keep for themselves in other programs' databases; SQLite's own are never listed."""
 BUSY_MS = 250
@@ -110,7 +110,7 @@ def tables_of(entry: Settings, *, left_out: Callable[[LeftOut], None] = lambda _
         ConfigurationError: if there is no such table.
     """
     wanted = entry.tables or ((entry.sqlite_table_name,) if entry.sqlite_table_name else ())
-    if not wanted or any(_PATTERN.search(name) for name in wanted):
+    if not wanted or any(re.search(_PATTERN, name) for name in wanted):
         names = list(_found(entry, wanted, left_out))
     else:
         names = list(dict.fromkeys(wanted))
@@ -130,10 +130,10 @@ def _found(entry: Settings, wanted: Sequence[str], left_out: Callable[[LeftOut],
             return
         plain = {name for name, kind in there.items() if kind == "table" and not _matches(name, _OF_OTHERS)}
         by_name = {name.lower(): name for name in there}
-        exact = [by_name.get(name.lower(), name) for name in wanted if not _PATTERN.search(name)]
+        exact = [by_name.get(name.lower(), name) for name in wanted if not re.search(_PATTERN, name)]
         yield from exact
         for name in sorted(plain - set(exact)):
-            if not _matches(name, [pattern for pattern in wanted if _PATTERN.search(pattern)]):
+            if not _matches(name, [pattern for pattern in wanted if re.search(_PATTERN, pattern)]):
                 continue
             try:
                 find_table(database, name)
@@ -181,7 +181,7 @@ def _looked_at(file: Path) -> Database:
 
 def by_pattern(entry: Settings) -> bool:
     """Whether the file has to be looked at to tell which tables are meant."""
-    return any(_PATTERN.search(name) for name in entry.tables) or not (entry.tables or entry.sqlite_table_name)
+    return any(re.search(_PATTERN, name) for name in entry.tables) or not (entry.tables or entry.sqlite_table_name)
 
 
 def finder_of(entry: Settings) -> str:
@@ -221,7 +221,7 @@ def one_table(entry: Settings, table: str) -> OneTable:
 
 def in_path(name: str) -> str:
     """A name as a part of an address, without what stores and Spark do not find again."""
-    return _NO_NAME_OF_A_FOLDER.sub("_", name)
+    return re.sub(_NO_NAME_OF_A_FOLDER, "_", name)
 
 
 def refuse_mixing(tables: Iterable[OneTable]) -> None:

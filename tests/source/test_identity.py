@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from edge_delta.source.cells import is_left_out
 from tests.support.inprocess import deliver
 from tests.support.sqlite import Sensor
 from tests.support.tables import assert_both_readers_agree
@@ -264,3 +265,34 @@ def test_a_database_made_again_whose_ids_end_a_little_earlier_is_a_new_generatio
         rows = fresh.rows()
         assert deliver(fresh.path, folder).named("source reset")
     assert delivered(folder) == everything(first, rows)
+
+
+UPDATED = ["sync", "upload", "sent", "send", "process", "deliver", "export", "status", "state", "flag", "ack", "retr"]
+PLACES = [
+    "lat",
+    "lon",
+    "lng",
+    "long",
+    "latitude",
+    "longitude",
+    "gps",
+    "geo",
+    "geohash",
+    "coord",
+    "coordinates",
+    "position",
+]
+
+
+@pytest.mark.parametrize(
+    "name", [*UPDATED, *(f"was{w.upper()}ed" for w in UPDATED), *PLACES, "GPS_Lat", "a-Lng", "\u017ftatus"]
+)
+def test_a_column_that_is_updated_or_tells_a_place_has_no_part_in_fingerprints(name):
+    assert is_left_out(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["temperature", "humidity", "relation", "surgeon", "along", "composition", "h\u00f6he"]
+)
+def test_any_other_column_has(name):
+    assert not is_left_out(name)
