@@ -11,7 +11,7 @@ if __name__ == "__main__":
     gc.disable()
     # The command line first: it says how memory is to be given back, before the others are there.
     for name in (
-        "edge_delta.cli.main",
+        "edge_delta.cli.process",
         "edge_delta.sinks.delta.sink",
         "edge_delta.modes.schematized",
         "edge_delta.delivery.fitting",
