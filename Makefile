@@ -12,7 +12,7 @@ SPARK_JARS ?= $(CURDIR)/.cache/spark-jars
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-spark spark-packages demo test attacks privacy-year coverage test-slow test-readers test-spark test-spark-slow spark-beside sanitize mutants torture recreated purging alerts powercut year soak fleet overview layouts thousand costs sources readme upgrade-fixture \
+.PHONY: help setup setup-spark spark-packages demo test attacks privacy-year coverage test-slow test-readers test-spark test-spark-slow spark-beside spark-kills sanitize mutants torture recreated purging alerts powercut year soak fleet overview layouts thousand costs sources readme upgrade-fixture \
 	test-image lint format docs site screens lock wheel wheels pythons arm64 release changelog workflows clean
 
 help: ## show this list
@@ -38,6 +38,9 @@ test-spark-slow: $(VENV)/.spark ## a million rows, three minutes of streaming, a
 
 spark-beside: $(VENV)/.spark ## OPTIMIZE of Spark beside live devices; writes the figures into docs/databricks.md
 	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m tests.spark.beside
+
+spark-kills: $(VENV)/.spark ## the fleet job killed 50 times beside devices that go on (ARGS="--devices 1000", ARGS=--store)
+	SPARK_JARS=$(SPARK_JARS) $(VENV)/spark/bin/python -m tests.spark.kills $(ARGS)
 
 test-readers: $(VENV)/.dev ## let Daft, pyarrow 14, ClickHouse, DuckDB and Polars read every mode's table; says what could not be had
 	@for reader in readers arrow14; do $(MAKE) --no-print-directory -s $(VENV)/.$$reader & done; wait

@@ -21,6 +21,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,15 +55,25 @@ class Fleet:
         root: where everything is.
         count: how many.
         workers: how many deliver at once.
+        settings: the devices' settings file.
+        store: where the tables are, if it is not below the root.
+
+    Attributes:
+        odd: one device in so many has rows that are rejected, and windows that are corrected.
     """
 
-    def __init__(self, root: Path, count: int, workers: int) -> None:
+    odd = _ODD
+
+    def __init__(
+        self, root: Path, count: int, workers: int, *, settings: str = _SETTINGS, store: Place | None = None
+    ) -> None:
         self.root = root
         self.numbers = range(count)
+        self.store = store or Place(str(root))
         self._workers = workers
         self._sensors = threading.local()
         self._open: list[Sensor] = []
-        (root / "config.toml").write_text(_SETTINGS, encoding="utf-8")
+        (root / "config.toml").write_text(settings, encoding="utf-8")
 
     def name(self, number: int) -> str:
         """A device's id."""
@@ -70,12 +81,20 @@ class Fleet:
 
     def place(self, number: int) -> Place:
         """A device's tables."""
-        return Place(str(self.root / "lake" / self.name(number) / "readings"))
+        return self._at(f"lake/{self.name(number)}/readings")
+
+    @property
+    def tables(self) -> str:
+        """The devices' `table_path`."""
+        return self._at("lake/{node_id}/readings").base
 
     @property
     def fleet(self) -> Place:
         """The fleet's tables."""
-        return Place(str(self.root / "fleet" / "readings"))
+        return self._at("fleet/readings")
+
+    def _at(self, path: str) -> Place:
+        return replace(self.store, base=f"{self.store.base}/{path}")
 
     def each(self, work: Any, numbers: Iterable[int]) -> float:
         """Do something with devices, some at once; seconds."""
@@ -111,20 +130,25 @@ class Fleet:
             if "rain" not in there:
                 sensor.run("ALTER TABLE readings ADD COLUMN rain REAL DEFAULT 1.5")
         sensor.add(ROWS, start=turn * ROWS, seed=number)
-        if number % _ODD == 2:
+        if number % self.odd == 2:
             sensor.run("INSERT INTO readings (sensor_id, timestamp, temperature) VALUES ('sensor-1', 'no time', 1.0)")
             at = "strftime('%Y-%m-%dT%H:%M:%f+00:00', 1767225601, 'unixepoch')"
             sensor.run(f"INSERT INTO readings (sensor_id, timestamp, temperature) VALUES ('sensor-1', {at}, 99.0)")
         if turn and number % _JOINED == 3:
             compacted(self.place(number))
+        self.device(number).once().succeeded()
+
+    def device(self, number: int) -> EdgeDelta:
+        """The command with a device's settings."""
+        folder = self.root / "devices" / self.name(number)
         flags = {
             "config": self.root / "config.toml",
-            "sqlite": sensor.path,
-            "table_path": self.root / "lake" / "{node_id}" / "readings",
-            "state_dir": sensor.path.parent / "state",
+            "sqlite": folder / "sensor.db",
+            "table_path": self.tables,
+            "state_dir": folder / "state",
             "node_id": self.name(number),
         }
-        EdgeDelta(sensor.path.parent, flags).once().succeeded()
+        return EdgeDelta(folder, flags, self.store.environment)
 
     def restore(self, number: int) -> None:
         """Go back by one version."""
@@ -140,7 +164,7 @@ class Fleet:
         """The command."""
         flags = {
             "config": self.root / "config.toml",
-            "table_path": self.root / "lake" / "{node_id}" / "readings",
+            "table_path": self.tables,
             "into": self.fleet.base,
             "state_dir": self.root / "state",
             "json": True,

@@ -17,7 +17,7 @@ import json
 import operator
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ try:
 except ImportError:
     sys.path.insert(0, str(Path(globals().get("__file__") or sys.argv[0]).resolve().parents[2]))
 
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, DataFrameReader, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - as Spark's users write it
 from pyspark.sql.types import StructField, StructType
 
@@ -42,6 +42,8 @@ from edge_delta.gather.takings import SHAPES, FilesGone, Limits, Refused, Shape,
 
 _MISSING = ("NOT_FOUND", "DELTA_MISSING", "not a Delta table")
 _LATER = ("Concurrent", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED")
+_GONE = ("FILE_NOT_EXIST", "PATH_NOT_FOUND", "FileNotFoundException")
+"""A device's file was deleted after it was looked for: the device has to be asked once more."""
 _NO_ROWS = (
     *("CREATE", "OPTIMIZE", "VACUUM", "SET ", "UNSET", "ADD COLUMN", "CHANGE", "UPGRADE", "CLUSTER", "REORG", "FSCK"),
 )
@@ -97,11 +99,19 @@ class HadoopFiles:
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices' tables, read by Spark."""
+    """The devices' tables, read by Spark.
+
+    Attributes:
+        spark: the session.
+        root: the address that they are below.
+        files: what lies there.
+        schemas: the columns of versions that were asked for, by table: a log may be cleaned before they are needed.
+    """
 
     spark: SparkSession
     root: str
     files: FolderFiles | HadoopFiles
+    schemas: dict[tuple[str, int], StructType] = field(default_factory=dict)
 
     def uri(self, table: str) -> str:
         """A table's address."""
@@ -115,6 +125,7 @@ class Devices:
         try:
             found = self.spark.read.format("delta").option("versionAsOf", tip).load(self.uri(table))
             marker, names = f"/{table}/", found.inputFiles()
+            self.schemas[table, tip] = found.schema
         except Exception as error:
             raise Refused(f"its table cannot be read: {str(error).splitlines()[0]}") from error
         paths = [unquote(name).partition(marker)[2] for name in names]
@@ -126,13 +137,17 @@ class Devices:
             return StructType.fromJson(json.loads(taking.schema))
         if taking.way is Way.APPEND:
             return None
-        read = self.spark.read.format("delta").option("versionAsOf", taking.upto.version)
-        return read.load(self.uri(taking.table)).schema
+        return self.schemas[taking.table, taking.upto.version]
 
     def frame(self, taking: Taking, paths: list[str], columns: StructType) -> DataFrame:
         """Rows of one device's files, with its partition columns."""
         base = self.uri(taking.table)
-        return self.spark.read.schema(columns).option("basePath", base).parquet(*[f"{base}/{path}" for path in paths])
+        return self._read(columns).option("basePath", base).parquet(*[f"{base}/{path}" for path in paths])
+
+    def _read(self, columns: StructType) -> DataFrameReader:
+        """One that fails where a file is gone or torn, also where the cluster's settings pass over those."""
+        reader = self.spark.read.schema(columns)
+        return reader.option("ignoreMissingFiles", "false").option("ignoreCorruptFiles", "false")
 
     def rows(self, takings: list[Taking], files: dict[str, list[str]], columns: StructType) -> DataFrame | None:
         """Rows of files of several devices, in one reading where they are not partitioned."""
@@ -140,7 +155,7 @@ class Devices:
         paths = [f"{self.uri(t.table)}/{path}" for t in plain for path in files[t.device]]
         found = [self.frame(t, files[t.device], columns) for t in takings if t not in plain and files[t.device]]
         if paths:
-            found.append(self.spark.read.schema(columns).parquet(*paths))
+            found.append(self._read(columns).parquet(*paths))
         return functools.reduce(DataFrame.unionByName, found) if found else None
 
 
@@ -227,6 +242,14 @@ class SparkFleet:
 
     def commit(self, prepared: list[Taking], state: State) -> int:
         """Write rows and state in one commit; returns how many rows were written."""
+        try:
+            return self._committed(prepared, state)
+        except Exception as error:
+            if any(said in str(error) for said in (*_LATER, *_GONE)):
+                raise Overtaken(str(error).splitlines()[0]) from error
+            raise
+
+    def _committed(self, prepared: list[Taking], state: State) -> int:
         if not self._there:
             self._create()
         replacing = [taking for taking in prepared if taking.way is Way.REPLACE]
@@ -236,12 +259,7 @@ class SparkFleet:
         writer = rows.write.format("delta").option("txnAppId", APP).option("txnVersion", state.round)
         writer = writer.option("userMetadata", noted := state.noted("spark")).option("mergeSchema", "true")
         writer = writer.mode("overwrite").option("replaceWhere", where) if where else writer.mode("append")
-        try:
-            writer.save(self._name) if "/" in self._name else writer.saveAsTable(self._name)
-        except Exception as error:
-            if any(said in str(error) for said in _LATER):
-                raise Overtaken(str(error).splitlines()[0]) from error
-            raise
+        writer.save(self._name) if "/" in self._name else writer.saveAsTable(self._name)
         return self._written(noted)
 
     def _written(self, noted: str) -> int:

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 from deltalake import write_deltalake
 
+from tests.spark import kills
+from tests.spark.job import fleet_job
 from tests.support.gathering import Devices, cleaned, compacted
 
 if TYPE_CHECKING:
-    from tests.support.sqlite import Sensor
+    from pathlib import Path
 
-JOB = Path(__file__).parents[2] / "deploy" / "databricks" / "fleet_job.py"
-_spec = importlib.util.spec_from_file_location("fleet_job", JOB)
-assert _spec is not None
-assert _spec.loader is not None
-fleet_job = importlib.util.module_from_spec(_spec)
-sys.modules["fleet_job"] = fleet_job  # dataclasses ask for it
-_spec.loader.exec_module(fleet_job)
+    from tests.support.sqlite import Sensor
+    from tests.support.tables import Place
 
 READINGS, WINDOWS = "_1_schematized", "_3_aggregated"
 MODES = ["schematized", "aggregated"]
@@ -103,67 +93,79 @@ def test_a_commit_of_a_round_that_another_run_made_is_not_taken_for_ours(spark, 
     assert_gathered(devices)
 
 
+# -- files that a device's cleanup deletes meanwhile
+
+
+def deleting(spark: Any, root: str, place: Place, *, before: bool) -> Any:
+    """The devices' tables, one of which is joined and cleaned when its rows are about to be read: before or after Spark
+    has looked for the files.
+    """
+    due = [place]
+
+    class Deleting(fleet_job.Devices):
+        def rows(self, *arguments: Any) -> Any:
+            if due and before:
+                compacted(due.pop())
+            frame = super().rows(*arguments)
+            if due:
+                compacted(due.pop())
+            return frame
+
+    return Deleting(spark, root, fleet_job.FolderFiles(root))
+
+
+def gathered(found: Any, devices: Devices, places: Any) -> Any:
+    """A round of one mode, with the devices' tables as they are read here."""
+    shape = fleet_job.SHAPES["schematized"]
+    tables = {device: places.table(device, shape.suffix) for device in devices.names}
+    fleet = fleet_job.SparkFleet(found, devices.fleet.base, shape)
+    job = fleet_job.Job("schematized", shape, tables, found.files, found, fleet, 86_400)
+    return fleet_job.Round(job, fleet_job.Limits()).run()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_files_that_cleanup_deletes_while_they_are_read_lose_no_row(spark, devices, before):
+    """Also where the cluster passes over missing files."""
+    by_spark(spark, devices)
+    for _ in range(2):
+        devices.deliver("hall-1", 50)
+    devices.deliver("hall-2", 50)
+    places = fleet_job.Places.of(str(devices.flags["table_path"]))
+    found = deleting(spark, places.root, devices.place("hall-1"), before=before)
+    spark.conf.set("spark.sql.files.ignoreMissingFiles", "true")
+    try:
+        outcome = gathered(found, devices, places)
+    finally:
+        spark.conf.unset("spark.sql.files.ignoreMissingFiles")
+    assert outcome.devices["hall-1"].way == "missing"
+    assert outcome.devices["hall-2"].way == "append"
+    devices.assert_gathered(READINGS)
+
+
+def test_a_log_that_is_cleaned_while_the_job_looks_at_the_device_stops_nothing(spark, devices):
+    class Cleaning(fleet_job.Devices):
+        def live(self, *arguments: Any) -> Any:
+            found = super().live(*arguments)
+            devices.deliver("hall-1", 50)
+            cleaned(devices.place("hall-1"), READINGS)
+            return found
+
+    by_spark(spark, devices)
+    devices.deliver("hall-1", 50)
+    cleaned(devices.place("hall-1"), READINGS)
+    places = fleet_job.Places.of(str(devices.flags["table_path"]))
+    found = Cleaning(spark, places.root, fleet_job.FolderFiles(places.root))
+    assert gathered(found, devices, places).devices["hall-1"].way == "missing"
+    by_spark(spark, devices)
+    devices.assert_gathered(READINGS)
+
+
 # -- killed
 
-KILLS = int(os.environ.get("KILLS", "5"))
-
-
-def started(devices: Devices, number: int) -> subprocess.Popen[str]:
-    """The job as a process, with Spark up."""
-    folder = devices.directory / f"job-{number}"
-    folder.mkdir()
-    words = [str(folder), ",".join(MODES), str(devices.flags["table_path"]), devices.fleet.base]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.spark.job", *words],
-            cwd=Path(__file__).parents[2],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,  # Spark is a process of its own, and has to go with it
-        )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n", (folder / "log").read_text()
-    return process
-
-
-def finished(process: subprocess.Popen[str]) -> float:
-    """The seconds until it was done."""
-    began = time.monotonic()
-    assert process.stdout is not None
-    with process, process.stdout as said:
-        assert "done\n" in said.read()
-    return time.monotonic() - began
-
-
-def kill(process: subprocess.Popen[str]) -> bool:
-    """Whether it was still at work."""
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.stdout is not None
-    with process, process.stdout as said:
-        return "done\n" not in said.read()
+KILLS = 5
 
 
 @pytest.mark.slow
-def test_a_job_that_is_killed_at_any_moment_brings_each_row_once(devices):
-    """``KILLS=50`` for more of them; the moments are printed."""
-    longest = finished(started(devices, 0))
-    assert_gathered(devices)
-    kills, chance = 0, random.Random()
-    for number in range(1, KILLS + 1):
-        devices.deliver("hall-1", 50)
-        devices.late("hall-2", 70)
-        if number % 2:
-            devices.deliver(f"new-{number}", 50)
-        process = started(devices, number)
-        after = chance.uniform(0, longest)
-        time.sleep(after)
-        killed = kill(process)
-        kills += killed
-        frame = devices.fleet.read(READINGS)
-        became = "killed" if killed else "was done"
-        sys.stdout.write(f"{number}: {became} after {after:.2f} of {longest:.2f} s, {frame.height} rows\n")
-        assert not frame.select("node_id", "source_generation", "reading_id").is_duplicated().any()
-    finished(started(devices, KILLS + 1))
-    assert_gathered(devices)
-    assert kills
+def test_a_job_that_is_killed_at_any_moment_brings_each_row_once(tmp_path):
+    """``make spark-kills`` has more devices and kills; the moments are printed."""
+    assert kills.run(tmp_path, count=10, kills=KILLS, seed=random.randrange(10_000)) == []

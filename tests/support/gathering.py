@@ -133,7 +133,7 @@ class Gathered:
 
 def compacted(place: Place, suffix: str = "_1_schematized") -> None:
     """Compaction as upkeep makes it, and what it replaced deleted at once."""
-    table = DeltaTable(place.uri(suffix))
+    table = place.table(suffix)
     table.optimize.compact()
     table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
 
