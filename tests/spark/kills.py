@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import random
 import signal
@@ -45,6 +46,16 @@ READINGS = SHAPES["schematized"].suffix
 ROOT = Path(__file__).parents[2]
 _LONGER = 1.2
 """Kills come within so many times the last whole round: the next one may find more to do."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many devices there are, how often the job is killed, and for how many minutes at most."""
+
+    devices: int
+    kills: int
+    seed: int
+    minutes: float = math.inf
 
 
 @dataclass
@@ -125,11 +136,11 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def kill(fleet: Living, rounds: Rounds, kills: int, chance: random.Random, seconds: float) -> Counter[str]:
+def kill(fleet: Living, rounds: Rounds, plan: Plan, seconds: float) -> Counter[str]:
     """Kill the job so often; how many rounds came to what, and which steps they were killed in."""
-    found: Counter[str] = Counter()
-    while found["killed"] < kills:
-        fleet.may_delete = found["killed"] >= kills // 2
+    found, chance, until = Counter[str](), random.Random(plan.seed), time.monotonic() + plan.minutes * 60
+    while found["killed"] < plan.kills and time.monotonic() < until:
+        fleet.may_delete = found["killed"] >= plan.kills // 2
         before = commits(fleet)
         ended = rounds.run(chance.uniform(0, _LONGER * seconds))
         seconds = ended.seconds if ended.how == "done" else seconds
@@ -196,12 +207,12 @@ def unused(fleet: Living) -> int:
     return found
 
 
-def run(root: Path, count: int, kills: int, seed: int, store: Place | None = None) -> list[str]:
+def run(root: Path, plan: Plan, store: Place | None = None) -> list[str]:
     """All of it; what is wrong at the end."""
-    fleet, chance, began = Living(root, count, seed, store), random.Random(seed), time.monotonic()
+    fleet, began = Living(root, plan.devices, plan.seed, store), time.monotonic()
     for _ in range(2):
         fleet.each(fleet.add, fleet.numbers)
-    say(f"{count} devices with two commits to each table, in {time.monotonic() - began:.0f} s")
+    say(f"{plan.devices} devices with two commits to each table, in {time.monotonic() - began:.0f} s")
     rounds, stop = Rounds(fleet), threading.Event()
     first = rounds.run()
     say(f"a whole round: {first.how} after {first.seconds:.1f} s, {first.rows} rows; its tables are removed")
@@ -210,7 +221,7 @@ def run(root: Path, count: int, kills: int, seed: int, store: Place | None = Non
     with ThreadPoolExecutor(1) as pool:
         beside = pool.submit(fleet.each, lambda _: fleet.go_on(stop), [0])
         try:
-            found = kill(fleet, rounds, kills, chance, first.seconds)
+            found = kill(fleet, rounds, plan, first.seconds)
         finally:
             stop.set()
         beside.result()
@@ -234,6 +245,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--store", action="store_true", help="tables on a local S3 server instead of in a folder")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="kill no more after so many minutes")
     options = parser.parse_args()
     say(f"seed {options.seed}")
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
@@ -243,7 +255,8 @@ def main() -> int:
             stack.callback(server.stop)
             lake = lake_at(server.url, bucket_of(server))
             store = replace(lake, base=lake.base.rpartition("/")[0])
-        wrong = run(Path(name), options.devices, options.kills, options.seed, store)
+        plan = Plan(options.devices, options.kills, options.seed, options.minutes)
+        wrong = run(Path(name), plan, store)
     for line in wrong:
         say(f"WRONG: {line}")
     say("different" if wrong else "every row of every mode once")

@@ -168,4 +168,4 @@ KILLS = 5
 @pytest.mark.slow
 def test_a_job_that_is_killed_at_any_moment_brings_each_row_once(tmp_path):
     """``make spark-kills`` has more devices and kills; the moments are printed."""
-    assert kills.run(tmp_path, count=10, kills=KILLS, seed=random.randrange(10_000)) == []
+    assert kills.run(tmp_path, kills.Plan(devices=10, kills=KILLS, seed=random.randrange(10_000))) == []
