@@ -34,6 +34,10 @@ class States:
                 if states[-1:] != [state]:
                     states.append(state)
 
+    def changed(self, rows: Mapping[str, State]) -> list[bool]:
+        """Of the rows that were delivered, whether each is another than it was then."""
+        return [self._sure[tag][-1] != state for tag, state in rows.items() if tag in self._sure]
+
     def wrong_in(self, rows: pl.DataFrame, *, appends: bool, twice: bool) -> str | None:
         """What is wrong with the states and versions of the rows of a table, in words; see `wrong`."""
         versions = ["source_generation", *(["row_version"] if appends else [])]
