@@ -7,9 +7,9 @@ its time.
 from __future__ import annotations
 
 import time
-from _blake2 import blake2b  # `hashlib` loads OpenSSL besides, a fiftieth of an idle run
 from typing import TYPE_CHECKING, Any
 
+from edge_delta.core.digests import blake2b
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.events import Event, Log
 from edge_delta.settings import load as config

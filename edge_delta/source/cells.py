@@ -6,10 +6,10 @@ The fast way of reading (`reader`) hands over whole columns of one type. Here th
 from __future__ import annotations
 
 import re
-from _blake2 import blake2b  # `hashlib` loads OpenSSL besides, a fiftieth of an idle run
 from typing import TYPE_CHECKING
 
 from edge_delta.core.cells import RawText
+from edge_delta.core.digests import blake2b
 from edge_delta.core.model import Cell, Column, Kind, Rejection
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.values import Misfit, value_of

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import time
 import zlib
-from _blake2 import blake2b  # `hashlib` loads OpenSSL besides, a fiftieth of an idle run
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from edge_delta.core.counting import FEW_ROWS, SAMPLES, Counts, Times
+from edge_delta.core.digests import blake2b
 from edge_delta.core.errors import SourceUnavailable
 from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.source import time_order

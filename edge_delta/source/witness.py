@@ -12,12 +12,12 @@ until one fits. Only columns that leave the device have a part in it, and none t
 
 from __future__ import annotations
 
-from _blake2 import blake2b  # `hashlib` loads OpenSSL besides, a fiftieth of an idle run
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from edge_delta.core.digests import blake2b
 from edge_delta.core.model import BEFORE_FIRST, Cell, Column, Cursor, Kind, Layout
 from edge_delta.source import cells
 from edge_delta.source.database import quoted
