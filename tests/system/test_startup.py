@@ -141,12 +141,13 @@ entry()
 
 
 def test_nothing_is_imported_before_collections_are_off(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", SHOW_COLLECTIONS, "--once", "--interval", "soon"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=tmp_path,
-        check=False,
-    )
+    for _ in range(2):  # what is compiled the first time makes objects that are collected
+        done = subprocess.run(
+            [sys.executable, "-c", SHOW_COLLECTIONS, "--once", "--interval", "soon"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            check=False,
+        )
     assert done.stdout.split() == ["2", "0"], done.stderr
