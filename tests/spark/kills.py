@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 READINGS = SHAPES["schematized"].suffix
 ROOT = Path(__file__).parents[2]
+_NONE = pl.DataFrame(schema={"node_id": pl.String})
 _LONGER = 1.2
 """Kills come within so many times the last whole round: the next one may find more to do."""
 
@@ -169,7 +170,7 @@ def differences(fleet: Living) -> Iterator[str]:
     for mode, shape in SHAPES.items():
         ours = _read(fleet.fleet, shape.suffix)
         theirs = [fleet.wanted(number, shape.suffix) for number in fleet.numbers]
-        wanted = pl.concat([frame for frame in theirs if frame is not None], how="diagonal")
+        wanted = pl.concat([_NONE, *(frame for frame in theirs if frame is not None)], how="diagonal")
         taken_back = fleet.taken_back if shape.suffix == READINGS else {}
         plain = ~pl.col("node_id").is_in(list(taken_back))
         try:
@@ -193,7 +194,7 @@ def differences(fleet: Living) -> Iterator[str]:
 
 
 def _read(place: Place, suffix: str) -> pl.DataFrame:
-    return place.read(suffix) if place.exists(suffix) else pl.DataFrame(schema={"node_id": pl.String})
+    return place.read(suffix) if place.exists(suffix) else _NONE
 
 
 def unused(fleet: Living) -> int:
