@@ -276,8 +276,12 @@ class SparkFleet:
         self._spark.sql(
             f"CREATE TABLE IF NOT EXISTS {self._table} ({columns}) USING DELTA TBLPROPERTIES ({properties})"
         )
-        found, columns_ = self.state(), self._columns
-        if found != State() or columns_ != self._columns:
+        wanted, found = self._columns, self.state()
+        if not self._there:  # a round that was killed left its folder, and CREATE TABLE takes that for a table
+            empty = self._spark.createDataFrame([], wanted).write.format("delta").options(**_PROPERTIES).mode("append")
+            empty.save(self._name) if "/" in self._name else empty.saveAsTable(self._name)
+            found = self.state()
+        if found != State():  # it has to be asked how it stands
             raise Overtaken(f"{self._name} was made by another round")
 
     def _appending(self, takings: list[Taking]) -> DataFrame | None:

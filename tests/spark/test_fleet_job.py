@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -14,8 +15,6 @@ from tests.spark.job import fleet_job
 from tests.support.gathering import Devices, cleaned, compacted
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.sqlite import Sensor
     from tests.support.tables import Place
 
@@ -161,6 +160,15 @@ def test_a_log_that_is_cleaned_while_the_job_looks_at_the_device_stops_nothing(s
 
 
 # -- killed
+
+
+def test_a_folder_that_a_killed_round_left_without_a_table_stops_no_other(spark, devices):
+    for suffix in (READINGS, WINDOWS):
+        Path(devices.fleet.uri(suffix), "_delta_log").mkdir(parents=True)
+    by_spark(spark, devices)
+    assert_gathered(devices)
+    assert devices.fleet.table(READINGS).metadata().configuration["delta.logRetentionDuration"] == "interval 30 days"
+
 
 KILLS = 5
 
