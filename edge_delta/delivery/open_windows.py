@@ -12,7 +12,6 @@ import polars as pl
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from edge_delta.core.memory import PLAIN
 from edge_delta.core.plan import ROWID
 from edge_delta.modes.aggregated import WINDOW
 
@@ -37,10 +36,10 @@ class Emission(Struct, frozen=True):
         held: values that are sorted in memory.
     """
 
-    early: bool = False
-    chunk: int = 65_536
-    folder: Path | None = None
-    held: int = PLAIN.held_values
+    early: bool
+    chunk: int
+    folder: Path | None
+    held: int
 
 
 class Window(Struct, frozen=True):

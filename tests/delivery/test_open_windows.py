@@ -469,7 +469,7 @@ def writing(sensor):
     """The windows of a lane whose table has closed one of 2 rows, and holds one of 2 rows from id 3 on open."""
     loaded = config.load({"config": str(state_of(sensor).parent / "settings.toml")}, environment={})
     [lane] = lanes(loaded)
-    return lane, Windows(lane.route, Emission(early=False, chunk=100, folder=loaded.state_dir))
+    return lane, Windows(lane.route, Emission(early=False, chunk=100, folder=loaded.state_dir, held=1_000))
 
 
 def test_taking_over_from_another_mode_forgets_what_is_open_and_keeps_what_is_written(stations, folder):
