@@ -185,7 +185,7 @@ def _unnamed(uri: str, error: Exception) -> EdgeDeltaError:
 
 def in_reading(error: Exception) -> bool:
     """Whether what DataFusion says, as a bare Exception, is of the files that it read and not of what it was asked."""
-    return type(error) is Exception and re.search(_READING, _whole(error)) is not None
+    return re.search(_READING, _whole(error)) is not None
 
 
 def _unwritable(uri: str, error: Exception) -> ProtocolUnsupported:
