@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import uuid
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,14 @@ def proxy(weed: Weed) -> Iterator[Proxy]:
 def wired_lake(proxy: Proxy) -> Place:
     """A prefix in the bucket, reached through the proxy."""
     return lake_at(proxy.url)
+
+
+@pytest.fixture
+def nowhere() -> Iterator[str]:
+    """An address where nobody listens, and nobody else can: its port stays taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 @pytest.fixture

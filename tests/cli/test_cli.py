@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 
@@ -180,12 +179,9 @@ def test_a_database_locked_for_too_long_ends_once_with_1(sensor, folder, command
 # -- the store is unwell
 
 
-def test_unreachable_storage_ends_once_with_1(sensor, lake, command):
+def test_unreachable_storage_ends_once_with_1(sensor, lake, command, nowhere):
     sensor.create()
     sensor.add(10)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
     edge = command(sensor.path, lake, node_id="n1", retry_for=1)
     done = edge.once(env={"AWS_ENDPOINT_URL": nowhere})
     assert done.code == 1

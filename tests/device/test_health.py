@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 
 import pytest
 
@@ -15,13 +14,6 @@ from tests.system.test_startup import HEAVY, modules_after
 @pytest.fixture
 def state(tmp_path):
     return tmp_path / "state"
-
-
-def nowhere() -> str:
-    """An address where nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
 def test_nothing_to_do_is_healthy_however_long_ago_the_last_commit_was(sensor, folder, command, state):
@@ -42,10 +34,10 @@ def test_rows_that_wait_too_long_after_the_process_stopped_are_told(sensor, fold
     assert line.startswith("stopped; 5 rows wait")
 
 
-def test_a_deaf_store_is_told_from_a_stopped_process(sensor, lake, command, state):
+def test_a_deaf_store_is_told_from_a_stopped_process(sensor, lake, command, state, nowhere):
     sensor.create()
     sensor.add(10)
-    running = command(sensor.path, lake, node_id="n1").start(env={"AWS_ENDPOINT_URL": nowhere()})
+    running = command(sensor.path, lake, node_id="n1").start(env={"AWS_ENDPOINT_URL": nowhere})
     running.wait_for("unavailable")
     code, line = health(state, "--health-after", "0.001")
     assert code == 1
@@ -74,13 +66,13 @@ def test_a_locked_or_missing_database_is_told_from_a_deaf_store(sensor, folder, 
     assert "there is no database at" in line
 
 
-def test_restarts_do_not_make_a_process_healthy_that_never_delivers(sensor, lake, command, state):
+def test_restarts_do_not_make_a_process_healthy_that_never_delivers(sensor, lake, command, state, nowhere):
     sensor.create()
     sensor.add(10)
     edge = command(sensor.path, lake, node_id="n1")
     since = []
     for _ in range(2):
-        running = edge.start(env={"AWS_ENDPOINT_URL": nowhere()})
+        running = edge.start(env={"AWS_ENDPOINT_URL": nowhere})
         running.wait_for("unavailable")
         running.kill()
         since.append(json.loads((state / "last_upload.json").read_text())["trying_since"])
@@ -131,10 +123,10 @@ def test_it_is_cheap(sensor, folder, command, state):
     assert names & (HEAVY | {"deltalake", "structlog", "prometheus_client", "sqlite3"}) == set()
 
 
-def test_recovery_is_noticed(sensor, lake, command, state):
+def test_recovery_is_noticed(sensor, lake, command, state, nowhere):
     sensor.create()
     sensor.add(10)
-    running = command(sensor.path, lake, node_id="n1").start(env={"AWS_ENDPOINT_URL": nowhere()})
+    running = command(sensor.path, lake, node_id="n1").start(env={"AWS_ENDPOINT_URL": nowhere})
     running.wait_for("unavailable")
     running.kill()
     running = command(sensor.path, lake, node_id="n1").start()

@@ -97,12 +97,9 @@ def test_promtool_finds_nothing_to_complain_about(sensor, folder, command, port)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_health_answers_503_where_rows_wait_for_too_long(sensor, lake, command, port):
+def test_health_answers_503_where_rows_wait_for_too_long(sensor, lake, command, port, nowhere):
     sensor.create()
     sensor.add(10)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
     running = command(sensor.path, lake, node_id="n1", metrics_port=port).start(
         env={"AWS_ENDPOINT_URL": nowhere, "HEALTH_AFTER": "0.01"}
     )

@@ -367,13 +367,10 @@ def test_the_service_manager_hears_ready_alive_and_stopping(sensor, folder, comm
     assert until(receiver, "STOPPING=1")
 
 
-def test_a_store_that_does_not_answer_is_no_reason_to_be_killed(sensor, lake, command, notifications):
+def test_a_store_that_does_not_answer_is_no_reason_to_be_killed(sensor, lake, command, notifications, nowhere):
     address, receiver = notifications
     sensor.create()
     sensor.add(10)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
     command(sensor.path, lake, node_id="n1").start(env={"NOTIFY_SOCKET": address, "AWS_ENDPOINT_URL": nowhere})
     heard = until(receiver, "WATCHDOG=1")[-1]
     assert any("cannot be reached" in line for line in heard)

@@ -66,6 +66,7 @@ class Workspace:
         ahead: seconds by which the clock of this machine is said to be behind.
         redirect: where every request is sent on to; empty for nowhere.
         asked: how often what was asked for.
+        asked_about: how often each table was.
     """
 
     def __init__(self, gate: Gate) -> None:
@@ -79,6 +80,7 @@ class Workspace:
         self.redirect = ""
         self.at = time.time()
         self.asked: Counter[str] = Counter()
+        self.asked_about: Counter[str] = Counter()
         self.tokens: dict[str, float] = {}
         self._lock = threading.Lock()
         outer = self
@@ -156,8 +158,9 @@ class Workspace:
             raise self.failures.pop(0)
         self._refuse_a_bad_token(handler.headers.get("Authorization", ""))
         if path.startswith(f"{_API}/tables/"):
-            self.asked["table"] += 1
-            return self._table(unquote(path.removeprefix(f"{_API}/tables/")))
+            name = unquote(path.removeprefix(f"{_API}/tables/"))
+            self.asked_about[name] += 1
+            return self._table(name)
         if path == f"{_API}/temporary-table-credentials":
             return self._credentials(json.loads(body))
         raise refusal(404, "ENDPOINT_NOT_FOUND", f"No API found for '{handler.command} {path}'")
