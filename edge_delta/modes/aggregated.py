@@ -184,14 +184,14 @@ class Aggregated(Struct, Plain, frozen=True):
 
         Args:
             parts: one row a window and group.
-            quantiles: what `quantiles` come to, by the same keys; None if there are none.
+            quantiles: what `quantiles` come to, by the same keys; None if there are none, or no values that they need.
             context: who writes them.
         """
         if quantiles is not None:
             parts = parts.join(quantiles, on=self.keys, how="left", nulls_equal=True)
         types = parts.collect_schema()
         values = [
-            pl.col(output(function, name)) if function in QUANTILES else finished(name, function, types)
+            _quantile_in(types, output(function, name)) if function in QUANTILES else finished(name, function, types)
             for name, functions in self.aggregations.items()
             for function in functions
         ]
@@ -215,6 +215,11 @@ class Aggregated(Struct, Plain, frozen=True):
     def redacted(self, rejections: list[Rejection], layout: Layout) -> list[Rejection]:
         """See `Mode.redacted`."""
         return self.schema.redacted(rejections, layout)
+
+
+def _quantile_in(types: Mapping[str, pl.DataType], name: str) -> pl.Expr:
+    """A quantile's column; NULL where every row that it would be made of was purged."""
+    return pl.col(name) if name in types else pl.lit(None, dtype=pl.Float64).alias(name)
 
 
 def build(settings: Settings) -> Aggregated:
