@@ -211,6 +211,11 @@ class SQLiteSource:
         with self._looking():
             return known(self._witnesses, cursor, moved=moved) if self._table.key_is_rowid else None
 
+    def times_as_before(self, cursor: Cursor) -> bool:
+        """Whether the rows that a cursor's witnesses are have their times still, whatever their values are."""
+        with self._looking():
+            return self._witnesses.times_as_before(cursor)
+
     def nearest(self, rowid: int) -> list[int]:
         """The ids of some rows up to one, at growing distance from it."""
         with self._looking():
@@ -306,12 +311,7 @@ class SQLiteSource:
         self._extents.learn(batch)
 
     def read_extent(self, extent: Extent, base: Cursor) -> Batch | None:
-        """The rows of an extent, in a transaction of their own.
-
-        Args:
-            extent: the rows.
-            base: a cursor in the same source, by which it is told that it is still the same.
-        """
+        """The rows of an extent, in a transaction of their own; told by a cursor to be still of the same source."""
         with self._looking():
             self._verify(base)
             return self._read_extent(extent, base)

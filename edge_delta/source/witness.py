@@ -323,6 +323,14 @@ class Witnesses:
         wanted = {kept.own, *kept.behind}
         return max((rowid for rowid, seen in self._around(cursor).items() if seen in wanted), default=None)
 
+    def times_as_before(self, cursor: Cursor) -> bool:
+        """Whether a cursor's row and those behind it are there with their times."""
+        kept, around = Kept.of(cursor.witnesses), self._around(cursor)
+        if not self.timed or kept.key != self._key_id or cursor.rowid not in around:
+            return False
+        there = {seen.time for seen in around.values()}
+        return around[cursor.rowid].time == kept.own.time and all(seen.time in there for seen in kept.behind)
+
 
 def _shortened(column: Column, longest: int) -> str:
     """SQL for a cell, a long text by its beginning; nothing of one that may not be loaded."""

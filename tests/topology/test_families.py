@@ -341,7 +341,7 @@ def test_a_copy_that_goes_on_beside_its_file_is_left_to_a_person(files, folder):
     raw(files, folder)
     files.day(9, 5, name="readings-copy.db")
     files.rest()
-    with pytest.raises(FileUnsure, match="goes on behind its last row"):
+    with pytest.raises(FileUnsure, match="goes on with rows of its own"):
         raw(files, folder)
 
 

@@ -64,7 +64,7 @@ class Known(Struct):
         self.end = own if fresh else max(self.end, own)
         if fresh or one.told >= self.told:
             self.told, self.witnesses, self.last_time = one.told, one.witnesses, one.last_time
-        if fresh:
+        if fresh or one.first == self.first:
             self.first, self.first_word = one.first, one.first_word
 
 
@@ -93,8 +93,10 @@ class Files:
         known = self._all.get(one.file)
         if known is None:
             known = self._all[one.file] = Known(one.file)
-            self._by_first.setdefault((one.first, one.first_word), []).append(one.file)
         known.take(one)
+        alike = self._by_first.setdefault((known.first, known.first_word), [])
+        if one.file not in alike:
+            alike.append(one.file)
         self._by_inode[one.stat.inode] = self._by_name[one.name] = one.file
         return known
 

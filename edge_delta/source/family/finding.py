@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from edge_delta.core.errors import ConfigurationError, FileUnsure, SourceUnavailable
+from edge_delta.core.errors import ConfigurationError, FileUnsure, SourceReset, SourceUnavailable
 from edge_delta.core.events import Event
 from edge_delta.core.model import Cursor
 from edge_delta.source.family.folder import natural
@@ -143,13 +143,18 @@ class Looking:
         Raises:
             FileUnsure: if it cannot be told whether rows are new.
         """
-        names = sorted(self._touched, key=natural)
-        there = {name: self._folder.stat(name) for name in names}
-        for name in names:
-            self._leave(name, there[name])
+        there = {name: self._folder.stat(name) for name in sorted(self._touched, key=natural)}
+        for name, stat in there.items():
+            self._leave(name, stat)
+        # Those that are likely to be known come first: what is a copy of one of them is seen to be one then.
+        names = sorted(there, key=lambda name: not self._may_be_known(name, there[name]))
         found = [one for name in names if (one := self._tried(name, there[name])) is not None]
-        self._touched.clear()
-        return found
+        later = _alike(found)
+        self._touched = dict.fromkeys(one.name for one in later)
+        return [one for one in found if one not in later]
+
+    def _may_be_known(self, name: str, stat: Stat | None) -> bool:
+        return stat is not None and bool(self._files.candidates(name, stat.inode))
 
     def _tried(self, name: str, stat: Stat | None) -> Fresh | None:
         """What a file has; nothing for now of one that cannot be read, which is told (`PutOff.error`)."""
@@ -208,29 +213,49 @@ class Looking:
         """What a file is that was not there before under this name."""
         try:
             facts = facts_of(source)
-            told = None if facts is None else self._telling.told(name, stat, source, facts)
+            if facts is None:
+                self._empty[name] = None
+                return None
+            original = self._original(name, facts)
+            told = None if original is not None else self._telling.told(name, stat, source, facts)
+            known, end = told or (original, 0)
+            if known is not None and known.name not in (None, name):
+                self._entries[name] = Entry(stat.inode, stat, known.number)
+                self._refuse_own_rows(name, source, facts, known)
+                return None
         finally:
             source.reopen()
-        if facts is None:
-            self._empty[name] = None
-            return None
-        if told is None:
+        if known is None:
             return Fresh(name, stat, facts, None, [(facts.first - 1, facts.last)])
-        known, end = told
-        if known.name is not None and known.name != name:  # a copy of one that is there
-            self._entries[name] = Entry(stat.inode, stat, known.number)
-            self._refuse_ahead(name, facts, known)
-            return None
         self._bound(name, stat, known)
         return self._grown(name, stat, known, facts, end)
 
-    def _refuse_ahead(self, name: str, facts: Facts, known: Known) -> None:
-        """A copy of a file that is there may have as many rows, but no more."""
+    def _original(self, name: str, facts: Facts) -> Known | None:
+        """The file in the folder that a found one is a copy of."""
+        begin = (facts.first, facts.first_word)
+        for known in self._files.beginning_with(*begin):
+            if known.name not in (None, name):
+                return known
+        for known in self._telling.present(facts):
+            source = self._opened.of(known) if known.name != name else None
+            own = None if source is None else facts_of(source)
+            if own is not None and (own.first, own.first_word) == begin:
+                return known
+        return None
+
+    def _refuse_own_rows(self, name: str, copy: SQLiteSource, facts: Facts, known: Known) -> None:
+        """A copy of a file that is there may have its rows, or fewer, but no others."""
         source = self._opened.of(known)
         last = None if source is None else source.waiting(Cursor()).last_rowid
-        if facts.last > max(known.end, known.end if last is None else last):
+        ahead = facts.last > max(known.end, known.end if last is None else last)
+        if not ahead and source is not None and last is not None:
+            try:
+                copy.verify(source.placed(Cursor(), min(facts.last, last)))
+            except SourceReset:
+                ahead = True
+        if ahead:
             raise FileUnsure(
-                f"{name} is a copy of {known.name}, and goes on behind its last row: both cannot be read",
+                f"{name} is a copy of {known.name}, and goes on with rows of its own: both cannot be read",
                 "Move one of them out of the folder",
             )
 
@@ -271,3 +296,14 @@ class Looking:
             known.name = known.was = one.name
             known.stat = one.stat
         self._entries[one.name] = Entry(one.stat.inode, one.stat, known.number)
+
+
+def _alike(found: list[Fresh]) -> list[Fresh]:
+    """New files that begin with the row that a longer one begins with: once that has its place, they are told by it."""
+    longest: dict[tuple[int, int], Fresh] = {}
+    new = [one for one in found if one.known is None]
+    for one in new:
+        begin = (one.facts.first, one.facts.first_word)
+        if begin not in longest or one.facts.last > longest[begin].facts.last:
+            longest[begin] = one
+    return [one for one in new if longest[one.facts.first, one.facts.first_word] is not one]

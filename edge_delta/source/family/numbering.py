@@ -107,15 +107,16 @@ class Numbering:
         """
         try:
             looking = self._looking or self._begun()
-            found = looking.found()
-            placed = self._place(found)
-            for one, number in placed:
-                looking.taken(one, self.files[number])
-            self._tell(placed)
+            some = False
+            while placed := self._place(looking.found()):
+                for one, number in placed:
+                    looking.taken(one, self.files[number])
+                self._tell(placed)
+                some = True
         except BaseException:
             self.forget()
             raise
-        return bool(placed)
+        return some
 
     def _begun(self) -> Looking:
         known = self._record.read()
@@ -200,12 +201,12 @@ def _in_order(found: list[Fresh]) -> list[Fresh]:
 
 
 def _told(one: Stretch, facts: Facts) -> Stretch:
-    """A stretch with what tells its file's rows again."""
+    """A stretch with what tells its file's rows again, as they are now and under the key of now."""
     return replace(
         one,
         told=facts.last,
         witnesses=facts.witnesses,
-        first_word=one.first_word or facts.first_word,
+        first_word=facts.first_word if facts.first == one.first else one.first_word,
         first_time=one.first_time or facts.first_time,
         last_time=facts.last_time,
     )

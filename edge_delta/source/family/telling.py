@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _ROW, _COLUMNS = 31, 16
 """Bits of a witness' first word: the row, and above it the columns, see `edge_delta.source.witness`."""
+_LENGTH_OF_A_DAY = 10
+"""Characters of 2026-01-31."""
 
 
 class Facts(Struct, frozen=True):
@@ -81,8 +83,10 @@ class Telling:
             FileUnsure: if that cannot be told.
         """
         likely = self._files.candidates(name, stat.inode)
-        alike = [k for k in self._files.beginning_with(facts.first, facts.first_word) if k not in likely]
-        for known in [*likely, *alike]:
+        alike = self._files.beginning_with(facts.first, facts.first_word)
+        others = (known for known in self._files if known.name is None and _in_time_of(facts, known))
+        numbers = dict.fromkeys(known.number for known in (*likely, *alike, *others))
+        for known in map(self._files.__getitem__, numbers):
             end = self.compared(name, known, source, facts, bound=known in likely)
             if end is not None:
                 return known, end
@@ -118,8 +122,8 @@ class Telling:
         self, name: str, known: Known, source: SQLiteSource, facts: Facts, *, bound: bool, likely: bool
     ) -> int | None:
         ours, now = known.witnesses[0] >> _ROW, facts.witnesses[0] >> _ROW
-        if ours >> _COLUMNS != now >> _COLUMNS:  # the key was lost with the state directory
-            return known.end if bound and likely else None
+        if self.lost_key_of(known, facts):
+            return known.end if bound and likely and _ends_alike(known, source) else None
         found = source.known(Cursor(rowid=known.told, witnesses=known.witnesses))
         if found is not None and found[0] == facts.last:  # its last rows were taken back, or it is an older copy
             return found[0]
@@ -132,12 +136,34 @@ class Telling:
                 "it cannot be told which of them are new",
                 "Move it out of the folder if it is an old copy; put the whole file in its place if it was restored",
             )
-        return None
+        return known.end if bound and self._updated(name, known, source) else None
+
+    def _updated(self, name: str, known: Known, source: SQLiteSource) -> bool:
+        """Whether all rows have other values, and their times: an UPDATE of all, and not another file of that name."""
+        if not source.times_as_before(Cursor(rowid=known.told, witnesses=known.witnesses)):
+            return False
+        in_place = source.path.stat().st_ino == known.stat.inode
+        if in_place or self._lenient or not _has_days_for_times(source):
+            return True
+        raise FileUnsure(
+            f"rows of {name} have the days of those of {known.was} and other values: whether they were updated, or the "
+            "file was made again on the same day, cannot be told",
+            "Give the file another name if it was made again; name a column with times by --timestamp-field",
+        )
+
+    @staticmethod
+    def lost_key_of(known: Known, facts: Facts) -> bool:
+        """Whether the key that a file is told by was lost with the state directory."""
+        return known.witnesses[0] >> (_ROW + _COLUMNS) != facts.witnesses[0] >> (_ROW + _COLUMNS)
+
+    def present(self, facts: Facts) -> list[Known]:
+        """Known files in the folder that a found one may be a copy of, where the key that would tell it was lost."""
+        there = [known for known in self._files if known.name is not None and self.lost_key_of(known, facts)]
+        return [known for known in there if facts.first_time is None or _in_time_of(facts, known)]
 
     def _refuse_unknowable(self, name: str, facts: Facts) -> None:
         """A file that may be one of those whose witnesses were made with a key that is lost."""
-        now = facts.witnesses[0] >> (_ROW + _COLUMNS)
-        lost = [k for k in self._files if k.name is None and k.witnesses[0] >> (_ROW + _COLUMNS) != now]
+        lost = [known for known in self._files if known.name is None and self.lost_key_of(known, facts)]
         if not lost:
             return
         latest = max((k.last_time for k in lost if k.last_time is not None), default=None)
@@ -149,6 +175,26 @@ class Telling:
             f"{lost[-1].was}, under another name: with the directory the key went by which files are told",
             "Give it the name that it had, or move it out of the folder; WITNESS_KEY keeps such a key elsewhere",
         )
+
+
+def _ends_alike(known: Known, source: SQLiteSource) -> bool:
+    """Whether a file may have the row that a known one was told up to, as far as times say it."""
+    time = source.time_of(known.told) if known.last_time is not None and source.tells_times else None
+    return time is None or round(time.timestamp() * 1_000_000) == known.last_time
+
+
+def _has_days_for_times(source: SQLiteSource) -> bool:
+    """Whether rows of one day have the same time."""
+    stamp = source.timestamp
+    cells = [] if stamp is None else source.sample(1)[stamp.name]
+    return all(isinstance(cell, str) and len(cell) <= _LENGTH_OF_A_DAY and not cell.isdecimal() for cell in cells)
+
+
+def _in_time_of(facts: Facts, known: Known) -> bool:
+    """Whether a file may be a known one by its ids and times; almost all new ones begin after all others ended."""
+    if not facts.first <= known.told <= facts.last or facts.first_time is None or known.last_time is None:
+        return False
+    return facts.first_time <= known.last_time
 
 
 def waiting_behind(source: SQLiteSource, own: int, upto: int | None) -> Waiting:
