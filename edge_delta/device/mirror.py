@@ -38,6 +38,8 @@ _RATE_SECONDS = 60.0
 _COMMITS_OF_TRIES = 10
 _ROUND_SECONDS = 0.5
 """Between two writings while a round of many batches is under way."""
+_MOST_RANGES = 20
+"""Ranges of ids without rows that are kept for `verify`."""
 
 
 def _doubtful(step: Step) -> str | None:
@@ -147,7 +149,7 @@ class Mirror(SilentObserver):
             "updates_delivered": before.get("updates_delivered", 0) + step.updated,
             "rows_held": 0,
             "last_update": before.get("last_update"),
-            "rows_gone": before.get("rows_gone", 0) + step.gone,
+            **_gone(step, before),
             "not_swept": before.get("not_swept"),
             "rows_ahead_until": _time(step.cursor.marks.get(Mark.AHEAD, 0)),
             "rows_per_second": self._rate(step.mode, step.read),
@@ -325,6 +327,14 @@ def _tries(step: Step, before: dict[str, Any]) -> float | None:
 
 def _time(micros: int) -> str | None:
     return datetime.fromtimestamp(micros / 1_000_000, UTC).isoformat() if micros else None
+
+
+def _gone(step: Step, before: dict[str, Any]) -> dict[str, Any]:
+    """How many rows were deleted before they were delivered; and of the last ones generation, first and last id."""
+    last, ranges = step.first_rowid - 1, before.get("gone", [])
+    if step.gone:
+        ranges = [*ranges, (step.cursor.generation, last - step.gone + 1, last)][-_MOST_RANGES:]
+    return {"rows_gone": before.get("rows_gone", 0) + step.gone, "gone": ranges}
 
 
 def _committed_id(step: Step, before: dict[str, Any]) -> int | None:

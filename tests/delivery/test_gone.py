@@ -30,6 +30,21 @@ def test_rows_purged_during_an_outage_are_told_in_log_status_and_verify(edge, se
     assert not verified(sensor.path, folder, tmp_path, node_id="n1")["equal"]
 
 
+@pytest.mark.parametrize("mode", ["schematized", "aggregated", "emergency"])
+def test_rows_deleted_just_behind_the_cursor_are_told_by_verify_beside_those_before_them(
+    mode, sensor, folder, tmp_path
+):
+    sensor.create()
+    sensor.add(100)
+    deliver(sensor.path, folder, processing_mode=mode)
+    sensor.add(100, start=100)
+    sensor.run("DELETE FROM readings WHERE id BETWEEN 101 AND 103")
+    deliver(sensor.path, folder, processing_mode=mode)
+    state = sensor.path.parent / "state"
+    found = verified(sensor.path, folder, tmp_path, processing_mode=mode, node_id="n1", state_dir=state)
+    assert found["tables"][0]["counts"] == {"lost": 3}
+
+
 def test_it_is_told_once(edge, sensor):
     sensor.add(20, start=100)
     sensor.run("DELETE FROM readings WHERE id <= 110")

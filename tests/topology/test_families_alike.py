@@ -9,7 +9,7 @@ import pytest
 
 from edge_delta.core.errors import FileUnsure
 from tests.support.sqlite import Sensor
-from tests.topology.test_families import Files, assert_each_once, raw
+from tests.topology.test_families import DAY, Files, assert_each_once, delivered, raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,3 +163,19 @@ def test_after_the_loss_of_the_state_directory_a_file_that_was_made_again_under_
     files.rest()
     raw(files, folder)
     assert_each_once(files, folder)
+
+
+def test_a_vacuum_that_numbers_rows_afresh_is_left_to_a_person(files, folder):
+    for day in (1, 2):
+        files.sensor.open(files.folder / f"readings-{day}.db")
+        files.sensor.run("CREATE TABLE readings (sensor_id, timestamp, temperature, humidity, status_code)")
+        files.sensor.add(20, start=day * DAY)
+    files.rest()
+    raw(files, folder)
+    files.sensor.open(files.folder / "readings-1.db")
+    files.sensor.run("DELETE FROM readings WHERE rowid < 4")
+    files.sensor.run("VACUUM")
+    files.rest()
+    with pytest.raises(FileUnsure, match="VACUUM"):
+        raw(files, folder)
+    assert max(delivered(folder).values()) == 1

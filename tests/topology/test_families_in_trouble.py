@@ -10,6 +10,7 @@ import pytest
 
 from edge_delta.core.errors import FilesUnreadable
 from edge_delta.device.health import examine
+from tests.support.ask import verified
 from tests.support.command import EdgeDelta
 from tests.support.inprocess import deliver
 from tests.support.sqlite import Sensor
@@ -92,6 +93,7 @@ def test_rows_behind_a_torn_page_are_told_as_gone_and_come_once_a_whole_copy_is_
     raw(files, folder, env={"SWEEP": "0"})
     raw(files, folder, env={"SWEEP": "0"})
     assert_each_once(files, folder)
+    assert verified(files.pattern, folder, files.folder, processing_mode="raw", node_id="n1")["equal"]
 
 
 def test_a_locked_file_holds_up_no_other_and_comes_once_it_is_free(files, folder):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_delta.core.questions import Question, named, within
 from edge_delta.core.swept import overrun_by
 from edge_delta.recovery.verify.accounts import Accounts, Elsewhere
 from edge_delta.recovery.verify.base import ROWS, Compared
@@ -17,6 +18,7 @@ from edge_delta.recovery.verify.windows import WindowsCheck
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from typing import Any
 
     from edge_delta.delivery.route import Route
@@ -38,6 +40,7 @@ def check(
     Accounts(compared, report, elsewhere, started).settle()
     _say_what_was_updated(route, report, elsewhere.mirror)
     _say_what_no_sweep_delivered(route, report, elsewhere.mirror)
+    _say_what_was_gone(compared, report, elsewhere.mirror, started)
     _say_what_settings_may_have_made(route, report)
     return report
 
@@ -61,6 +64,21 @@ def _say_what_no_sweep_delivered(route: Route, report: Verification, mirror: Map
     left = (said.get("not_swept") or {}).get("rows") or 0
     if left > 0 and not report.counts["missing"]:
         report.lost(left, f"{left} rows that came below the cursor are in no window, as the last sweeps told")
+
+
+def _say_what_was_gone(compared: Compared, report: Verification, mirror: Mapping[str, Any], started: datetime) -> None:
+    """Rows of which a run told that they were deleted before it read them, and that did not come later."""
+    said = mirror.get("tables", {}).get(compared.name, {})
+    key, gone = compared.traits.key, said.get("rows_gone", 0)
+    if not key or compared.traits.windowed or compared.traits.selective:
+        gone -= said.get("rows_late", 0)
+    else:
+        for generation, first, last in said.get("gone", ()):
+            where = (*compared.mine(generation), *within(key, first, last))
+            there = {*compared.sink.ask(Question(where, named(key)))[key]}
+            gone -= len(there | compared.rejected(generation, first - 1, last, started))
+    if (more := gone - report.counts["lost"]) > 0:
+        report.lost(more, f"{more} rows were deleted before they were delivered, as the log told when it was seen")
 
 
 def _say_what_was_updated(route: Route, report: Verification, mirror: Mapping[str, Any]) -> None:

@@ -136,7 +136,23 @@ class Telling:
                 "it cannot be told which of them are new",
                 "Move it out of the folder if it is an old copy; put the whole file in its place if it was restored",
             )
-        return known.end if bound and self._updated(name, known, source) else None
+        if bound and self._updated(name, known, source):
+            return known.end
+        if bound and not self._lenient:
+            self._refuse_renumbered(name, known, source, facts)
+        return None
+
+    @staticmethod
+    def _refuse_renumbered(name: str, known: Known, source: SQLiteSource, facts: Facts) -> None:
+        """A file in its place with rows of the times that were delivered, whose rowids VACUUM may have changed."""
+        in_place = source.layout.id_column is None and source.path.stat().st_ino == known.stat.inode
+        times = (facts.first_time, known.last_time)
+        if in_place and None not in times and facts.first_time <= known.last_time:  # type: ignore[operator]
+            raise FileUnsure(
+                f"rows of {name} were deleted and others have their ids, as after a VACUUM, which numbers rows afresh: "
+                "it cannot be told which of them were delivered",
+                "Move the file out of the folder; VACUUM keeps the ids of an INTEGER PRIMARY KEY",
+            )
 
     def _updated(self, name: str, known: Known, source: SQLiteSource) -> bool:
         """Whether all rows have other values, and their times: an UPDATE of all, and not another file of that name."""
