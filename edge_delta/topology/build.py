@@ -102,10 +102,21 @@ def _session(
 ) -> Session:
     state.witness_key()
     source = opened(settings, log)
+    _refuse_a_renamed_table(settings, state, source)
     node_id = node_id_of(settings, state, source.table, new_node=bool(flags.get("new_node")))
     session = Session(source, node_id, log, wait)
     session.reader = ReadAhead(source, Room(settings.budget.ahead))
     return session
+
+
+def _refuse_a_renamed_table(settings: Settings, state: StateDirectory, source: SQLiteSource) -> None:
+    """The database's only table may be the one that was delivered so far, under another name: all would come again."""
+    before = state.mirror().get("source_table")
+    if settings.sqlite_table_name is None and before and before.lower() != source.table.lower():
+        raise ConfigurationError(
+            f"table {before!r}, which was delivered so far, is not in {settings.sqlite}, where {source.table!r} is now",
+            f"Rename it back, or say --table {source.table} if it is another one: then all of its rows are delivered",
+        )
 
 
 def opened(settings: Settings, log: Log, opening: Opening = ALONE) -> SQLiteSource:

@@ -126,3 +126,21 @@ def test_a_device_with_another_schema_writes_to_the_same_table(sensor, folder, c
     table = folder.read().sort("node_id", "reading_id").select("node_id", "x", "y", "z")
     assert table.rows() == [("n1", 1.0, "a", None), ("n1", 3.0, "d", None), ("n2", 2.5, "b", 5)]
     assert folder.read("_rejected").select("node_id", "value").rows() == [("n2", "wet")]
+
+
+def test_a_renamed_table_is_not_delivered_again_unless_it_is_named(sensor, folder, command):
+    sensor.create()
+    sensor.add(10)
+    edge = command(sensor.path, folder, node_id="n1")
+    edge.once().succeeded()
+    sensor.run("ALTER TABLE readings RENAME TO renamed")
+    refused = edge.once()
+    assert refused.code == 2
+    assert "table 'readings', which was delivered so far" in refused.error
+    assert folder.read().height == 10
+    sensor.run("ALTER TABLE renamed RENAME TO readings")
+    sensor.add(5, start=10)
+    edge.once().succeeded()
+    assert folder.read().height == 15
+    sensor.run("ALTER TABLE readings RENAME TO renamed")
+    edge.once(table="renamed").succeeded()
