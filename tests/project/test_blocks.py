@@ -43,6 +43,7 @@ def reader(weed, tmp_path_factory):
         "/var/lib/edge-delta": f"{place}/work/state",
         "/tmp/lake": f"{place}/lake",
         "s3://my-bucket/readings": lake.base,
+        "s3://lake/{node_id}/readings": lake.base,  # in the bucket are other tests' devices, too
     }
     shell = Shell(place / "work", place / "notes", environment, placeholders)
     with Sensor(place / "device" / "sensor.db") as sensor:
