@@ -6,6 +6,7 @@ Tables and the state directory are only read; what is tried on the store is in `
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -86,6 +87,8 @@ def check(load: Callable[[], Settings], flags: Mapping[str, Any] = MappingProxyT
     for one in ones:
         yield from _named(one, _guarded("state", _running, one.settings))
     yield from (failed("database", reason) for reason in unknown)
+    if not ones and re.search(r"\{(?:table|source)\}", settings.table_path):
+        return  # where the tables would be is not known either
     stored = [*_guarded("storage", probed, ones[0].settings if ones else settings)]
     yield from stored
     reached = all(found.level is not Level.FAILED for found in stored)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from edge_delta.settings.source import label_of
+from edge_delta.topology.sources import in_path
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
 
     from edge_delta.source.looking import Found, Seen
 
@@ -33,6 +38,8 @@ class Answers(Struct, frozen=True):
 
 def text(seen: Sequence[Seen], answers: Answers) -> str:
     """The file: one source at the top level, several as ``[[sources]]``."""
+    tables = [(one, table) for one in seen for table in one.tables]
+    several, apart = len(tables) > 1, _told_apart(tables, answers.table_path)
     lines = [
         "# Settings of edge-delta, written by `edge-delta init`. docs/configuration.md has all of them.",
         "# Next: edge-delta check",
@@ -44,15 +51,52 @@ def text(seen: Sequence[Seen], answers: Answers) -> str:
         if answers.node_id
         else ['# node_id = "device-0001"   # by default one is made at the first start and kept in the state directory']
     )
-    tables = [(one, table) for one in seen for table in one.tables]
-    several = len(tables) > 1
-    for one, table in tables:
-        lines += ["", *(["[[sources]]"] if several else []), f"sqlite = {_quoted(str(one.path.absolute()))}"]
+    for (one, table), own in zip(tables, apart, strict=True):
+        lines += ["", *(["[[sources]]"] if several else []), f"sqlite = {_quoted(str(one.path.absolute()))}", *own]
         lines += _of_table(table, answers, several=several)
     for one in seen:
         for name, reason in one.left:
             lines += ["", *_wrapped(f"Not delivered: {name} in {one.path.name}: {reason}.")]
     return "\n".join(lines) + "\n"
+
+
+def path_of(seen: Sequence[Seen]) -> str:
+    """Where the tables go unless it is said: with what tells all of them apart, as far as that is enough."""
+    names = [in_path(table.name).lower() for one in seen for table in one.tables]
+    if len(names) == 1:
+        return "lake/readings"
+    return "lake/{table}" if len({*names}) == len(names) or len(seen) == 1 else "lake/{source}/{table}"
+
+
+def _told_apart(tables: Sequence[tuple[Seen, Found]], table_path: str) -> list[list[str]]:
+    """Lines for each table that give its file, or it, a name of its own where two would come to one address."""
+    usual = {one.path: label_of(one.path) for one, _ in tables}
+    often = Counter(map(str.lower, usual.values()))
+    labels: dict[Path, str] = {}
+    used: set[str] = set()
+    own: list[list[str]] = []
+    for one, table in tables:
+        if one.path not in labels:
+            wished = usual[one.path]
+            if often[wished.lower()] > 1:
+                wished = in_path(one.path.name).strip("-_.") or "source"
+            labels[one.path] = _unused(wished, {*map(str.lower, labels.values())})
+        label, lines = labels[one.path], []
+        if label != usual[one.path]:
+            lines.append(f"name = {_quoted(label)}")
+        if "{table}" in table_path:
+            plain = table_path.replace("{source}", in_path(label)).replace("{table}", in_path(table.name))
+            address = _unused(plain, used)
+            used.add(address.lower())
+            lines += [f"table_path = {_quoted(address)}"] if address != plain else []
+        own.append(lines)
+    return own
+
+
+def _unused(name: str, used: Collection[str]) -> str:
+    """A name, with a number where it is used already, whatever its case is."""
+    ways = (name, *(f"{name}_{number}" for number in range(2, len(used) + 3)))
+    return next(way for way in ways if way.lower() not in used)
 
 
 def _of_table(table: Found, answers: Answers, *, several: bool) -> Iterator[str]:

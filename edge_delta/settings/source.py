@@ -205,7 +205,7 @@ class SourceSettings(Section, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """What the source is called: its name, or that of its file without the ending and what stands for others."""
-        return self.name or (re.sub(_JOKERS, "", self.sqlite.stem).strip("-_. ") or "source")
+        return self.name or label_of(self.sqlite)
 
     @property
     def window(self) -> int:
@@ -229,3 +229,8 @@ class SourceSettings(Section, frozen=True, kw_only=True):
         if self.on_update == "append" and not (self.window or self.updated_column):
             msg = "on_update = 'append' with update_window = 0 needs an updated_column"
             raise ValueError(msg)
+
+
+def label_of(file: Path) -> str:
+    """What a source without a name is called."""
+    return re.sub(_JOKERS, "", file.stem).strip("-_. ") or "source"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import posixpath
 import re
 from collections import defaultdict
 from fnmatch import fnmatchcase
@@ -130,10 +132,12 @@ def _found(entry: Settings, wanted: Sequence[str], left_out: Callable[[LeftOut],
             return
         plain = {name for name, kind in there.items() if kind == "table" and not _matches(name, _OF_OTHERS)}
         by_name = {name.lower(): name for name in there}
-        exact = [by_name.get(name.lower(), name) for name in wanted if not re.search(_PATTERN, name)]
+        # What a table is called is no pattern, whatever is in it.
+        patterns = [name for name in wanted if re.search(_PATTERN, name) and name.lower() not in by_name]
+        exact = [by_name.get(name.lower(), name) for name in wanted if name not in patterns]
         yield from exact
         for name in sorted(plain - set(exact)):
-            if not _matches(name, [pattern for pattern in wanted if re.search(_PATTERN, pattern)]):
+            if not _matches(name, patterns):
                 continue
             try:
                 find_table(database, name)
@@ -232,13 +236,13 @@ def refuse_mixing(tables: Iterable[OneTable]) -> None:
     """
     targets: dict[str, list[OneTable]] = defaultdict(list)
     for one in tables:
-        targets[one.settings.table_path.rstrip("/")].append(one)
-    for target, mixed in targets.items():
+        targets[_place(one.settings.table_path)].append(one)
+    for mixed in targets.values():
         if len(mixed) > 1:
-            names = " and ".join(one.key for one in mixed[:3])
+            names, target = " and ".join(one.key for one in mixed[:3]), mixed[0].settings.table_path
             raise ConfigurationError(
                 f"rows of {names} would come to the same tables at {target}, where nothing tells them apart",
-                "Put {table}, and {source} where two files have a table of one name, into table_path",
+                _cure(mixed),
             )
     named: dict[str, OneTable] = {}
     for one in (one for mixed in targets.values() for one in mixed):
@@ -249,6 +253,24 @@ def refuse_mixing(tables: Iterable[OneTable]) -> None:
                 f"sources are called {one.label!r}",
                 "Give one of them a name of its own in [[sources]]",
             )
+
+
+def _place(table_path: str) -> str:
+    """What two spellings of one address have in common."""
+    scheme, separator, path = table_path.partition("://")
+    return f"{scheme}://{posixpath.normpath(path)}" if separator else os.path.realpath(table_path)
+
+
+def _cure(mixed: Sequence[OneTable]) -> str:
+    """What keeps the tables of these apart."""
+    one, other = mixed[:2]
+    if one.key == other.key and one.settings.sqlite == other.settings.sqlite:
+        return "Name each table in one entry of [[sources]] alone"
+    if one.key.lower() == other.key.lower():
+        return "Give each of the files a name of its own in [[sources]], and put {source} into table_path"
+    if in_path(one.key) == in_path(other.key):
+        return "Their names are the same in an address: give one of them a table_path of its own in [[sources]]"
+    return "Put {table}, and {source} where two files have a table of one name, into table_path"
 
 
 def alone(settings: Settings) -> Settings:

@@ -10,7 +10,9 @@ from edge_delta.cli.commands import init
 from edge_delta.cli.parser import parser_of
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.settings import load as config
+from edge_delta.topology.sources import all_tables
 from tests.support.ask import ask
+from tests.support.sqlite import Sensor
 
 if TYPE_CHECKING:
     import argparse
@@ -108,3 +110,27 @@ def test_texts_without_an_offset_are_told(sensor, tmp_path):
     path, settings = written(tmp_path, sensor.path, "--source-time-zone", "Europe/Helsinki")
     assert settings.source_time_zone == "Europe/Helsinki"
     assert "2026-07-01 09:00:00 UTC" in prose(path)
+
+
+@pytest.mark.parametrize(
+    ("files", "addresses"),
+    [
+        ({"plant.db": ["a", "b"]}, ["lake/a", "lake/b"]),
+        ({"log-1.db": ["r"], "log-2.db": ["r"]}, ["lake/log-1/r", "lake/log-2/r"]),
+        ({"plant.db": ["r"], "plant.sqlite": ["R"]}, ["lake/plant.db/r", "lake/plant.sqlite/R"]),
+        ({"plant.db": ["温度", "湿度", "é", "`"]}, ["lake/_", "lake/__", "lake/__2", "lake/___2"]),
+        ({"plant.db": ["a*", "a[1]", "ab", "a?"]}, ["lake/a_", "lake/a_1_", "lake/a__2", "lake/ab"]),
+    ],
+)
+def test_what_it_writes_of_several_tables_keeps_them_apart(files, addresses, tmp_path):
+    (tmp_path / "data").mkdir()
+    for name, tables in files.items():
+        with Sensor(tmp_path / "data" / name) as sensor:
+            for table in tables:
+                sensor.run(f'CREATE TABLE "{table}" (id INTEGER PRIMARY KEY, timestamp TEXT, x REAL)')
+                sensor.run(f"INSERT INTO \"{table}\" VALUES (1, '2026-01-01T00:00:00Z', 1)")
+    _, settings = written(tmp_path, tmp_path / "data")
+    found, unknown = all_tables(settings)
+    assert not unknown
+    assert sorted(one.table for one in found) == sorted(table for tables in files.values() for table in tables)
+    assert sorted(one.settings.table_path for one in found) == addresses

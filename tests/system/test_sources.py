@@ -163,6 +163,7 @@ def test_status_health_and_verify_know_each_source(tmp_path, written, capsys):
     assert main(["health", *place, "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)["sources"]) == {"sensor/a", "sensor/b", "other/a"}
     assert main(["status", *place, "--source", "other"]) == 0
+    assert main(["status", *place, "--source", "unknown"]) == 2
     shown = capsys.readouterr().out
     assert "other/a" in shown
     assert "sensor/b" not in shown

@@ -57,8 +57,33 @@ def test_sources_that_would_mix_in_one_table_are_refused_with_what_to_do(sensor)
     with pytest.raises(ConfigurationError, match=r"nothing tells them apart. Put \{table\}") as found:
         all_tables(settings(sensor, sqlite_table_name=["a", "b"], table_path="/lake/readings"))
     assert found.value.exit_code == 2
-    with pytest.raises(ConfigurationError, match="nothing tells them apart"):
+    with pytest.raises(ConfigurationError, match="Their names are the same in an address"):
         all_tables(settings(sensor, sqlite_table_name=["a b", "a_b"]))
+
+
+@pytest.mark.parametrize("other", ["/lake/other/../x", "/lake//x/", "/lake/./x", "/link/x"])
+def test_another_spelling_of_an_address_is_the_same_address(sensor, tmp_path, other):
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "lake")
+    for scheme in (f"{tmp_path}", "s3://bucket")[: 2 if "link" not in other else 1]:
+        file = tmp_path / "config.toml"
+        file.write_text(
+            f'node_id = "n"\n[[sources]]\nsqlite = "{sensor.path}"\ntables = ["a"]\ntable_path = "{scheme}/lake/x"\n'
+            f'[[sources]]\nsqlite = "{sensor.path}"\ntables = ["b"]\ntable_path = "{scheme}{other}"\n'
+        )
+        with pytest.raises(ConfigurationError, match="nothing tells them apart"):
+            all_tables(config.load({"config": str(file)}, environment={}))
+
+
+def test_the_name_of_a_table_is_no_pattern(sensor):
+    for name in ("a*", "ab", "a[1]"):
+        sensor.run(f'CREATE TABLE "{name}" (id INTEGER PRIMARY KEY, timestamp TEXT)')
+    assert keys(tables_of(settings(sensor, sqlite_table_name=["a*"]))) == ["sensor/a*"]
+    assert keys(tables_of(settings(sensor, sqlite_table_name=["a[1]", "a?"]))) == [
+        "sensor/a[1]",
+        "sensor/a*",
+        "sensor/ab",
+    ]
 
 
 def test_two_sources_of_one_name_are_refused_unless_one_gets_another(tmp_path):

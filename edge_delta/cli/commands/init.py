@@ -51,8 +51,7 @@ def main(options: argparse.Namespace) -> int:
     if asks and not options.source_time_zone and any(table.zoneless for one in seen for table in one.tables):
         zone = _answer("In which zone were times without an offset written, such as Europe/Helsinki?", "UTC")
         seen = _looked_at(paths, options, zone)
-    several = sum(len(one.tables) for one in seen) > 1
-    usual = "lake/{table}" if several else "lake/readings"
+    usual = first_settings.path_of(seen)
     where = options.table_path or (
         _answer("Where do the tables go (folder, s3://, abfss://, uc://)?", usual) if asks else usual
     )

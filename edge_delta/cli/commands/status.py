@@ -41,6 +41,8 @@ def main(options: argparse.Namespace) -> int:
         chosen = chooses(options)
         return _print_settled(settled.settled_of(place, chosen), settled.settled_files_of(place, chosen))
     about = status.reports(place, chooses(options))
+    if about.get("sources") == {} and directories_of_sources(place):
+        raise ConfigurationError("no source is meant by --table and --source", "See edge-delta status")
     print(json.dumps(about, indent=2, ensure_ascii=False) if options.json else status.text(about))
     return 0
 
