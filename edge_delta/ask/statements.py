@@ -12,7 +12,7 @@ from edge_delta.ask.tables import Tables
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.updates import VERSION
 from edge_delta.sinks import address as storage
-from edge_delta.topology.sources import in_path
+from edge_delta.topology.one_table import in_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

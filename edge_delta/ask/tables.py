@@ -10,7 +10,7 @@ from edge_delta import modes
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
 from edge_delta.device.state import MIRROR, kept_node_id
 from edge_delta.sinks import address as storage
-from edge_delta.topology.sources import in_path
+from edge_delta.topology.one_table import in_path
 from edge_delta.topology.tables import UNKNOWN, DeviceTables
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from edge_delta.settings.sections import Settings
     from edge_delta.sinks.delta.sink import DeltaSink
-    from edge_delta.topology.sources import OneTable
+    from edge_delta.topology.one_table import OneTable
 
 
 class QueryFailed(EdgeDeltaError):

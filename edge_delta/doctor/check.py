@@ -28,7 +28,7 @@ from edge_delta.doctor.layout import unsuited
 from edge_delta.doctor.probe import probed
 from edge_delta.doctor.rehearsal import Stage
 from edge_delta.modes.traits import TRAITS
-from edge_delta.topology.sources import Choice, OneTable, all_tables, each
+from edge_delta.topology.sources import Choice, all_tables, each
 from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from edge_delta.delivery.lane import Lane
     from edge_delta.settings.sections import Settings
     from edge_delta.source import SQLiteSource
+    from edge_delta.topology.one_table import OneTable
 
 _SAMPLE = 5
 _SMALL_FILES, _SMALL_BYTES = 200, 8_000_000
@@ -51,7 +52,8 @@ def check_privacy(load: Callable[[], Settings], flags: Mapping[str, Any] = Mappi
         yield failed("settings", error)
         return
     for one in ones:
-        yield from _named(one, _privacy(one.settings))
+        trouble = None if one.trouble is None else failed("settings", one.trouble)
+        yield from _named(one, _privacy(one.settings) if trouble is None else iter([trouble]))
 
 
 def _privacy(settings: Settings) -> Iterator[Finding]:
@@ -87,6 +89,10 @@ def check(load: Callable[[], Settings], flags: Mapping[str, Any] = MappingProxyT
     for one in ones:
         yield from _named(one, _guarded("state", _running, one.settings))
     yield from (failed("database", reason) for reason in unknown)
+    for one in ones:
+        if one.trouble is not None:
+            yield from _named(one, iter([failed("database", one.trouble)]))
+    ones = [one for one in ones if one.trouble is None]
     if not ones and re.search(r"\{(?:table|source)\}", settings.table_path):
         return  # where the tables would be is not known either
     stored = [*_guarded("storage", probed, ones[0].settings if ones else settings)]

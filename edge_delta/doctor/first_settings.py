@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from edge_delta.settings.source import label_of
-from edge_delta.topology.sources import in_path
+from edge_delta.topology.one_table import in_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from edge_delta.delivery.lane import Lane
     from edge_delta.settings.sections import Settings
     from edge_delta.source import SQLiteSource
-    from edge_delta.topology.sources import OneTable
+    from edge_delta.topology.one_table import OneTable
 
 _WIDTH = 120
 
@@ -223,6 +223,8 @@ def show(settings: Settings, flags: Mapping[str, Any] = MappingProxyType({}), *,
 
 
 def _show_one(one: OneTable, rows: int) -> None:
+    if one.trouble is not None:
+        raise one.trouble
     for mode, found in rehearsals(one.settings):
         name = f"{one.key}: {mode}" if one.label else mode
         if found is None:

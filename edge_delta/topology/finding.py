@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from edge_delta.core.events import Log
     from edge_delta.core.observing import Observer
     from edge_delta.settings.sections import Settings
-    from edge_delta.topology.sources import LeftOut, OneTable
+    from edge_delta.topology.one_table import OneTable
+    from edge_delta.topology.sources import LeftOut
 
 
 class Finding:

@@ -21,14 +21,14 @@ from edge_delta.gather.upkeep import Keepers
 from edge_delta.sinks import address as storage
 from edge_delta.sinks.listing import folders_in
 from edge_delta.sinks.store_options import store_options
-from edge_delta.topology.sources import in_path
+from edge_delta.topology.one_table import in_path
 from edge_delta.topology.tables import retention_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from edge_delta.core.events import Log
-    from edge_delta.topology.sources import OneTable
+    from edge_delta.topology.one_table import OneTable
 
 _ALWAYS = ("rejected", "superseded")
 _LISTS = ("edge-delta gather lists folders", "Name their folder in the store: s3://…")

@@ -28,17 +28,16 @@ from edge_delta.topology.change import Wanted
 from edge_delta.topology.finding import Finding
 from edge_delta.topology.lanes import Opening, Session
 from edge_delta.topology.nodes import has_tables
+from edge_delta.topology.one_table import OneTable, refuse_mixing
 from edge_delta.topology.sources import (
     BUSY_MS,
     Choice,
     LeftOut,
-    OneTable,
     all_tables,
     by_pattern,
     entries_of,
     finder_of,
     refuse_missing,
-    refuse_mixing,
 )
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ class _Process:
         self._node_id = node_id
         self.add(found)
         late = {finder_of(entry) for entry, _ in unknown}
-        for key, entry in _finders(settings).items():
+        for key, entry in self._finders(settings).items():
             self._find(entry, resolved=key not in late)
         self._write(stopped=None)
         if settings.once:
@@ -144,6 +143,11 @@ class _Process:
         return self._state.node_id(self._settings.node_id, new_node=new, target_exists=target_exists)
 
     # -- its sources
+
+    def _finders(self, settings: Settings) -> dict[str, Settings]:
+        """The entries whose tables have to be looked for, by what their search is called."""
+        meant = (e for e in entries_of(settings) if by_pattern(e) and self._choice.means(e.label, e.sqlite))
+        return {finder_of(entry): entry for entry in meant}
 
     def _find(self, entry: Settings, *, resolved: bool) -> None:
         """Look for tables of this entry from now on."""
@@ -188,6 +192,8 @@ class _Process:
         wanted = self._wanted[one.key] = Wanted(settings, log)
 
         def load() -> Engine:
+            if one.trouble is not None:
+                raise one.trouble
             refuse_missing(settings.sqlite)
             source = build.opened(settings, log, Opening(BUSY_MS, self._connections))
             session = Session(source, self._node_id, log, self._stop.wait)
@@ -218,7 +224,7 @@ class _Process:
         for one in found:
             if one.key in self._wanted:
                 self._wanted[one.key].want(one.settings)
-        finders, late = _finders(settings), {finder_of(entry) for entry, _ in unknown}
+        finders, late = self._finders(settings), {finder_of(entry) for entry, _ in unknown}
         kept, unsure = {one.key for one in found}, {entry.label for entry, _ in unknown}
         for key in [key for key, one in self._tables.items() if key not in kept and one.label not in unsure]:
             self._remove(key)
@@ -275,11 +281,6 @@ class _Process:
                 },
                 lasting=False,
             )
-
-
-def _finders(settings: Settings) -> dict[str, Settings]:
-    """The entries whose tables have to be looked for, by what their search is called."""
-    return {finder_of(entry): entry for entry in entries_of(settings) if by_pattern(entry)}
 
 
 def _alerts(settings: Settings) -> bool:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import posixpath
 import re
-from collections import defaultdict
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +13,7 @@ from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceDam
 from edge_delta.core.patterns import is_pattern
 from edge_delta.device.state import directory_of, kept_tables, read_mirror
 from edge_delta.settings.declaration import changed
+from edge_delta.topology.one_table import OneTable, apart, in_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,30 +23,10 @@ if TYPE_CHECKING:
     from edge_delta.source import Database
 
 _PATTERN = r"[*?\[]"
-_NO_NAME_OF_A_FOLDER = r"[^A-Za-z0-9_.-]"
 _OF_OTHERS = ("_litestream_*", "android_metadata")
 """Tables that tools keep for themselves in other programs' databases; SQLite's own are never listed."""
 BUSY_MS = 250
 """How long one of several sources waits for a lock, while the others wait for it."""
-
-
-class OneTable(Struct, frozen=True):
-    """One table of one file, as if it were all that the process reads.
-
-    Attributes:
-        label: what its source is called.
-        table: its table.
-        settings: its settings; the state directory in them is its own.
-    """
-
-    label: str
-    table: str
-    settings: Settings
-
-    @property
-    def key(self) -> str:
-        """What it is called in the log and in errors."""
-        return f"{self.label}/{self.table}"
 
 
 class LeftOut(Struct, frozen=True):
@@ -87,11 +65,14 @@ class Choice(Struct, frozen=True):
 
     def takes(self, one: OneTable) -> bool:
         """Whether it is about this one."""
-        table, file = one.table.lower(), one.settings.sqlite
-        return (
-            (not self.tables or any(table == name.lower() for name in self.tables))
-            and (not self.labels or one.label in self.labels)
-            and (not self.files or any(file.absolute().match(name) or str(file) == name for name in self.files))
+        table = one.table.lower()
+        named = not self.tables or any(table == name.lower() for name in self.tables)
+        return named and self.means(one.label, one.settings.sqlite)
+
+    def means(self, label: str, file: Path) -> bool:
+        """Whether it may be about tables of a source."""
+        return (not self.labels or label in self.labels) and (
+            not self.files or any(file.absolute().match(name) or str(file) == name for name in self.files)
         )
 
 
@@ -223,56 +204,6 @@ def one_table(entry: Settings, table: str) -> OneTable:
     return OneTable(entry.label, table, own)
 
 
-def in_path(name: str) -> str:
-    """A name as a part of an address, without what stores and Spark do not find again."""
-    return re.sub(_NO_NAME_OF_A_FOLDER, "_", name)
-
-
-def refuse_mixing(tables: Iterable[OneTable]) -> None:
-    """Refuse sources whose rows would come to one table without being told apart, and two of one name.
-
-    Raises:
-        ConfigurationError: with what to do.
-    """
-    targets: dict[str, list[OneTable]] = defaultdict(list)
-    for one in tables:
-        targets[_place(one.settings.table_path)].append(one)
-    for mixed in targets.values():
-        if len(mixed) > 1:
-            names, target = " and ".join(one.key for one in mixed[:3]), mixed[0].settings.table_path
-            raise ConfigurationError(
-                f"rows of {names} would come to the same tables at {target}, where nothing tells them apart",
-                _cure(mixed),
-            )
-    named: dict[str, OneTable] = {}
-    for one in (one for mixed in targets.values() for one in mixed):
-        other = named.setdefault(one.key.lower(), one)
-        if other is not one:
-            raise ConfigurationError(
-                f"table {one.table!r} is read from {other.settings.sqlite} and from {one.settings.sqlite}, and both "
-                f"sources are called {one.label!r}",
-                "Give one of them a name of its own in [[sources]]",
-            )
-
-
-def _place(table_path: str) -> str:
-    """What two spellings of one address have in common."""
-    scheme, separator, path = table_path.partition("://")
-    return f"{scheme}://{posixpath.normpath(path)}" if separator else os.path.realpath(table_path)
-
-
-def _cure(mixed: Sequence[OneTable]) -> str:
-    """What keeps the tables of these apart."""
-    one, other = mixed[:2]
-    if one.key == other.key and one.settings.sqlite == other.settings.sqlite:
-        return "Name each table in one entry of [[sources]] alone"
-    if one.key.lower() == other.key.lower():
-        return "Give each of the files a name of its own in [[sources]], and put {source} into table_path"
-    if in_path(one.key) == in_path(other.key):
-        return "Their names are the same in an address: give one of them a table_path of its own in [[sources]]"
-    return "Put {table}, and {source} where two files have a table of one name, into table_path"
-
-
 def alone(settings: Settings) -> Settings:
     """The settings of a single source with its table in ``table_path``, where that asks for it.
 
@@ -302,11 +233,16 @@ def each(settings: Settings, flags: Mapping[str, Any], *, here: bool = True) -> 
         whole = settings if named is None else changed(settings, sqlite_table_name=named)
         return [OneTable("", "", alone(whole) if here or named else settings)]
     found, unknown = all_tables(settings, choice := Choice.of(flags))
+    if not here and (trouble := next((one.trouble for one in found if one.trouble is not None), None)) is not None:
+        raise trouble
     for entry, error in unknown:
         kept = [one_table(entry, table) for table in kept_tables(entry.state_dir, entry.label)]
-        if here or not kept:
+        if here:
+            found.append(OneTable(entry.label, ",".join(entry.tables) or "?", entry, error))
+        elif not kept:
             raise error
-        found += [one for one in kept if choice.takes(one)]
+        else:
+            found += [one for one in kept if choice.takes(one)]
     return found
 
 
@@ -326,14 +262,17 @@ def all_tables(
     Raises:
         ConfigurationError: if rows of two would be mixed, or if none is meant.
     """
-    found: list[OneTable] = []
+    every: list[OneTable] = []
+    searched: list[OneTable] = []
     unknown: list[tuple[Settings, EdgeDeltaError]] = []
     for entry in entries_of(settings):
         try:
-            found += tables_of(entry, left_out=left_out)
+            every += (own := tables_of(entry, left_out=left_out))
+            searched += own if by_pattern(entry) else []
         except EdgeDeltaError as error:
-            unknown.append((entry, error))
-    refuse_mixing(found)
+            if choice is None or choice.means(entry.label, entry.sqlite):
+                unknown.append((entry, error))
+    found = apart(every, searched)
     chosen = [one for one in found if choice is None or choice.takes(one)]
     if found and not chosen and not unknown:
         there = ", ".join(one.key for one in found)

@@ -13,7 +13,7 @@ from deltalake import DeltaTable, write_deltalake
 from edge_delta.core import events
 from edge_delta.settings.load import load
 from edge_delta.topology import gathering
-from edge_delta.topology.sources import OneTable
+from edge_delta.topology.one_table import OneTable
 from tests.support.gathering import Devices, cleaned, compacted
 
 if TYPE_CHECKING:

@@ -372,3 +372,52 @@ def test_a_purge_goes_over_all_sources_and_one_that_cannot_be_read_keeps_no_othe
     assert [t["rows"] for t in json.loads(capsys.readouterr().out)["tables"]] == [0, 700]
     assert [row[0] for row in sensor.rows("b", "id")] == list(range(701, 1201))
     assert len(sensor.rows("a")) == 300
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Files with a table each, which are searched for, and settings for them."""
+    for name in "abc":
+        add(tmp_path, name, f"of_{name}", 3)
+    sources = "".join(f'[[sources]]\nsqlite = "{tmp_path}/{name}.db"\ntables = "*"\n' for name in "abc")
+    path = tmp_path / "three.toml"
+    place = f'state_dir = "{tmp_path}/state"\ntable_path = "{tmp_path}/lake/{{table}}"\n'
+    path.write_text(f'node_id = "n"\nretry_for = 0\n{place}{sources}')
+    return path
+
+
+def add(folder, file, table, rows):
+    with Sensor(folder / f"{file}.db") as sensor:
+        if not sensor.run("SELECT 1 FROM sqlite_master WHERE name = ?", table):
+            sensor.create(table)
+        sensor.add(rows, table)
+
+
+def test_a_table_of_another_files_name_that_the_application_makes_stops_these_two_alone(three, tmp_path):
+    run(three)
+    add(tmp_path, "b", "of_a", 3)
+    add(tmp_path, "c", "of_c", 4)
+    for _ in range(2):
+        with pytest.raises(SourcesFailed) as found:
+            run(three)
+        assert found.value.exit_code == 2
+        assert "a/of_a, b/of_a" in found.value.fact
+    assert ids(tmp_path, "of_c_1_schematized") == list(range(1, 8))
+    assert ids(tmp_path, "of_a_1_schematized") == list(range(1, 4))
+
+
+@pytest.mark.parametrize("became", ["gone", "text"])
+def test_what_became_of_one_file_keeps_no_command_from_the_others(became, three, tmp_path, capsys):
+    run(three)
+    (tmp_path / "b.db").unlink()
+    if became == "text":
+        (tmp_path / "b.db").write_text("no database")
+    place = ["--config", str(three)]
+    capsys.readouterr()
+    for words in (["verify"], ["replay"], ["purge", "--keep", "0", "--dry-run"]):
+        assert main([*words, *place, "--source", "a"]) == 0
+        assert main([*words, *place]) == (1 if became == "gone" else 2), words
+        shown = capsys.readouterr()
+        assert "b/*: " in shown.err
+        assert "c/of_c" in shown.out
+    run(three, source=["a"])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from edge_delta.cli.parser import Parser
     from edge_delta.sinks.delta.upkeep import Report
-    from edge_delta.topology.sources import OneTable
+    from edge_delta.topology.one_table import OneTable
 
 HELP = "compact small files, clean the log and delete old files now"
 

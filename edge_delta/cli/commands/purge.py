@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edge_delta.cli.parser import Parser
     from edge_delta.recovery.purge import Purged
     from edge_delta.settings.sections import Settings
-    from edge_delta.topology.sources import OneTable
+    from edge_delta.topology.one_table import OneTable
 
 HELP = "delete rows of the database that were delivered and are old enough"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_delta.cli.parser import Parser
-    from edge_delta.topology.sources import OneTable
+    from edge_delta.topology.one_table import OneTable
 
 _VIEWS = (
     "What they take the place of stands in the table ..._superseded. If Databricks had none before, run what "

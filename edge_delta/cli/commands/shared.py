@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.events import Log
     from edge_delta.settings.sections import Settings
-    from edge_delta.topology.sources import OneTable
+    from edge_delta.topology.one_table import OneTable
 
 T = TypeVar("T")
 
@@ -66,6 +66,8 @@ class Each:
         """
         for one in ones:
             try:
+                if one.trouble is not None:
+                    raise one.trouble
                 yield one, work(one)
             except EdgeDeltaError as error:
                 if not one.label:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta.ask import statements
 from edge_delta.cli.commands.shared import each_of
-from edge_delta.topology.sources import in_path
+from edge_delta.topology.one_table import in_path
 
 if TYPE_CHECKING:
     import argparse

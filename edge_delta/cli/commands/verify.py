@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edge_delta.cli.parser import Parser
     from edge_delta.recovery.verify import Verification
     from edge_delta.topology.commands import Repaired
-    from edge_delta.topology.sources import OneTable
+    from edge_delta.topology.one_table import OneTable
 
 HELP = "compare the source with what was delivered: exit code 1 if anything differs"
 
