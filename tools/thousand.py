@@ -174,17 +174,17 @@ class Fleet:
     def gathered(self) -> dict[str, Any]:
         """A whole round: what it came to, seconds, CPU seconds and peak memory in MB."""
         begun = time.perf_counter()
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-m", "edge_delta", *self.words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=self.root,
             env=clean_environment(),
-        )
-        with ThreadPoolExecutor(2) as pool:
-            out, err = pool.map(lambda stream: stream.read(), (process.stdout, process.stderr))
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        ) as process:
+            with ThreadPoolExecutor(2) as pool:
+                out, err = pool.map(lambda stream: stream.read(), (process.stdout, process.stderr))
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
         assert process.returncode == 0, err[-2_000:]
         cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
         return {"s": time.perf_counter() - begun, "cpu": cpu, "peak": peak, "modes": json.loads(out)}

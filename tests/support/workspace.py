@@ -159,6 +159,7 @@ class Workspace:
         self._refuse_a_bad_token(handler.headers.get("Authorization", ""))
         if path.startswith(f"{_API}/tables/"):
             name = unquote(path.removeprefix(f"{_API}/tables/"))
+            self.asked["table"] += 1
             self.asked_about[name] += 1
             return self._table(name)
         if path == f"{_API}/temporary-table-credentials":
