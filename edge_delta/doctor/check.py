@@ -6,7 +6,6 @@ Tables and the state directory are only read; what is tried on the store is in `
 from __future__ import annotations
 
 import os
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +27,7 @@ from edge_delta.doctor.layout import unsuited
 from edge_delta.doctor.probe import probed
 from edge_delta.doctor.rehearsal import Stage
 from edge_delta.modes.traits import TRAITS
+from edge_delta.topology.one_table import names_tables
 from edge_delta.topology.sources import Choice, all_tables, each
 from edge_delta.topology.tables import UNKNOWN
 
@@ -52,12 +52,13 @@ def check_privacy(load: Callable[[], Settings], flags: Mapping[str, Any] = Mappi
         yield failed("settings", error)
         return
     for one in ones:
-        trouble = None if one.trouble is None else failed("settings", one.trouble)
-        yield from _named(one, _privacy(one.settings) if trouble is None else iter([trouble]))
+        yield from _named(one, _privacy(one))
 
 
-def _privacy(settings: Settings) -> Iterator[Finding]:
+def _privacy(one: OneTable) -> Iterator[Finding]:
+    settings = one.settings
     try:
+        one.refuse_trouble()
         stage = Stage(settings)
     except EdgeDeltaError as error:
         yield failed("settings", error)
@@ -93,7 +94,7 @@ def check(load: Callable[[], Settings], flags: Mapping[str, Any] = MappingProxyT
         if one.trouble is not None:
             yield from _named(one, iter([failed("database", one.trouble)]))
     ones = [one for one in ones if one.trouble is None]
-    if not ones and re.search(r"\{(?:table|source)\}", settings.table_path):
+    if not ones and names_tables(settings.table_path):
         return  # where the tables would be is not known either
     stored = [*_guarded("storage", probed, ones[0].settings if ones else settings)]
     yield from stored

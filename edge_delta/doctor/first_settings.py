@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from edge_delta.settings.source import label_of
-from edge_delta.topology.one_table import in_path
+from edge_delta.topology.one_table import filled, in_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -85,7 +85,7 @@ def _told_apart(tables: Sequence[tuple[Seen, Found]], table_path: str) -> list[l
         if label != usual[one.path]:
             lines.append(f"name = {_quoted(label)}")
         if "{table}" in table_path:
-            plain = table_path.replace("{source}", in_path(label)).replace("{table}", in_path(table.name))
+            plain = filled(table_path, label, table.name)
             address = _unused(plain, used)
             used.add(address.lower())
             lines += [f"table_path = {_quoted(address)}"] if address != plain else []

@@ -223,8 +223,7 @@ def show(settings: Settings, flags: Mapping[str, Any] = MappingProxyType({}), *,
 
 
 def _show_one(one: OneTable, rows: int) -> None:
-    if one.trouble is not None:
-        raise one.trouble
+    one.refuse_trouble()
     for mode, found in rehearsals(one.settings):
         name = f"{one.key}: {mode}" if one.label else mode
         if found is None:

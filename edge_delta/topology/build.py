@@ -111,8 +111,8 @@ def _session(
 
 def _refuse_a_renamed_table(settings: Settings, state: StateDirectory, source: SQLiteSource) -> None:
     """The database's only table may be the one that was delivered so far, under another name: all would come again."""
-    before = state.mirror().get("source_table")
-    if settings.sqlite_table_name is None and before and before.lower() != source.table.lower():
+    before = state.mirror().get("source_table") if settings.sqlite_table_name is None else None
+    if before and before.lower() != source.table.lower():
         raise ConfigurationError(
             f"table {before!r}, which was delivered so far, is not in {settings.sqlite}, where {source.table!r} is now",
             f"Rename it back, or say --table {source.table} if it is another one: then all of its rows are delivered",

@@ -192,8 +192,7 @@ class _Process:
         wanted = self._wanted[one.key] = Wanted(settings, log)
 
         def load() -> Engine:
-            if one.trouble is not None:
-                raise one.trouble
+            one.refuse_trouble()
             refuse_missing(settings.sqlite)
             source = build.opened(settings, log, Opening(BUSY_MS, self._connections))
             session = Session(source, self._node_id, log, self._stop.wait)

@@ -41,10 +41,29 @@ class OneTable(Struct, frozen=True):
         """What it is called in the log and in errors."""
         return f"{self.label}/{self.table}"
 
+    def refuse_trouble(self) -> None:
+        """Stop where nothing can be done with it.
+
+        Raises:
+            EdgeDeltaError: its trouble.
+        """
+        if self.trouble is not None:
+            raise self.trouble
+
 
 def in_path(name: str) -> str:
     """A name as a part of an address, without what stores and Spark do not find again."""
     return re.sub(_NO_NAME_OF_A_FOLDER, "_", name)
+
+
+def names_tables(table_path: str) -> bool:
+    """Whether an address is another one for each table or source."""
+    return "{table}" in table_path or "{source}" in table_path
+
+
+def filled(table_path: str, label: str, table: str) -> str:
+    """The address of one table of a source."""
+    return table_path.replace("{table}", in_path(table)).replace("{source}", in_path(label))
 
 
 def refuse_mixing(tables: Iterable[OneTable]) -> None:
@@ -86,15 +105,23 @@ def _mixed(tables: Sequence[OneTable]) -> Iterator[tuple[list[OneTable], Configu
         called[one.key.lower()].append(one)
     for mixed in (some for some in targets.values() if len(some) > 1):
         names, target = " and ".join(one.key for one in mixed[:3]), mixed[0].settings.table_path
-        fact = f"rows of {names} would come to the same tables at {target}, where nothing tells them apart"
-        yield mixed, ConfigurationError(fact, _cure(mixed))
+        yield (
+            mixed,
+            ConfigurationError(
+                f"rows of {names} would come to the same tables at {target}, where nothing tells them apart",
+                _cure(mixed),
+            ),
+        )
     for mixed in (some for some in called.values() if len(some) > 1):
         first, *_, last = mixed
-        fact = (
-            f"table {last.table!r} is read from {first.settings.sqlite} and from {last.settings.sqlite}, and both "
-            f"sources are called {last.label!r}"
+        yield (
+            mixed,
+            ConfigurationError(
+                f"table {last.table!r} is read from {first.settings.sqlite} and from {last.settings.sqlite}, and both "
+                f"sources are called {last.label!r}",
+                "Give one of them a name of its own in [[sources]]",
+            ),
         )
-        yield mixed, ConfigurationError(fact, "Give one of them a name of its own in [[sources]]")
 
 
 def _place(table_path: str) -> str:

@@ -13,7 +13,7 @@ from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceDam
 from edge_delta.core.patterns import is_pattern
 from edge_delta.device.state import directory_of, kept_tables, read_mirror
 from edge_delta.settings.declaration import changed
-from edge_delta.topology.one_table import OneTable, apart, in_path
+from edge_delta.topology.one_table import OneTable, apart, filled, names_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -171,7 +171,12 @@ def by_pattern(entry: Settings) -> bool:
 
 def finder_of(entry: Settings) -> str:
     """What the search for an entry's tables is called: a file may have several, such as `plant/temp_*`."""
-    return f"{entry.label}/{','.join(entry.tables) or '?'}"
+    return _sought(entry, None).key
+
+
+def _sought(entry: Settings, error: EdgeDeltaError | None) -> OneTable:
+    """What stands for the tables of an entry while it cannot be told which they are."""
+    return OneTable(entry.label, ",".join(entry.tables) or "?", entry, error)
 
 
 def schema_of(entry: Settings) -> int | None:
@@ -192,13 +197,12 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 def one_table(entry: Settings, table: str) -> OneTable:
     """One table of an entry, with settings of its own."""
-    filled = entry.table_path.replace("{table}", in_path(table)).replace("{source}", in_path(entry.label))
     own = changed(
         entry,
         sources=(),
         tables=(),
         sqlite_table_name=table,
-        table_path=filled,
+        table_path=filled(entry.table_path, entry.label, table),
         state_dir=directory_of(entry.state_dir, entry.label, table),
     )
     return OneTable(entry.label, table, own)
@@ -210,7 +214,7 @@ def alone(settings: Settings) -> Settings:
     Raises:
         EdgeDeltaError: if the table is not named, and the file cannot be looked at.
     """
-    if "{table}" not in settings.table_path and "{source}" not in settings.table_path:
+    if not names_tables(settings.table_path):
         return settings
     table = settings.sqlite_table_name or next(_found(settings, (), lambda _left: None))
     return changed(one_table(settings, table).settings, state_dir=settings.state_dir)
@@ -233,12 +237,12 @@ def each(settings: Settings, flags: Mapping[str, Any], *, here: bool = True) -> 
         whole = settings if named is None else changed(settings, sqlite_table_name=named)
         return [OneTable("", "", alone(whole) if here or named else settings)]
     found, unknown = all_tables(settings, choice := Choice.of(flags))
-    if not here and (trouble := next((one.trouble for one in found if one.trouble is not None), None)) is not None:
-        raise trouble
+    for one in found if not here else ():
+        one.refuse_trouble()
     for entry, error in unknown:
         kept = [one_table(entry, table) for table in kept_tables(entry.state_dir, entry.label)]
         if here:
-            found.append(OneTable(entry.label, ",".join(entry.tables) or "?", entry, error))
+            found.append(_sought(entry, error))
         elif not kept:
             raise error
         else:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from edge_delta.cli.commands.shared import chooses
-from edge_delta.core.errors import ConfigurationError
+from edge_delta.cli.commands.shared import chooses, none_is_meant
 from edge_delta.device import health
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def main(options: argparse.Namespace) -> int:
     place = health.state_dir_of(options.state_dir, options.config)
     found = health.examine_all(place, allowed=options.health_after, choice=chooses(options))
     if not found:
-        raise ConfigurationError("no source is meant by --table and --source", "See edge-delta status")
+        raise none_is_meant()
     ok = all(one.ok for one in found.values())
     if not options.json:
         print("\n".join(f"{key}: {one.line()}" if key else one.line() for key, one in found.items()))

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, TypeVar
 
 from edge_delta.core import events
-from edge_delta.core.errors import EdgeDeltaError
+from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
 from edge_delta.device import library_output
 from edge_delta.settings import network
 from edge_delta.settings.load import load
@@ -66,8 +66,7 @@ class Each:
         """
         for one in ones:
             try:
-                if one.trouble is not None:
-                    raise one.trouble
+                one.refuse_trouble()
                 yield one, work(one)
             except EdgeDeltaError as error:
                 if not one.label:
@@ -92,6 +91,11 @@ def chooses(options: argparse.Namespace) -> Callable[[str, str], bool]:
         return (not labels or label in labels) and (not tables or not table or table.lower() in tables)
 
     return takes
+
+
+def none_is_meant() -> ConfigurationError:
+    """What `chooses` comes to where it takes no source that is known."""
+    return ConfigurationError("no source is meant by --table and --source", "See edge-delta status")
 
 
 def log_of(options: argparse.Namespace) -> Log:

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from edge_delta.cli.commands.shared import chooses
+from edge_delta.cli.commands.shared import chooses, none_is_meant
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.device import health, settled, status, watching
 from edge_delta.device.state import directories_of_sources, named
@@ -42,7 +42,7 @@ def main(options: argparse.Namespace) -> int:
         return _print_settled(settled.settled_of(place, chosen), settled.settled_files_of(place, chosen))
     about = status.reports(place, chooses(options))
     if about.get("sources") == {} and directories_of_sources(place):
-        raise ConfigurationError("no source is meant by --table and --source", "See edge-delta status")
+        raise none_is_meant()
     print(json.dumps(about, indent=2, ensure_ascii=False) if options.json else status.text(about))
     return 0
 
