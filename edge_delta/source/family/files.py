@@ -55,6 +55,11 @@ class Known(Struct):
     last_time: int | None = None
     checked: bool = False
 
+    @property
+    def begin(self) -> tuple[int, int]:
+        """Its first row: the own id, and by what it is told."""
+        return self.first, self.first_word
+
     def take(self, one: Stretch) -> None:
         """Learn from a stretch of it."""
         fresh = not self.first_word
@@ -94,7 +99,7 @@ class Files:
         if known is None:
             known = self._all[one.file] = Known(one.file)
         known.take(one)
-        alike = self._by_first.setdefault((known.first, known.first_word), [])
+        alike = self._by_first.setdefault(known.begin, [])
         if one.file not in alike:
             alike.append(one.file)
         self._by_inode[one.stat.inode] = self._by_name[one.name] = one.file
@@ -105,9 +110,9 @@ class Files:
         numbers = dict.fromkeys(n for n in (self._by_inode.get(inode), self._by_name.get(name)) if n is not None)
         return [self._all[n] for n in numbers]
 
-    def beginning_with(self, first: int, word: int) -> list[Known]:
-        """Those that began with a row."""
-        return [self._all[n] for n in self._by_first.get((first, word), ())]
+    def beginning_with(self, begin: tuple[int, int]) -> list[Known]:
+        """Those that began with a row, see `Known.begin`."""
+        return [self._all[n] for n in self._by_first.get(begin, ())]
 
 
 class Opened:

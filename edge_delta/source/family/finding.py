@@ -232,14 +232,13 @@ class Looking:
 
     def _original(self, name: str, facts: Facts) -> Known | None:
         """The file in the folder that a found one is a copy of."""
-        begin = (facts.first, facts.first_word)
-        for known in self._files.beginning_with(*begin):
+        for known in self._files.beginning_with(facts.begin):
             if known.name not in (None, name):
                 return known
         for known in self._telling.present(facts):
             source = self._opened.of(known) if known.name != name else None
             own = None if source is None else facts_of(source)
-            if own is not None and (own.first, own.first_word) == begin:
+            if own is not None and own.begin == facts.begin:
                 return known
         return None
 
@@ -303,7 +302,7 @@ def _alike(found: list[Fresh]) -> list[Fresh]:
     longest: dict[tuple[int, int], Fresh] = {}
     new = [one for one in found if one.known is None]
     for one in new:
-        begin = (one.facts.first, one.facts.first_word)
+        begin = one.facts.begin
         if begin not in longest or one.facts.last > longest[begin].facts.last:
             longest[begin] = one
-    return [one for one in new if longest[one.facts.first, one.facts.first_word] is not one]
+    return [one for one in new if longest[one.facts.begin] is not one]

@@ -15,6 +15,8 @@ from edge_delta.core.errors import FileUnsure, SourceReset
 from edge_delta.core.model import Cursor, Waiting
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from edge_delta.source.family.files import Files, Known
     from edge_delta.source.family.stretches import Stat
     from edge_delta.source.reader import SQLiteSource
@@ -44,6 +46,11 @@ class Facts(Struct, frozen=True):
     first_time: int | None
     last_time: int | None
 
+    @property
+    def begin(self) -> tuple[int, int]:
+        """By what files are found that may be the same: the first row."""
+        return self.first, self.first_word
+
 
 def facts_of(source: SQLiteSource) -> Facts | None:
     """What a file has; None if it has no row."""
@@ -53,7 +60,7 @@ def facts_of(source: SQLiteSource) -> Facts | None:
     first, last = (source.placed(Cursor(), rowid).witnesses for rowid in (there.first_rowid, there.last_rowid))
     times: tuple[int | None, ...] = (None, None)
     if source.tells_times:
-        times = tuple(None if t is None else round(t.timestamp() * 1_000_000) for t in source.span())
+        times = tuple(map(_micros, source.span()))
     return Facts(there.first_rowid, there.last_rowid, first[0], last, *times)
 
 
@@ -83,7 +90,7 @@ class Telling:
             FileUnsure: if that cannot be told.
         """
         likely = self._files.candidates(name, stat.inode)
-        alike = self._files.beginning_with(facts.first, facts.first_word)
+        alike = self._files.beginning_with(facts.begin)
         others = (known for known in self._files if known.name is None and _in_time_of(facts, known))
         numbers = dict.fromkeys(known.number for known in (*likely, *alike, *others))
         for known in map(self._files.__getitem__, numbers):
@@ -127,7 +134,7 @@ class Telling:
         found = source.known(Cursor(rowid=known.told, witnesses=known.witnesses))
         if found is not None and found[0] == facts.last:  # its last rows were taken back, or it is an older copy
             return found[0]
-        begins_alike = (facts.first, facts.first_word) == (known.first, known.first_word)
+        begins_alike = facts.begin == known.begin
         if found is not None or begins_alike or (bound and likely and ours != now):
             if self._lenient:
                 return known.end
@@ -145,9 +152,8 @@ class Telling:
     @staticmethod
     def _refuse_renumbered(name: str, known: Known, source: SQLiteSource, facts: Facts) -> None:
         """A file in its place with rows of the times that were delivered, whose rowids VACUUM may have changed."""
-        in_place = source.layout.id_column is None and source.path.stat().st_ino == known.stat.inode
-        times = (facts.first_time, known.last_time)
-        if in_place and None not in times and facts.first_time <= known.last_time:  # type: ignore[operator]
+        may_be = source.layout.id_column is None and _is_in_place(known, source)
+        if may_be and _begins_before_the_end(facts, known):
             raise FileUnsure(
                 f"rows of {name} were deleted and others have their ids, as after a VACUUM, which numbers rows afresh: "
                 "it cannot be told which of them were delivered",
@@ -158,8 +164,7 @@ class Telling:
         """Whether all rows have other values, and their times: an UPDATE of all, and not another file of that name."""
         if not source.times_as_before(Cursor(rowid=known.told, witnesses=known.witnesses)):
             return False
-        in_place = source.path.stat().st_ino == known.stat.inode
-        if in_place or self._lenient or not _has_days_for_times(source):
+        if _is_in_place(known, source) or self._lenient or not _has_days_for_times(source):
             return True
         raise FileUnsure(
             f"rows of {name} have the days of those of {known.was} and other values: whether they were updated, or the "
@@ -196,7 +201,17 @@ class Telling:
 def _ends_alike(known: Known, source: SQLiteSource) -> bool:
     """Whether a file may have the row that a known one was told up to, as far as times say it."""
     time = source.time_of(known.told) if known.last_time is not None and source.tells_times else None
-    return time is None or round(time.timestamp() * 1_000_000) == known.last_time
+    return time is None or _micros(time) == known.last_time
+
+
+def _micros(time: datetime | None) -> int | None:
+    """Microseconds since 1970, UTC."""
+    return None if time is None else round(time.timestamp() * 1_000_000)
+
+
+def _is_in_place(known: Known, source: SQLiteSource) -> bool:
+    """Whether it is the file that was written down, and not another one that was put in its place."""
+    return source.path.stat().st_ino == known.stat.inode
 
 
 def _has_days_for_times(source: SQLiteSource) -> bool:
@@ -208,9 +223,11 @@ def _has_days_for_times(source: SQLiteSource) -> bool:
 
 def _in_time_of(facts: Facts, known: Known) -> bool:
     """Whether a file may be a known one by its ids and times; almost all new ones begin after all others ended."""
-    if not facts.first <= known.told <= facts.last or facts.first_time is None or known.last_time is None:
-        return False
-    return facts.first_time <= known.last_time
+    return facts.first <= known.told <= facts.last and _begins_before_the_end(facts, known)
+
+
+def _begins_before_the_end(facts: Facts, known: Known) -> bool:
+    return facts.first_time is not None and known.last_time is not None and facts.first_time <= known.last_time
 
 
 def waiting_behind(source: SQLiteSource, own: int, upto: int | None) -> Waiting:
