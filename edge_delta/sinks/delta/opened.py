@@ -7,7 +7,7 @@ grows with them.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from edge_delta.sinks.delta.cursors import Cursors
     from edge_delta.sinks.delta.durable import Disk
 
+T = TypeVar("T")
+
 _COMMITS_PER_HANDLE = 100
 
 
@@ -47,6 +49,16 @@ def _refuse_another_layout(table: DeltaTable, partition_by: str, uri: str) -> No
     from edge_delta.sinks.delta.partitions import refuse_another_layout  # noqa: PLC0415 - Polars, only where it is set
 
     refuse_another_layout(table, partition_by, uri)
+
+
+def _renewing(work: Callable[[], T]) -> T:
+    """What comes of it; once more where what a catalog vended has ended before its time."""
+    try:
+        return work()
+    except AccessRefused as error:
+        if not error.renewable:
+            raise
+    return work()
 
 
 class OpenedTable:
@@ -126,17 +138,13 @@ class OpenedTable:
         Raises:
             StorageUnavailable: if the table cannot be read now.
         """
-        try:
-            return self._answer(question)
-        except AccessRefused as error:  # what a catalog vended has ended before its time
-            if not error.renewable:
-                raise
-        return self._answer(question)
 
-    def _answer(self, question: Question) -> pl.DataFrame:
-        table = self._open()
-        with self._asked("query"):
-            return frames().answer(table, question)  # type: ignore[no-any-return]
+        def answer() -> pl.DataFrame:
+            table = self._open()
+            with self._asked("query"):
+                return frames().answer(table, question)  # type: ignore[no-any-return]
+
+        return _renewing(answer)
 
     def snapshot(self) -> DeltaTable | None:
         """The table for reading, also with features that cannot be written here; None if there is none.
@@ -185,12 +193,7 @@ class OpenedTable:
         ):
             self.forget()
         if self._handle is None and not self._known_missing:
-            try:
-                self._opened_anew()
-            except AccessRefused as error:
-                if not error.renewable:
-                    raise
-                self._opened_anew()
+            _renewing(self._opened_anew)
         return self._handle
 
     def _opened_anew(self) -> None:
