@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import shutil
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
@@ -16,59 +15,8 @@ from edge_delta.device.settled import settled_files_of, settled_of
 from edge_delta.device.status import report, text
 from tests.support.command import EdgeDelta
 from tests.support.inprocess import deliver
-from tests.support.sqlite import Sensor
+from tests.support.rotating import DAY, assert_each_once, delivered, raw
 from tests.support.tables import Place
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-DAY = 86_400
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Iterator[Files]:
-    (tmp_path / "data").mkdir()
-    with Sensor(tmp_path / "data" / "unused.sqlite") as sensor:
-        yield Files(tmp_path / "data", sensor)
-
-
-class Files:
-    """A folder of databases, a day each."""
-
-    def __init__(self, folder: Path, sensor: Sensor) -> None:
-        self.folder, self.sensor = folder, sensor
-        self.pattern = folder / "readings-*.db"
-        self.written: list[str] = []
-
-    def day(self, day: int, rows: int, *, first: int = 0, name: str | None = None) -> Path:
-        """Write rows of a day into its file; closed by `rest`."""
-        path = self.folder / (name or f"readings-{day:04}.db")
-        known = path.exists()
-        self.sensor.open(path)
-        if not known:
-            self.sensor.create()
-        self.sensor.add(rows, start=day * DAY + first)
-        self.written += [t for (t,) in self.sensor.run("SELECT timestamp FROM readings ORDER BY id DESC LIMIT ?", rows)]
-        return path
-
-    def rest(self) -> None:
-        self.sensor.open(self.folder / "unused.sqlite")
-
-
-def delivered(place, suffix="_0_raw"):
-    return Counter(t for t in place.read(suffix)["timestamp"].to_list())
-
-
-def assert_each_once(files, place):
-    found = delivered(place)
-    assert found == Counter(files.written)
-    ids = place.read("_0_raw")["source_rowid"].sort().to_list()
-    assert len(set(ids)) == len(ids)
-
-
-def raw(files, place, **more):
-    return deliver(files.pattern, place, processing_mode="raw", **more)
 
 
 def test_each_files_rows_come_once_in_the_order_of_the_files(files, folder):
@@ -174,12 +122,15 @@ def test_without_its_state_directory_it_repeats_and_loses_nothing(files, folder,
     assert (folder.read("_files")["bytes"] == 0).all() == bool(withholds), "a size has what stays on the device in it"
 
 
-def test_a_file_that_is_made_again_under_its_name_is_another_one(files, folder):
+@pytest.mark.parametrize(("lost", "rows"), [(False, 20), (True, 60)])
+def test_a_file_that_is_made_again_under_its_name_is_another_one(files, folder, lost, rows):
     path = files.day(1, 50)
     files.rest()
     raw(files, folder)
+    if lost:
+        shutil.rmtree(files.folder / "state")
     path.unlink()
-    files.day(5, 20, name="readings-0001.db")
+    files.day(5, rows, name="readings-0001.db")
     files.rest()
     raw(files, folder)
     assert_each_once(files, folder)

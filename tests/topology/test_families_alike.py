@@ -8,21 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_delta.core.errors import FileUnsure
-from tests.support.sqlite import Sensor
-from tests.topology.test_families import DAY, Files, assert_each_once, delivered, raw
+from tests.support.rotating import DAY, Files, assert_each_once, delivered, raw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 EVERY = "UPDATE readings SET temperature = temperature + 1, humidity = humidity + 1"
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Iterator[Files]:
-    (tmp_path / "data").mkdir()
-    with Sensor(tmp_path / "data" / "unused.sqlite") as sensor:
-        yield Files(tmp_path / "data", sensor)
 
 
 def copied(files: Files, path: Path, name: str) -> Path:
@@ -45,9 +36,12 @@ def test_copies_that_are_found_together_bring_their_rows_once(files, folder):
     assert_each_once(files, folder)
 
 
-def test_copies_that_are_found_together_and_went_on_by_themselves_are_left_to_a_person(files, folder):
+@pytest.mark.parametrize("together", [True, False])
+def test_a_copy_that_went_on_by_itself_is_left_to_a_person_also_when_its_file_went_on_further(files, folder, together):
     path = files.day(1, 50)
     files.rest()
+    if not together:
+        raw(files, folder)
     copied(files, path, "readings-copy.db")
     files.day(1, 10, first=900)
     files.day(1, 3, first=5_000, name="readings-copy.db")
@@ -58,18 +52,6 @@ def test_copies_that_are_found_together_and_went_on_by_themselves_are_left_to_a_
     raw(files, folder)
     files.written = files.written[:60]
     assert_each_once(files, folder)
-
-
-def test_a_copy_with_other_rows_is_told_also_when_its_file_went_on_further(files, folder):
-    path = files.day(1, 50)
-    files.rest()
-    raw(files, folder)
-    copied(files, path, "readings-copy.db")
-    files.day(1, 10, first=900)
-    files.day(1, 3, first=5_000, name="readings-copy.db")
-    files.rest()
-    with pytest.raises(FileUnsure, match="goes on with rows of its own"):
-        raw(files, folder)
 
 
 def test_an_updated_row_does_not_make_a_copy_another_file(files, folder):
@@ -148,18 +130,6 @@ def test_a_copied_and_renamed_file_with_an_updated_first_row_is_the_one_that_it_
     files.rest()
     (files.folder / "copy").rename(files.folder / name)
     files.day(1, 3, first=900, name=name)
-    files.rest()
-    raw(files, folder)
-    assert_each_once(files, folder)
-
-
-def test_after_the_loss_of_the_state_directory_a_file_that_was_made_again_under_its_name_is_another_one(files, folder):
-    path = files.day(1, 50)
-    files.rest()
-    raw(files, folder)
-    shutil.rmtree(files.folder / "state")
-    path.unlink()
-    files.day(5, 60, name="readings-0001.db")
     files.rest()
     raw(files, folder)
     assert_each_once(files, folder)

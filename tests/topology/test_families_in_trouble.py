@@ -13,19 +13,12 @@ from edge_delta.device.health import examine
 from tests.support.ask import verified
 from tests.support.command import EdgeDelta
 from tests.support.inprocess import deliver
+from tests.support.rotating import DAY, assert_each_once, delivered, raw
 from tests.support.sqlite import Sensor
-from tests.topology.test_families import ALERTS, DAY, HOURS, Files, assert_each_once, delivered, raw, windows
+from tests.topology.test_families import ALERTS, HOURS, windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Iterator[Files]:
-    (tmp_path / "data").mkdir()
-    with Sensor(tmp_path / "data" / "unused.sqlite") as sensor:
-        yield Files(tmp_path / "data", sensor)
 
 
 def tear(path: Path, *, page: int) -> bytes:
