@@ -33,8 +33,7 @@ class Mark(StrEnum):
     BEGINS = "begins"
     """Rows up to here came to this table in an earlier generation, or went to other modes' tables."""
     PENDING = "pending"  # rows that were read and are in no written window
-    AHEAD = "ahead"
-    """The earliest time of rows that are too far ahead of the clock to close a window; 0 if there are none."""
+    AHEAD = "ahead"  # the earliest time of rows that are too far ahead of the clock to close a window; 0 if none is
     LOST = "lost"
     """Rows that were read, came into no window, and can no longer be read; in all generations so far."""
     COUNTED = "counted"  # rows that were not behind the cursor, in a table that is read in the order of time
@@ -48,6 +47,7 @@ class Mark(StrEnum):
     SHAPE = "shape"  # what windows and groups the table has
     MEANT = "meant"  # the generation whose rows a reset asked for again
     KEPT = "kept"  # the last of them, by its id of now, that was there when the source was seen to be another one
+    IDS = "ids"  # a checksum of the rows in windows that the table has in no version; 0 if unknown
 
 
 class Cursor(Struct, frozen=True):

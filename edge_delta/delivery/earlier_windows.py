@@ -21,7 +21,7 @@ from edge_delta.delivery.window_rows import InTable, stretches
 from edge_delta.modes.aggregated import SPAN, WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from edge_delta.core.model import Context
     from edge_delta.core.questions import Where
@@ -134,8 +134,8 @@ class EarlierWindows:
             return OpenWindows(), {}
         extents = []
         for start, several in versions.items():
-            first, since = min(v.there.first for v in several), starts[start]
-            last = max(v.there.last for v in several) if since is None else before.rowid
+            (first, last), since = extent(several), starts[start]
+            last = last if since is None else before.rowid
             extents.append((first if since is None else min(first, since), last))
         parts, purged = self._in_parts(extents, versions, before, context), self._first()
         taken, replaces = OpenWindows(), dict[int, int]()
@@ -194,11 +194,12 @@ class EarlierWindows:
         versions = self.versions(chosen.windows, before)
         if not versions:
             return Replaced(chosen, context.generation)
-        gone, since = {(start, context.generation) for start in versions}, context.generation
+        floors, since = stays(versions), context.generation
+        gone = {(start, context.generation) for start in versions}
         for start, several in versions.items():
-            window, stays = chosen.windows[start], max((v.floor for v in several if not v.whole), default=None)
-            if stays is not None and window.first <= stays:  # rows that came again, and are in a version that stays
-                fresh = self._behind(start, stays, before, rows, context)
+            window, floor = chosen.windows[start], floors.get(start)
+            if floor is not None and window.first <= floor:  # rows that came again, and are in a version that stays
+                fresh = self._behind(start, floor, before, rows, context)
                 chosen = chosen.without([start]).joined(fresh, self._rows.mode)
                 if start not in chosen.windows:
                     continue
@@ -245,6 +246,17 @@ class EarlierWindows:
         pairs = zip(there[WINDOW].cast(pl.Int64), there[_GENERATION], strict=True)
         stays = there.filter(pl.Series([pair not in gone for pair in pairs], dtype=pl.Boolean))
         return stays if stays.height else None
+
+
+def extent(versions: Sequence[Version]) -> tuple[int, int]:
+    """The first and the last row of some versions of a window."""
+    return min(v.there.first for v in versions), max(v.there.last for v in versions)
+
+
+def stays(versions: Mapping[int, Sequence[Version]]) -> dict[int, int]:
+    """The windows with a version that stays, as rows of it are gone, and the last id of a row that may be in it."""
+    lost = {start: [v.floor for v in several if not v.whole] for start, several in versions.items()}
+    return {start: max(floors) for start, floors in lost.items() if floors}
 
 
 def _floor(versions: list[Version], rows: Mapping[int, int], first: int) -> int | None:

@@ -180,7 +180,8 @@ class Lane:
         if pending and known is not None:
             # A backup has the open windows' rows still, perhaps under other ids; those that it does not have are
             # missed when it is read.
-            kept = (Mark.PENDING, Mark.WATERMARK)
+            same_ids = Mark.ENDS not in fresh.marks
+            kept = (Mark.PENDING, Mark.WATERMARK, *([Mark.IDS] if same_ids else []))
             fresh = fresh.marked(**{mark: before.marks[mark] for mark in kept if mark in before.marks})
             fresh, pending = fresh.marked(**{Mark.OPEN: BEFORE_FIRST + 1}), 0
         return self._told_lost(before, fresh, pending + self._identity.missed(before, fresh.generation, there))

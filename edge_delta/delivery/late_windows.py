@@ -15,17 +15,19 @@ from msgspec.structs import replace
 
 from edge_delta.core.model import Cursor, Mark
 from edge_delta.core.plan import ROWID
+from edge_delta.delivery.earlier_windows import extent, stays
 from edge_delta.delivery.identity import still_there
-from edge_delta.delivery.open_windows import OpenWindows, between, in_windows
+from edge_delta.delivery.open_windows import OpenWindows, between, in_windows, up_to
 from edge_delta.delivery.window_rows import StillThere, stretches
 from edge_delta.delivery.windows import Windows
 from edge_delta.delivery.writing import Corrected
 from edge_delta.modes.aggregated import WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from edge_delta.core.model import Batch, Context, Rejection
+    from edge_delta.delivery.earlier_windows import Version
     from edge_delta.delivery.window_rows import InTable
 
 
@@ -54,36 +56,46 @@ class SweptWindows(Windows):
         context, mode, known = self._route.context(cursor.generation), self._rows.mode, self._known(cursor)
         there = self._range(after, upto, cursor, context)
         shown = self._rows.in_table(there.extents, cursor, context)
-        had = {start: version.rows for start, version in shown.items()}
-        for start, version in shown.items():
-            there.widen(start, version.first, version.last)
-        for start, window in known.windows.items():
-            if start in there.extents:
-                there.widen(start, window.first, window.last)
-                had[start] = max(window.rows, had.get(start, 0))
-        for start, versions in self._earlier.versions(there.extents, cursor).items():
-            had[start] = had.get(start, 0) + sum(version.there.rows for version in versions)
-            there.widen(start, min(v.there.first for v in versions), max(v.there.last for v in versions))
-        again, still = OpenWindows(), StillThere(shown)
+        versions = self._earlier.versions(there.extents, cursor)
+        own = self._own(there, shown)
+        for start, several in versions.items():
+            there.widen(start, *extent(several))
+        floors, still = stays(versions), StillThere(shown)
+        again, behind = OpenWindows(), OpenWindows()
         for rows in self._rows.read_again(stretches(there.extents.values(), upto=cursor.rowid), cursor, context):
-            again = again.joined(OpenWindows.of(rows.filter(in_windows(there.extents)), mode), mode)
+            some = rows.filter(in_windows(there.extents))
+            again = again.joined(OpenWindows.of(some, mode), mode)
+            behind = behind.joined(OpenWindows.of(some.filter(in_windows(floors) & ~up_to(floors)), mode), mode)
             still.see(rows)
         purged = still.purged
-        there.rejected += self._late_for(purged, (after, upto), cursor, new)
-        more = {start: window.rows - had.get(start, 0) for start, window in again.windows.items()}
-        late = {start: rows for start, rows in more.items() if rows > 0 and start not in purged}
+        there.rejected += self._late_for(purged, {}, (after, upto), cursor, new)
+        kept = {start: extent(versions[start]) for start in floors if start not in purged}
+        there.rejected += self._late_for(kept, floors, (after, upto), cursor, new)
+        late = {start: rows for start, rows in _more(again, behind, own, versions).items() if start not in purged}
         swept = cursor.swept()
         refused = self._route.refuse(there.rejected, swept, swept=True)
         waiting = self._waiting(again, shown)
         if not late and not refused.rows:
             return Corrected(waiting=waiting)
-        due = again.only(late).with_written({s: v.rows for s, v in shown.items() if s in late})
+        due = again.without(floors).joined(behind, mode).only(late)
+        due = due.with_written({s: v.rows for s, v in shown.items() if s in late})
         turn = self._turn(swept, swept, known.without(late).joined(due, mode), None)
         closed = due.closed_by(turn.cursor.marks.get(Mark.WATERMARK), mode.lateness)
         self._from_before |= bool(shown)
         step = self._written(turn, set(late), closed, None)
         count = sum(late.values()) + refused.rows
         return Corrected(replace(step, read=count, rejected=refused.rows, refused=refused), count, waiting)
+
+    def _own(self, there: _Range, shown: Mapping[int, InTable]) -> dict[int, int]:
+        """How many rows windows of this generation have; the range is widened to those."""
+        own = {start: version.rows for start, version in shown.items()}
+        for start, version in shown.items():
+            there.widen(start, version.first, version.last)
+        for start, window in (self._open.windows if self._open is not None else {}).items():
+            if start in there.extents:
+                there.widen(start, window.first, window.last)
+                own[start] = max(window.rows, own.get(start, 0))
+        return own
 
     def _waiting(self, again: OpenWindows, shown: Mapping[int, InTable]) -> int:
         """Rows in open windows that this process read again, late ones among them, and that have all rows of now."""
@@ -97,12 +109,18 @@ class SweptWindows(Windows):
         """Nothing: a window is made of the rows as they were delivered first."""
 
     def _late_for(
-        self, purged: Mapping[int, tuple[int, int]], keys: tuple[int, int], cursor: Cursor, new: Collection[int]
+        self,
+        purged: Mapping[int, tuple[int, int]],
+        floors: Mapping[int, int],
+        keys: tuple[int, int],
+        cursor: Cursor,
+        new: Collection[int],
     ) -> list[Rejection]:
         """The rows of windows that can no longer be made again, as far as they were not in them.
 
         Args:
             purged: the windows, with their first and last row.
+            floors: up to which id a row of some of them cannot be in another version beside.
             keys: those behind and up to which the rows are.
             cursor: where the lane stands.
             new: keys of rows between the first and the last of a window that are known not to be in it.
@@ -114,7 +132,8 @@ class SweptWindows(Windows):
         for batch in self._batches(*keys, cursor):
             rows = self._rows.of(batch, context)[0]
             outside = ~between(purged) | pl.col(ROWID).is_in(list(new))
-            found += self._too_late(batch, rows.filter(in_windows(purged) & outside))
+            within = up_to(floors) if floors else pl.lit(value=True)
+            found += self._too_late(batch, rows.filter(in_windows(purged) & outside & within))
         return found
 
     def _range(self, after: int, upto: int, cursor: Cursor, context: Context) -> _Range:
@@ -125,8 +144,8 @@ class SweptWindows(Windows):
             extents = rows.group_by(pl.col(WINDOW).cast(pl.Int64)).agg(
                 pl.col(ROWID).min().alias("first"), pl.col(ROWID).max().alias("last")
             )
-            for extent in extents.iter_rows():
-                found.widen(*extent)
+            for values in extents.iter_rows():
+                found.widen(*values)
         return found
 
     def _batches(self, after: int, upto: int, cursor: Cursor) -> Iterator[Batch]:
@@ -136,3 +155,25 @@ class SweptWindows(Windows):
             still_there(self._route.source, cursor)
             yield batch
             position = replace(position, rowid=batch.cursor.rowid)
+
+
+def _more(
+    again: OpenWindows, behind: OpenWindows, own: Mapping[int, int], versions: Mapping[int, Sequence[Version]]
+) -> dict[int, int]:
+    """How many rows windows have that are in no version of them, and that one can be made of.
+
+    Args:
+        again: the windows, of all rows that are there.
+        behind: those with a version that stays, of the rows behind it.
+        own: how many rows those of this generation have.
+        versions: what earlier generations wrote.
+    """
+    found = {}
+    for start, window in again.windows.items():
+        before = versions.get(start, ())
+        more = window.rows - own.get(start, 0) - sum(version.there.rows for version in before)
+        if not all(version.whole for version in before):
+            more = min(more, (behind.windows[start].rows if start in behind.windows else 0) - own.get(start, 0))
+        if more > 0:
+            found[start] = more
+    return found

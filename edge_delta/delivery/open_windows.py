@@ -16,12 +16,18 @@ from edge_delta.core.plan import ROWID
 from edge_delta.modes.aggregated import WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from edge_delta.modes.aggregated import Aggregated
 
 
+_CHECKED = 2**62
+"""Checksums are smaller than this, and one more."""
+_MIXES = 0x1E3779B97F4A7C15, 0x3F58476D1CE4E5B9
+_MIXED = pl.col(ROWID) * _MIXES[0] ^ pl.col(WINDOW).cast(pl.Int64) * _MIXES[1]
+CHECKED = (_MIXED ^ (_MIXED // 2**29)) * _MIXES[0]
+"""A number for a row's id and window, by whose sum some rows are told from others. The arithmetic wraps around."""
 TOO_LATE = "purged"
 """The rule of rejected rows whose window is written, and can no longer be made again."""
 
@@ -53,6 +59,7 @@ class Window(Struct, frozen=True):
         earliest: the earliest of their times.
         latest: the latest of them.
         written: how many rows the table's version of it was made of; 0 if it is not there.
+        ids: what its rows' ids come to, see `CHECKED`.
     """
 
     first: int
@@ -62,6 +69,7 @@ class Window(Struct, frozen=True):
     earliest: int
     latest: int
     written: int = 0
+    ids: int = 0
 
     @property
     def pending(self) -> int:
@@ -78,6 +86,7 @@ class Window(Struct, frozen=True):
             min(self.earliest, other.earliest),
             max(self.latest, other.latest),
             self.written + other.written,
+            self.ids + other.ids,
         )
 
 
@@ -104,9 +113,11 @@ class OpenWindows(Struct, frozen=True):
             pl.len().alias("rows"),
             times.min().alias("earliest"),
             times.max().alias("latest"),
+            CHECKED.sum().alias("ids"),
         )
         ends = mode.end_of(pl.col(WINDOW)).cast(pl.Int64).alias("end")
-        listed = extents.select(pl.col(WINDOW).cast(pl.Int64), "first", "last", "rows", ends, "earliest", "latest")
+        names = "first", "last", "rows", ends, "earliest", "latest", pl.lit(0).alias("written"), "ids"
+        listed = extents.select(pl.col(WINDOW).cast(pl.Int64), *names)
         windows = {window: Window(*values) for window, *values in listed.iter_rows()}
         return cls(windows, mode.parts(rows.lazy()).collect())
 
@@ -147,6 +158,16 @@ class OpenWindows(Struct, frozen=True):
         """Rows that are in no written window."""
         return sum(window.pending for window in self.windows.values())
 
+    @property
+    def unwritten(self) -> dict[int, Window]:
+        """Those that the table has in no version."""
+        return {start: window for start, window in self.windows.items() if not window.written}
+
+    @property
+    def checksum(self) -> int:
+        """Of the ids of all rows in windows that the table has in no version; never 0."""
+        return 1 + sum(window.ids for window in self.unwritten.values()) % _CHECKED
+
     def first(self, default: int) -> int:
         """The first row that is in one of them."""
         return min((window.first for window in self.windows.values()), default=default)
@@ -168,6 +189,18 @@ class OpenWindows(Struct, frozen=True):
         return {start: window for start, window in self.windows.items() if window.earliest > limit}
 
 
+def explained(more: int, late: int, numbers: Sequence[int]) -> bool:
+    """Whether one or two more rows are what a checksum is larger by.
+
+    Args:
+        more: the difference of two checksums.
+        late: how many rows are more, 1 or 2.
+        numbers: the number of each row that may be one of them, see `CHECKED`.
+    """
+    more, single = more % _CHECKED, {n % _CHECKED for n in numbers}
+    return more in single if late == 1 else any((more - n) % _CHECKED in single - {n} for n in single)
+
+
 def in_windows(starts: Iterable[int]) -> pl.Expr:
     """Whether a row is in one of these windows."""
     return pl.col(WINDOW).cast(pl.Int64).is_in(list(starts))
@@ -176,6 +209,11 @@ def in_windows(starts: Iterable[int]) -> pl.Expr:
 def from_first(firsts: Mapping[int, int]) -> pl.Expr:
     """Whether a row is in one of these windows, and not before its first row: what lies there is in another version."""
     return (pl.col(ROWID) >= _by_window(firsts)).fill_null(value=False)
+
+
+def up_to(lasts: Mapping[int, int]) -> pl.Expr:
+    """Whether a row is in one of these windows, and not behind an id."""
+    return (pl.col(ROWID) <= _by_window(lasts)).fill_null(value=False)
 
 
 def between(extents: Mapping[int, tuple[int, int]]) -> pl.Expr:

@@ -12,7 +12,7 @@ from edge_delta.core.model import Batch, Context, Cursor, Mark, Rejection
 from edge_delta.core.questions import Question, mine, moments, named, within
 from edge_delta.delivery import fitting
 from edge_delta.delivery.identity import still_there
-from edge_delta.delivery.open_windows import between
+from edge_delta.delivery.open_windows import CHECKED, between, explained, in_windows
 from edge_delta.modes.aggregated import COUNT, SPAN, WINDOW, Aggregated
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from edge_delta.delivery.route import Route
 
 _NOW = "\0now"
+_MOST_LATE = 2
+"""The most late rows that are told from others by a checksum."""
 
 
 class InTable(NamedTuple):
@@ -110,6 +112,31 @@ class WindowRows:
                 still_there(self._route.source, before)
                 yield self.of(batch, context)[0]
                 cursor = Cursor(before.generation, batch.cursor.rowid, marks=before.marks)
+
+    def missing(self, windows: OpenWindows, cursor: Cursor, context: Context) -> int:
+        """How many rows that were read before, and are in no written window, are there no more.
+
+        They are counted. Where late rows hide in the number that some are gone, a checksum of ids and windows tells
+        that it is so: then 1, as nobody knows how many.
+
+        Args:
+            windows: the open windows as the source has them now.
+            cursor: where the lane stood.
+            context: what the mode may know.
+        """
+        late, known = windows.pending - cursor.marks.get(Mark.PENDING, 0), cursor.marks.get(Mark.IDS, 0)
+        if late < 0:
+            return -late
+        fresh = windows.unwritten
+        in_part = sum(window.rows for window in fresh.values()) < windows.pending  # some may be late for others
+        if not known or in_part or windows.checksum == known or late > _MOST_LATE:
+            return 0
+        if not late:
+            return 1
+        numbers: list[int] = []
+        for rows in self.read_again([(windows.first(0), cursor.rowid)], cursor, context):
+            numbers += rows.filter(in_windows(fresh)).select(CHECKED).to_series().to_list()
+        return int(not explained(windows.checksum - known, late, numbers))
 
     def in_table(self, starts: Collection[int], cursor: Cursor, context: Context) -> dict[int, InTable]:
         """Those of the windows that are in the table."""

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from edge_delta.delivery.route import Route
 
 _MICROSECONDS = 1_000_000
+_NONE_OPEN = dict.fromkeys((Mark.PENDING, Mark.AHEAD, Mark.IDS), 0)
 
 
 class _Turn(Struct, frozen=True):
@@ -93,7 +94,7 @@ class Windows:
         """Windows that are in the table stay known; rows that went to another mode's table open none."""
         stands = self._route.sink.committed()
         own = stands.marks if stands is not None and stands.generation == cursor.generation else {}
-        marks: dict[str, int] = {Mark.BEGINS: cursor.rowid, Mark.OPEN: cursor.rowid + 1, Mark.PENDING: 0, Mark.AHEAD: 0}
+        marks = {Mark.BEGINS: cursor.rowid, Mark.OPEN: cursor.rowid + 1, **_NONE_OPEN}
         self.forget()
         return replace(cursor, marks={**own, **lives_on(cursor, life(cursor)), **marks})
 
@@ -226,9 +227,9 @@ class Windows:
         return self._step(turn, cursor, commit, of_batch)
 
     def _marks(self, turn: _Turn, rest: OpenWindows, now: set[int]) -> dict[str, int]:
-        before = turn.cursor.marks
-        open_from, shape = rest.first(turn.cursor.rowid + 1), self._rows.mode.shape
-        marks: dict[str, int] = {Mark.OPEN: open_from, Mark.PENDING: rest.pending, Mark.SHAPE: shape}
+        before, open_from = turn.cursor.marks, rest.first(turn.cursor.rowid + 1)
+        marks: dict[str, int] = {Mark.OPEN: open_from, Mark.PENDING: rest.pending, Mark.IDS: rest.checksum}
+        marks[Mark.SHAPE] = self._rows.mode.shape
         if now:
             marks[Mark.WRITTEN] = max(*now, before.get(Mark.WRITTEN, min(now)))
         if self._lost:
@@ -304,8 +305,7 @@ class Windows:
         stays = [start for start, version in shown.items() if windows.windows[start].rows < version.rows]
         windows = windows.without(stays).with_written({start: version.rows for start, version in shown.items()})
         self._from_before, self._read_again = self._from_before or bool(shown), {*windows.windows}
-        missing = cursor.marks.get(Mark.PENDING, 0) - windows.pending
-        if missing > 0:
+        if missing := self._rows.missing(windows, cursor, context):
             self._lost += missing
             self._warn(Event.PURGED_EARLY, rows=missing, windows=len(windows.windows))
         return windows

@@ -478,7 +478,7 @@ def test_taking_over_from_another_mode_forgets_what_is_open_and_keeps_what_is_wr
     lane, own = writing(stations)
     stands = lane.cursor()
     assert (stands.rowid, stands.marks[Mark.OPEN], stands.marks[Mark.PENDING]) == (4, 3, 2)
-    began = {Mark.BEGINS: 9, Mark.OPEN: 10, Mark.PENDING: 0, Mark.AHEAD: 0}
+    began = {Mark.BEGINS: 9, Mark.OPEN: 10, Mark.PENDING: 0, Mark.AHEAD: 0, Mark.IDS: 0}
     taken = own.adopted(Cursor(generation=0, rowid=9, marks={Mark.WATERMARK: 5}))
     assert (taken.generation, taken.rowid) == (0, 9)
     assert taken.marks == {**stands.marks, **began}

@@ -240,3 +240,21 @@ def test_a_backup_that_comes_while_rows_are_delivered_that_had_its_ids_repeats_n
     one = made(*steps, ("deliver", 39), kind="text key", modes=("sanitized",), batch=3, once=False)
     wrong = happens(sensor, replace(one, steps=(Step("insert many", 6), *one.steps[1:])))
     assert wrong is None, wrong
+
+
+def test_late_rows_of_a_window_that_stays_are_each_told(sensor):
+    """An earlier generation wrote it, and the row that it was made of is gone with the newest ones."""
+    steps = (("insert many", 28), ("killed after a commit", 30), ("replace", 35), ("delete newest", 38))
+    one = made(kind="plain", modes=("aggregated",), once=False, swept=False, by_group=False)
+    one = replace(one, steps=tuple(Step(*step) for step in (*steps, ("replace", 48))), time="text of seconds")
+    wrong = happens(sensor, one)
+    assert wrong is None, wrong
+
+
+@pytest.mark.parametrize("late", [48, 10])
+def test_a_row_of_an_open_window_is_missed_where_late_ones_make_up_for_its_number(late, sensor):
+    """The state directory is gone, and with it what was known of each row."""
+    steps = (("insert or replace", late), ("lose state", 40), ("insert", 25), ("replace", 49))
+    one = made(*steps, modes=("raw", "aggregated"), batch=10, appends=True)
+    wrong = happens(sensor, replace(one, steps=(Step("insert many", 19), *one.steps[1:])))
+    assert wrong is None, wrong
