@@ -17,6 +17,7 @@ from edge_delta.core.model import Cursor
 from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import within
 from edge_delta.delivery.delivered import LIKELY, ON_TIME, Delivered
+from edge_delta.delivery.lives import earlier
 from edge_delta.delivery.other_ids import GENERATION, Pairs, under_other_ids
 
 if TYPE_CHECKING:
@@ -124,9 +125,10 @@ class Lineage:
         known: Known | None = None
         furthest: int | None = None
         both = ours = theirs = passed = 0
+        moved = {life.generation: life.moved for life in earlier(self.route.sink, self.stands)}
         for rows in self._read():
             until_then = pl.col(GENERATION) <= self.stands.generation
-            beside = under_other_ids(self._delivered, rows, self._columns, until_then)
+            beside = under_other_ids(self._delivered, rows, self._columns, until_then, moved)
             found = _no_chance(rows[ROWID], beside, furthest)
             if not found:
                 break

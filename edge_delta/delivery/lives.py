@@ -28,6 +28,7 @@ class Earlier(Struct, frozen=True):
         floor: the last id, as they are now, of a row that came in it or before.
         again: whether its rows are delivered again.
         first: the first id, as that generation has them, that is still there; None if ids are as they were.
+        moved: by how much its ids were larger than they are now, if no more rows went between two that stayed.
     """
 
     generation: int
@@ -35,6 +36,7 @@ class Earlier(Struct, frozen=True):
     floor: int = NO_END
     again: bool = False
     first: int | None = None
+    moved: int = 0
 
 
 def life(cursor: Cursor) -> int:
@@ -69,7 +71,7 @@ def earlier(sink: Sink, cursor: Cursor) -> list[Earlier]:
             upto, floor = ends if upto >= begins else upto, min(floor, begins - moved)
             moved, start = moved + ends - begins, marks.get(Mark.STARTS, start)
         again = generation <= cursor.marks.get(Mark.AGAIN, -1)
-        found.append(Earlier(generation, upto, floor, again, start))
+        found.append(Earlier(generation, upto, floor, again, start, moved))
         stood = sink.witnessed(generation)
         following = stood if stood is not None else following
     return found[::-1]

@@ -15,7 +15,7 @@ from edge_delta.core.questions import Condition, Question, mine, named
 from edge_delta.delivery.alike import pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from edge_delta.core.questions import Where
     from edge_delta.delivery.alike import Alike
@@ -59,7 +59,13 @@ class Pairs(NamedTuple):
     there: int
 
 
-def under_other_ids(delivered: Compared, rows: pl.DataFrame, columns: list[str], generations: pl.Expr) -> Pairs:
+def under_other_ids(
+    delivered: Compared,
+    rows: pl.DataFrame,
+    columns: list[str],
+    generations: pl.Expr,
+    moved: Mapping[int, int] | None = None,
+) -> Pairs:
     """Which of a source's rows a table has, whatever their ids were.
 
     Args:
@@ -67,6 +73,7 @@ def under_other_ids(delivered: Compared, rows: pl.DataFrame, columns: list[str],
         rows: the source's rows as the mode makes them.
         columns: those by which they are compared.
         generations: whether a row of the table is of interest.
+        moved: by how much ids of some generations were larger than those that count.
     """
     found, time, own = Pairs({}, {}, 0), delivered.time, delivered.route.source.layout.id_column
     if time is None or time not in columns:
@@ -77,6 +84,9 @@ def under_other_ids(delivered: Compared, rows: pl.DataFrame, columns: list[str],
     for some, where in _at_times(rows, time):
         beside = delivered.route.sink.ask(Question((*mine(delivered.route.device.node_id), *where), asked))
         beside = beside.filter(generations).sort(GENERATION, ROWID, descending=True)
+        if moved:
+            larger = pl.col(GENERATION).replace_strict(moved, default=0, return_dtype=pl.Int64)
+            beside = beside.with_columns(pl.col(ROWID) - larger)
         equal, likely = pairs(
             zip(some[ROWID], some.select(columns).rows(), strict=True),
             zip(beside[ROWID], beside.select(columns).rows(), strict=True),

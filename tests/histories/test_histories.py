@@ -258,3 +258,12 @@ def test_a_row_of_an_open_window_is_missed_where_late_ones_make_up_for_its_numbe
     one = made(*steps, modes=("raw", "aggregated"), batch=10, appends=True)
     wrong = happens(sensor, replace(one, steps=(Step("insert many", 19), *one.steps[1:])))
     assert wrong is None, wrong
+
+
+@pytest.mark.parametrize("mode", ["raw", "schematized", "sanitized"])
+def test_newest_rows_that_are_deleted_after_all_got_other_ids_repeat_nothing(mode, sensor):
+    """The table has the ids that they had, and its cursor those that they have."""
+    steps = (("delete some", 4), ("deliver", 0), ("vacuum", 0), ("deliver", 0), ("delete newest", 39))
+    one = made(*steps, kind="plain", modes=(mode,))
+    wrong = happens(sensor, replace(one, steps=(Step("insert many", 28), *one.steps[1:])))
+    assert wrong is None, wrong
