@@ -75,6 +75,19 @@ class KnownRows(Struct):
         self.runs = _joined([*self.runs, (first, 1, last - first + 1)])
         self.times, self.upto = {}, upto
 
+    def look(self, looked: Iterable[tuple[int, int, list[tuple[int, int]]]], *, timed: bool = True) -> None:
+        """All rows of some ranges are known now, each given as for `set`; without times where not all are there."""
+        for after, upto, rows in looked:
+            self.set(after, upto, rows)
+        if not timed:
+            self.times = {}
+
+    def went_by(self, passed: WentBy, upto: int) -> None:
+        """The rows behind the known ones are those that went by, up to a key."""
+        self.runs = _joined([*self.runs, *(passed.runs or _runs(sorted(passed.rows)))])
+        self.times |= {i: t for i, t in passed.rows.items() if t}
+        self.upto = upto
+
     def set(self, after: int, upto: int, rows: list[tuple[int, int]]) -> None:
         """All rows of a range are known now."""
         before = [(first, step, min(count, _steps(first, step, after))) for first, step, count in self.runs]
@@ -86,45 +99,93 @@ class KnownRows(Struct):
 
 
 class WentBy(Struct):
-    """The rows that went by since the last sweep, with checksums of their times, as `Census.ids` gives them."""
+    """The rows that went by since the last sweep.
+
+    Attributes:
+        rows: checksums of their times by id, as `Census.ids` gives them, as long as they are few.
+        runs: their ids once they are many: first id, step, and how many, in order.
+        whole: whether they are all of them.
+    """
 
     rows: dict[int, int] = field(default_factory=dict)
+    runs: list[tuple[int, int, int]] = field(default_factory=list)
     whole: bool = True
 
     def add(self, batch: Batch) -> None:
         """A batch went by."""
-        if len(self.rows) + batch.rows > TIMED_ROWS:
-            self.rows, self.whole = {}, False
         if not self.whole:
             return
-        stamp, key = batch.layout.timestamp, batch.frame.columns[0]
+        if self.runs or len(self.rows) + batch.rows > TIMED_ROWS:
+            self._add_runs(_runs_of(batch))
+            return
+        stamp, ids = batch.layout.timestamp, batch.frame[batch.frame.columns[0]].to_list()
         times = batch.frame[stamp.alias].to_list() if stamp is not None else [None] * batch.frame.height
-        self.rows |= {i: _sum_of(time) for i, time in zip(batch.frame[key].to_list(), times, strict=True)}
+        self.rows |= {i: _sum_of(time) for i, time in zip(ids, times, strict=True)}
         self.rows |= {one.rowid: _sum_of(one.cells.get(stamp.alias) if stamp else None) for one in batch.rejected}
+
+    def _add_runs(self, runs: list[tuple[int, int, int]]) -> None:
+        self.runs = _joined([*self.runs, *_runs(sorted(self.rows)), *runs])
+        self.rows = {}
+        if len(self.runs) > _MOST_RUNS:
+            self.runs, self.whole = [], False
 
     def kept(self) -> dict[str, Any]:
         """What `add_kept` takes."""
-        return {"rows": self.rows, "whole": self.whole}
+        return {"rows": self.rows, "runs": self.runs, "whole": self.whole}
 
     def add_kept(self, kept: Any) -> None:
         """Rows that went by in another process, as they stand in what was kept of the lane."""
         before = kept.get("passed") if isinstance(kept, dict) else None
-        if before is not None:
-            self.whole = self.whole and before["whole"] and len(self.rows) + len(before["rows"]) <= TIMED_ROWS
-            self.rows = {**{int(i): t for i, t in before["rows"].items()}, **self.rows} if self.whole else {}
+        if before is None:
+            return
+        self.whole = self.whole and before["whole"]
+        own, runs = self.rows, self.runs
+        self.rows = {int(i): t for i, t in before["rows"].items()}
+        self.runs = [(first, step, count) for first, step, count in before.get("runs", ())]
+        if self.runs or runs or len(self.rows) + len(own) > TIMED_ROWS:
+            self._add_runs(runs or _runs(sorted(own)))
+        else:
+            self.rows |= own
 
     def begin(self) -> None:
         """What went by so far is known."""
-        self.rows, self.whole = {}, True
+        self.rows, self.runs, self.whole = {}, [], True
 
     def are(self, before: Cursor | None, now: Cursor) -> bool:
         """Whether these are all that were read between two cursors."""
-        known = self.whole and before is not None and before.generation == now.generation
-        return known and before is not None and tells(before.tally, now.tally, len(self.rows), sum(self.rows))
+        if not self.whole or before is None or before.generation != now.generation:
+            return False
+        counts = len(self.rows) + sum(count for _, _, count in self.runs)
+        ids = sum(self.rows) + sum(first * count + step * count * (count - 1) // 2 for first, step, count in self.runs)
+        return tells(before.tally, now.tally, counts, ids)
 
     def new(self, there: Iterable[tuple[int, int]]) -> list[int]:
-        """The ids of rows that did not go by, or not with that time."""
-        return [i for i, time in there if i not in self.rows or (time and self.rows[i] and self.rows[i] != time)]
+        """The ids of rows that did not go by, or not with that time.
+
+        Args:
+            there: ids in their order, and checksums of times.
+        """
+        rows, passed, at = self.rows, self.runs, 0
+        found = []
+        for i, time in there:
+            while at < len(passed) and _last(passed[at]) < i:
+                at += 1
+            in_run = at < len(passed) and passed[at][0] <= i and not (i - passed[at][0]) % passed[at][1]
+            if not in_run and (i not in rows or (time and rows[i] and rows[i] != time)):
+                found.append(i)
+        return found
+
+
+def _runs_of(batch: Batch) -> list[tuple[int, int, int]]:
+    first, last = batch.first_rowid, batch.cursor.rowid
+    if batch.rows == last - first + 1:
+        return [(first, 1, batch.rows)]
+    ids: list[int] = batch.frame[batch.frame.columns[0]].to_list()
+    return _runs(sorted([*ids, *(one.rowid for one in batch.rejected)]))
+
+
+def _last(run: tuple[int, int, int]) -> int:
+    return run[0] + run[1] * (run[2] - 1)
 
 
 def _sum_of(time: object) -> int:

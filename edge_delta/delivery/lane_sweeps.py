@@ -180,9 +180,23 @@ class _ByRows(_Sweep):
             return list(found)
         return [] if suspect.is_new and self.in_order else None
 
-    def _note(self, known: KnownRows) -> None:
-        """Know the rows that are behind the known ones now, unless more have come since they were counted."""
-        upto = self.lane.cursor().rowid
+    def _note(self, known: KnownRows, looked: list[tuple[Suspect, list[tuple[int, int]]]]) -> None:
+        """Know the rows up to the cursor the next time.
+
+        What went by since the last sweep is known by itself, and what was looked at. Where it is not, as after a kill,
+        those are known that are there now, unless more have come since they were counted.
+        """
+        stood, passed, upto = self.known.cursor, self.lane.passed, self.lane.cursor().rowid
+        start = BEFORE_FIRST if stood is not None and stood.rowid == BEFORE_FIRST else known.upto
+        if stood is not None and start == stood.rowid and passed.are(stood, self.lane.cursor()):
+            known.went_by(passed, upto)
+            known.look([(one.after, one.upto, there) for one, there in looked], timed=not passed.runs)
+            return
+        before = known.upto if known.upto is not None else BEFORE_FIRST
+        known.look([(one.after, one.upto, there) for one, there in looked if one.upto <= before])
+        self._note_those_there(known, upto)
+
+    def _note_those_there(self, known: KnownRows, upto: int) -> None:
         if known.upto is None or known.upto != self.known.cursor_at:
             known.runs, known.times, known.upto = [], {}, None
         if known.upto is None and not (self.whole and self.known.looked is None):
@@ -230,6 +244,12 @@ class _ByRows(_Sweep):
         # went by before.
         before = [one for one in there if one[0] <= stood.rowid]
         since = passed.new(one for one in there if one[0] > stood.rowid)
+        judge = self.round.judge(self.lane) if passed.runs else None  # their times are not kept
+        if judge is not None:
+            found = delivered_by(judge).missing(
+                max(suspect.after, stood.rowid), suspect.upto, rows=_ROWS, by_time=suspect.by_time
+            )
+            since = sorted({*since, *(i for some in found for i in some)})
         if not before:
             return [since]
         older = self._new(replace(suspect, upto=min(suspect.upto, stood.rowid)), known, before)
@@ -246,7 +266,7 @@ class Windows(_ByRows):
         """See `LaneSweep.run`."""
         known = KnownRows.of(self.known.rows)
         suspects = self._with_those_of_before(self._suspects(), known)
-        told, all_new = self.lane.route.source.keyed_by_rowid and self._few(), 0
+        told, all_new, looked = self.lane.route.source.keyed_by_rowid and self._few(), 0, []
         for suspect in suspects:
             there = self._there(suspect) if told else []
             ids = self._fresh(suspect, known, there) if told else None
@@ -259,13 +279,12 @@ class Windows(_ByRows):
             self._tell_left(fresh - late - (0 if suspect.by_time else waiting))
             if ids is None and suspect.by_time and fresh <= late:
                 self._tell_unsure(suspect)
-            if known.upto is not None and suspect.upto <= known.upto:
-                known.set(suspect.after, suspect.upto, there)
+            looked.append((suspect, there))
         self._tell_overrun(all_new)
-        self.lane.passed.begin()
         if told:
-            self._note(known)
+            self._note(known, looked)
             self.now.rows = known.kept()
+        self.lane.passed.begin()
 
     def _new_of(self, suspect: Suspect) -> set[int]:
         """The keys of rows that are new in a stretch of time, where counts alone tell it; none where they do not."""
@@ -284,7 +303,7 @@ class Alerts(_ByRows):
             yield from self._by_time()
             return
         known = KnownRows.of(self.known.rows)
-        suspects, new = self._with_those_of_before(self._suspects(), known), 0
+        suspects, new, looked = self._with_those_of_before(self._suspects(), known), 0, []
         for suspect in suspects:
             there = self._there(suspect)
             ids = self._fresh(suspect, known, there)
@@ -293,12 +312,11 @@ class Alerts(_ByRows):
             ids = [*(ids or ())]
             new += sum(map(len, ids))
             yield from self._deliver(read(self.lane, ids, self.round.limit))
-            if known.upto is not None and suspect.upto <= known.upto:
-                known.set(suspect.after, suspect.upto, there)
+            looked.append((suspect, there))
         self._tell_overrun(new)
-        self.lane.passed.begin()
-        self._note(known)
+        self._note(known, looked)
         self.now.rows = known.kept()
+        self.lane.passed.begin()
 
     def _by_time(self) -> Iterator[Step]:
         for suspect in self._suspects():

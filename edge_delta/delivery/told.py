@@ -74,7 +74,7 @@ class Told:
             self._log.warning(
                 Event.GONE, mode=step.mode, rows=step.gone, first_id=last - step.gone + 1, last_id=last, fix=GONE_CURE
             )
-        if step.read and step.rejected == step.read:
+        if step.read and step.rejected == step.read and not step.late:
             self._log.error(Event.ALL_REJECTED, mode=step.mode, table=step.table, rows=step.read, fix=REJECTED_CURE)
         for moment in filter(None, (step.first_time, step.last_time)):
             word = doubtful(moment, datetime.now(UTC))

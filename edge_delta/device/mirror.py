@@ -132,6 +132,7 @@ class Mirror(SilentObserver):
             content["last_upload"] = max(newest, content["last_upload"] or newest)
         before = content["tables"].get(step.mode, {})
         begins = self._backlog(step.mode, step, waiting)
+        refused = 0 if step.late else step.rejected  # late rows say nothing of those to come
         content["tables"][step.mode] = {
             "table": step.table,
             "version": step.commit.version if step.commit is not None else before.get("version"),
@@ -142,7 +143,7 @@ class Mirror(SilentObserver):
             "rows_waiting": waiting.rows if waiting.last_rowid is not None else before.get("rows_waiting", 0),
             "rows_written": before.get("rows_written", 0) + step.written,
             "rows_rejected": before.get("rows_rejected", 0) + step.rejected,
-            "rejected_in_a_row": 0 if step.rejected < step.read else before.get("rejected_in_a_row", 0) + step.rejected,
+            "rejected_in_a_row": 0 if step.rejected < step.read else before.get("rejected_in_a_row", 0) + refused,
             "doubtful_time": _doubtful(step) or before.get("doubtful_time"),
             "rows_lost": step.cursor.marks.get(Mark.LOST, 0),
             **{name: before.get(name, 0) for name in ("rows_late", "updates_ignored", "sweeps_overrun")},

@@ -8,7 +8,8 @@ import time
 import pytest
 from deltalake import write_deltalake
 
-from edge_delta.delivery import survey, sweep
+from edge_delta.delivery import known_rows, lane_sweeps, survey, sweep
+from edge_delta.source.census import Census
 from edge_delta.source.reader import SQLiteSource
 from tests.support.inprocess import deliver
 from tests.support.tables import Place
@@ -154,6 +155,32 @@ def test_rows_filled_in_below_the_cursor_raise_their_alerts_once(modes, sensor, 
             row(sensor, number, number)
         for _ in range(2):
             deliver(sensor.path, folder, **settings)
+    wanted = [i for i, t in sensor.rows(columns="id, temperature") if t > 20]
+    assert ids(folder, "_4_emergency") == wanted
+
+
+@pytest.mark.parametrize("few", [10_000, 5])
+def test_rows_that_another_mode_read_in_order_and_alerts_did_not_raise_them(few, sensor, folder, monkeypatch):
+    """The table of readings has the late row, so it cannot say that the alerts have not seen it."""
+    monkeypatch.setattr(known_rows, "TIMED_ROWS", few)
+    monkeypatch.setattr(lane_sweeps, "TIMED_ROWS", few)
+    sensor.create()
+    for number in range(10, 400, 10):
+        row(sensor, number, number)
+    late, ends, looked = iter([205]), Census.ends, []
+
+    def ends_while_a_row_comes(census, after, upto):
+        looked.append(upto)
+        for number in late if len(looked) > 1 else ():
+            row(sensor, number, number)
+        return ends(census, after, upto)
+
+    monkeypatch.setattr(Census, "ends", ends_while_a_row_comes)
+    deliver(sensor.path, folder, env=ALERTS, processing_mode=["emergency"])
+    row(sensor, 305, 305)
+    for _ in range(2):
+        deliver(sensor.path, folder, env=ALERTS, processing_mode=["raw", "emergency"])
+        row(sensor, 1_000 + len(looked), 1)
     wanted = [i for i, t in sensor.rows(columns="id, temperature") if t > 20]
     assert ids(folder, "_4_emergency") == wanted
 
