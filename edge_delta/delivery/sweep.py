@@ -119,7 +119,7 @@ class Sweeping(Struct):
         Yields:
             Each commit with its lane; at last what the sweep came to.
         """
-        from edge_delta.delivery import lane_sweeps, survey  # noqa: PLC0415 - a start need not pay for them
+        from edge_delta.delivery import lane_sweeps, survey, sweep_parts  # noqa: PLC0415 - a start need not pay for them
 
         began, kept, swept, whole = time.perf_counter(), self._with_fresh(self.load()), Swept(), True
         there = [lane for lane in lanes if lane.cursor().rowid != BEFORE_FIRST]
@@ -131,7 +131,7 @@ class Sweeping(Struct):
             self.save({**kept, "at": time.time()})
             return
         census = survey.Shared(there[0].route.source.census)
-        round_ = lane_sweeps.Round(there, census, limit, swept, first="at" not in kept and self._as_read(census.census))
+        round_ = sweep_parts.Round(there, census, limit, swept, first="at" not in kept and self._as_read(census.census))
         # A table of readings comes last: until it has a row, the others find it again after a kill.
         for lane in sorted(there, key=lambda one: (one.route.traits.replayable, one.route.traits.selective)):
             if stop.is_set():

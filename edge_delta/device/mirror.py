@@ -132,7 +132,6 @@ class Mirror(SilentObserver):
             content["last_upload"] = max(newest, content["last_upload"] or newest)
         before = content["tables"].get(step.mode, {})
         begins = self._backlog(step.mode, step, waiting)
-        refused = 0 if step.late else step.rejected  # late rows say nothing of those to come
         content["tables"][step.mode] = {
             "table": step.table,
             "version": step.commit.version if step.commit is not None else before.get("version"),
@@ -143,7 +142,7 @@ class Mirror(SilentObserver):
             "rows_waiting": waiting.rows if waiting.last_rowid is not None else before.get("rows_waiting", 0),
             "rows_written": before.get("rows_written", 0) + step.written,
             "rows_rejected": before.get("rows_rejected", 0) + step.rejected,
-            "rejected_in_a_row": 0 if step.rejected < step.read else before.get("rejected_in_a_row", 0) + refused,
+            "rejected_in_a_row": _in_a_row(step, before.get("rejected_in_a_row", 0)),
             "doubtful_time": _doubtful(step) or before.get("doubtful_time"),
             "rows_lost": step.cursor.marks.get(Mark.LOST, 0),
             **{name: before.get(name, 0) for name in ("rows_late", "updates_ignored", "sweeps_overrun")},
@@ -344,3 +343,8 @@ def _committed_id(step: Step, before: dict[str, Any]) -> int | None:
         return step.commit.cursor.rowid
     same = before.get("table") == step.table and before.get("generation") == step.cursor.generation
     return before.get("committed_id") if same else None
+
+
+def _in_a_row(step: Step, before: int) -> int:
+    """Rows rejected since one was kept; late ones say nothing of those to come."""
+    return 0 if step.rejected < step.read else before + (0 if step.late else step.rejected)

@@ -8,7 +8,7 @@ import time
 import pytest
 from deltalake import write_deltalake
 
-from edge_delta.delivery import known_rows, lane_sweeps, survey, sweep
+from edge_delta.delivery import known_rows, survey, sweep, sweep_parts
 from edge_delta.source.census import Census
 from edge_delta.source.reader import SQLiteSource
 from tests.support.inprocess import deliver
@@ -163,7 +163,7 @@ def test_rows_filled_in_below_the_cursor_raise_their_alerts_once(modes, sensor, 
 def test_rows_that_another_mode_read_in_order_and_alerts_did_not_raise_them(few, sensor, folder, monkeypatch):
     """The table of readings has the late row, so it cannot say that the alerts have not seen it."""
     monkeypatch.setattr(known_rows, "TIMED_ROWS", few)
-    monkeypatch.setattr(lane_sweeps, "TIMED_ROWS", few)
+    monkeypatch.setattr(sweep_parts, "TIMED_ROWS", few)
     sensor.create()
     for number in range(10, 400, 10):
         row(sensor, number, number)
@@ -183,6 +183,32 @@ def test_rows_that_another_mode_read_in_order_and_alerts_did_not_raise_them(few,
         row(sensor, 1_000 + len(looked), 1)
     wanted = [i for i, t in sensor.rows(columns="id, temperature") if t > 20]
     assert ids(folder, "_4_emergency") == wanted
+
+
+@pytest.mark.parametrize("modes", [["aggregated"], ["raw", "aggregated"]])
+def test_rows_that_come_while_windows_are_made_again_are_in_them_and_not_told_as_left(
+    modes, sensor, folder, tmp_path, monkeypatch
+):
+    sensor.create()
+    for number in range(10, 400, 10):
+        row(sensor, number, number)
+    settings = {"env": AGGREGATE, "processing_mode": modes, "flush": True}
+    deliver(sensor.path, folder, **settings)
+    row(sensor, 25, 25)
+    late, listed = iter([26]), Census.ids
+
+    def listed_before_a_row_comes(census, after, upto, *, timed):
+        found = listed(census, after, upto, timed=timed)
+        for number in late:
+            row(sensor, number, number)
+        return found
+
+    monkeypatch.setattr(Census, "ids", listed_before_a_row_comes)
+    for _ in range(2):
+        done = deliver(sensor.path, folder, **settings)
+        assert not done.named("rows below the cursor not delivered")
+    assert next(late, None) is None
+    assert windows(folder) == as_one_batch(sensor, tmp_path)
 
 
 @pytest.mark.parametrize("modes", [["emergency"], ["raw", "emergency"]])
