@@ -111,6 +111,11 @@ class WentBy(Struct):
     runs: list[tuple[int, int, int]] = field(default_factory=list)
     whole: bool = True
 
+    @property
+    def nothing(self) -> bool:
+        """Whether none did."""
+        return self.whole and not self.rows and not self.runs
+
     def add(self, batch: Batch) -> None:
         """A batch went by."""
         if not self.whole:

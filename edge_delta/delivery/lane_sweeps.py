@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from edge_delta.core.model import Mark
 from edge_delta.delivery.known_rows import KnownRows
 from edge_delta.delivery.late_rows import delivered_by, missing, read
@@ -103,11 +105,30 @@ class Alerts(ByRows):
             ids = [*(ids or ())]
             new += sum(map(len, ids))
             yield from self._deliver(read(self.lane, ids, self.round.limit))
+            yield from self._again(suspect, there)
             looked.append((suspect, there))
         self._tell_overrun(new)
         self._note(known, looked)
         self.now.rows = known.kept()
         self.lane.passed.begin()
+
+    def _again(self, suspect: Suspect, there: list[tuple[int, int]]) -> Iterator[Step]:
+        """Look at rows again that this lane had read when a process was killed, and the table that was asked had not.
+
+        That table has read them since, perhaps with others that came meanwhile. An alert that is there is not repeated.
+        """
+        own = self.round.stood.get(self.lane.name)
+        its = None if self.judged is None else self.round.stood.get(self.judged.name)
+        if own is None or its is None or not own.generation == its.generation == self.lane.cursor().generation:
+            return
+        ids, route = [i for i, _ in there if its.rowid < i <= own.rowid], self.lane.route
+        looks_back = route.mode().wanted(route.source.layout, route.context(own.generation)) is not None
+        if ids and looks_back:  # as with a cooldown: which of them came late decides what a group is
+            self._tell_unsure(replace(suspect, after=max(suspect.after, its.rowid), upto=min(suspect.upto, own.rowid)))
+            return
+        for batch in read(self.lane, [ids], self.round.limit):
+            step = self.lane.deliver_below(batch)
+            yield from self._told(step, step.written)
 
     def _by_time(self) -> Iterator[Step]:
         for suspect in self._suspects():

@@ -52,12 +52,14 @@ class Sweeping(Struct):
     _fresh: dict[str, Cursor] = field(default_factory=dict)
     _older: bool = False
     _began: object = None
+    _stood: dict[str, Cursor] = field(default_factory=dict)
 
     def begins(self, lane: Lane) -> None:
         """A lane is about to read; one that begins with the source's first row has nothing below its cursor."""
         if self.updating is not None:
             self.updating.begins(lane)
         cursor = lane.cursor()
+        self._stood.setdefault(lane.name, cursor)
         if cursor.rowid == BEFORE_FIRST:
             self._began = lane.route.source.census.state() if not self._fresh else self._began
             self._fresh[lane.name] = replace(cursor, tally=NOTHING)
@@ -66,7 +68,7 @@ class Sweeping(Struct):
 
     def finish(self, lanes: Sequence[Lane]) -> None:
         """The process is about to end: keep what no table has of the rows that went by."""
-        passed = [lane for lane in lanes if lane.passed.rows or not lane.passed.whole]
+        passed = [lane for lane in lanes if not lane.passed.nothing]
         if not passed:
             return
         kept = self._with_fresh(self.load())
@@ -131,7 +133,7 @@ class Sweeping(Struct):
             self.save({**kept, "at": time.time()})
             return
         census = survey.Shared(there[0].route.source.census)
-        round_ = sweep_parts.Round(there, census, limit, swept, first="at" not in kept and self._as_read(census.census))
+        round_ = sweep_parts.Round(there, census, limit, swept, self._is_first(kept, census.census), self._stood)
         # A table of readings comes last: until it has a row, the others find it again after a kill.
         for lane in sorted(there, key=lambda one: (one.route.traits.replayable, one.route.traits.selective)):
             if stop.is_set():
@@ -149,9 +151,9 @@ class Sweeping(Struct):
         swept.seconds = time.perf_counter() - began
         yield swept
 
-    def _as_read(self, census: Census) -> bool:
-        """Whether nobody has written since lanes began with the first row."""
-        return census.state() == self._began
+    def _is_first(self, kept: dict[str, Any], census: Census) -> bool:
+        """Whether nothing was swept before, and nobody has written since lanes began with the first row."""
+        return "at" not in kept and census.state() == self._began
 
     def _looked(self, kept: dict[str, Any], lanes: Sequence[Lane], written: str | None, *, whole: bool) -> None:
         """Keep what was counted; the next sweep begins with the first range, or goes on in the next cycle."""

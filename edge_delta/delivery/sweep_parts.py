@@ -18,9 +18,9 @@ from edge_delta.delivery.survey import Shared, Survey, Suspect
 from edge_delta.delivery.time_survey import TimeSurvey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from edge_delta.core.model import Step
+    from edge_delta.core.model import Cursor, Step
     from edge_delta.core.swept import Swept
     from edge_delta.delivery.lane import Lane
 
@@ -38,6 +38,7 @@ class Round(Struct, frozen=True):
         limit: the most rows in a commit.
         swept: what it comes to.
         first: whether nothing was swept before, and all that is there was read just now, and not written since.
+        stood: where each lane stood when the process began, by its name.
     """
 
     lanes: Sequence[Lane]
@@ -45,6 +46,7 @@ class Round(Struct, frozen=True):
     limit: int
     swept: Swept
     first: bool
+    stood: Mapping[str, Cursor]
 
     def horizon(self, generation: int) -> int:
         """How far all lanes of a generation have come."""
@@ -148,7 +150,13 @@ class Sweep(Struct):
 
 
 class ByRows(Sweep):
-    """A table that does not say of each row whether it came: that is kept beside it, as far as rows are few."""
+    """A table that does not say of each row whether it came: that is kept beside it, as far as rows are few.
+
+    Attributes:
+        judged: the lane whose table was asked of the last range; None if it was not asked.
+    """
+
+    judged: Lane | None = None
 
     def _few(self) -> bool:
         return sum(one.counts.rows for one in self.now.ranges) <= TIMED_ROWS
@@ -157,7 +165,7 @@ class ByRows(Sweep):
         """The ids of rows that did not come this way yet; None where nobody can tell."""
         if known.upto is not None and suspect.upto <= known.upto and (not suspect.by_time or known.times):
             return [known.new(suspect.after, suspect.upto, there)]
-        judge = self.round.judge(self.lane)
+        self.judged = judge = self.round.judge(self.lane)
         if judge is not None:
             found = delivered_by(judge).missing(suspect.after, suspect.upto, rows=_ROWS, by_time=suspect.by_time)
             return list(found)
@@ -220,6 +228,7 @@ class ByRows(Sweep):
         self, suspect: Suspect, known: KnownRows, there: list[tuple[int, int]]
     ) -> Iterable[Sequence[int]] | None:
         """As `_new`; of rows behind those that were known, those that went by since say it."""
+        self.judged = None
         passed, stood = self.lane.passed, self.known.cursor
         if stood is None or not suspect.is_new or not passed.are(stood, self.lane.cursor()):
             return self._new(suspect, known, there)

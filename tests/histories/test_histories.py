@@ -267,3 +267,12 @@ def test_newest_rows_that_are_deleted_after_all_got_other_ids_repeat_nothing(mod
     one = made(*steps, kind="plain", modes=(mode,))
     wrong = happens(sensor, replace(one, steps=(Step("insert many", 28), *one.steps[1:])))
     assert wrong is None, wrong
+
+
+@pytest.mark.parametrize("modes", [("raw", "emergency"), ("emergency", "schematized", "aggregated")])
+def test_rows_under_used_ids_raise_their_alerts_though_the_process_was_killed_ahead_of_the_readings(modes, sensor):
+    """The table of readings got them in order, and cannot say that the alerts have seen those which had the ids."""
+    steps = (("killed after a commit", 42), ("kill", 5), ("killed after a commit", 41), ("insert or replace", 13))
+    one = made(*steps, kind="autoincrement", modes=modes, batch=10, once=False, swept=False, settle=30)
+    wrong = happens(sensor, replace(one, steps=(Step("insert many", 17), *one.steps[1:])))
+    assert wrong is None, wrong
