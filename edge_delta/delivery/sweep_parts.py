@@ -167,8 +167,7 @@ class ByRows(Sweep):
             return [known.new(suspect.after, suspect.upto, there)]
         self.judged = judge = self.round.judge(self.lane)
         if judge is not None:
-            found = delivered_by(judge).missing(suspect.after, suspect.upto, rows=_ROWS, by_time=suspect.by_time)
-            return list(found)
+            return _missing_in(judge, suspect)
         return [] if suspect.is_new and self.in_order else None
 
     def _note(self, known: KnownRows, looked: list[tuple[Suspect, list[tuple[int, int]]]]) -> None:
@@ -238,9 +237,7 @@ class ByRows(Sweep):
         since = passed.new(one for one in there if one[0] > stood.rowid)
         judge = self.round.judge(self.lane) if passed.runs else None  # their times are not kept
         if judge is not None:
-            found = delivered_by(judge).missing(
-                max(suspect.after, stood.rowid), suspect.upto, rows=_ROWS, by_time=suspect.by_time
-            )
+            found = _missing_in(judge, replace(suspect, after=max(suspect.after, stood.rowid)))
             since = sorted({*since, *(i for some in found for i in some)})
         if not before:
             return [since]
@@ -249,3 +246,8 @@ class ByRows(Sweep):
 
     def _there(self, suspect: Suspect) -> list[tuple[int, int]]:
         return self.round.shared.census.ids(suspect.after, suspect.upto, timed=self._few() or suspect.is_new)
+
+
+def _missing_in(judge: Lane, suspect: Suspect) -> list[list[int]]:
+    """The ids of a range's rows that the table of another lane does not have."""
+    return list(delivered_by(judge).missing(suspect.after, suspect.upto, rows=_ROWS, by_time=suspect.by_time))
