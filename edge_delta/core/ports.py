@@ -64,6 +64,9 @@ class Source(Protocol):
     def moved(self) -> bool:
         """Whether the path names another file now; what is open can still be read to its end."""
 
+    def gone(self) -> SourceUnavailable | None:
+        """Why the path names no file now, if what is open can still be read to its end; None otherwise."""
+
     def waiting(self, cursor: Cursor) -> Waiting:
         """What lies behind the cursor."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from edge_delta.core.errors import TransientError
 from edge_delta.core.events import Event, Log
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge_delta.core.observing import Observer
 
 T = TypeVar("T")
+OnFailure: TypeAlias = "Callable[[TransientError], None]"
 
 _FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 300.0
@@ -136,12 +137,12 @@ class Persistence:
         self._stop = stop
         self._for_seconds = for_seconds
 
-    def call(self, function: Callable[[], T], *, on_failure: Callable[[], None] = lambda: None) -> T | None:
+    def call(self, function: Callable[[], T], *, on_failure: OnFailure = lambda _error: None) -> T | None:
         """The function's result, or None if told to stop before it had one.
 
         Args:
             function: what to call.
-            on_failure: called after each failure, to drop what is cached.
+            on_failure: called after each failure with it, to drop what is cached.
 
         Raises:
             TransientError: if it still fails after ``for_seconds``.
@@ -153,14 +154,15 @@ class Persistence:
         self._outage.over()
         return result
 
-    def _retry(self, first: TransientError, function: Callable[[], T], on_failure: Callable[[], None]) -> T | None:
+    def _retry(self, first: TransientError, function: Callable[[], T], on_failure: OnFailure) -> T | None:
         import tenacity  # noqa: PLC0415 - only when something failed
 
         def before_sleep(state: tenacity.RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome is not None else first
+            raised = state.outcome.exception() if state.outcome is not None else first
+            error = raised if isinstance(raised, TransientError) else first
             pause = state.next_action.sleep if state.next_action is not None else 0.0
-            self._outage.failed(error if isinstance(error, TransientError) else first, pause)
-            on_failure()
+            self._outage.failed(error, pause)
+            on_failure(error)
 
         limit = [] if self._for_seconds is None else [tenacity.stop_after_delay(self._for_seconds)]
         retrying = tenacity.Retrying(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from edge_delta.core.errors import FilesUnreadable
+from edge_delta.core.errors import FilesUnreadable, SourceUnavailable
 from edge_delta.core.events import Event, Log
 from edge_delta.core.retry import Outage, Persistence
 from edge_delta.core.swept import Swept
@@ -176,7 +176,7 @@ class Engine:
         """Forget what is cached after a failure; the seconds to wait before the next try."""
         pause = self._outage.pause()
         self._outage.failed(error, pause)
-        self._forget()
+        self._forget(error)
         return pause
 
     def in_order(self) -> None:
@@ -191,9 +191,13 @@ class Engine:
         persistence = Persistence(self._outage, stop, for_seconds=for_seconds)
         return persistence.call(lambda: work(stop), on_failure=self._forget)
 
-    def _forget(self) -> None:
+    def _forget(self, error: TransientError) -> None:
         self._behind = True
-        self._reader.reopen()
+        # What a file has that was deleted or replaced is nowhere else: it stays open unless it is to blame.
+        if isinstance(error, SourceUnavailable) and self._source.gone() is None:
+            self._reader.reopen()
+        else:
+            self._reader.renew()
         self._unwell.clear(self._lanes)
         for lane in self._lanes:
             lane.forget()
@@ -263,7 +267,8 @@ class Engine:
         """
         self.take_over_settings()
         moved = self._source.moved()
-        if not (self._source.changed() or moved or self._behind or self._drains.held or self._news):
+        aside = moved or self._source.gone() is not None
+        if not (self._source.changed() or aside or self._behind or self._drains.held or self._news):
             self._idle()
             yield from self._sweep(stop)
             self._over()
@@ -280,6 +285,9 @@ class Engine:
             self._log.warning(Event.SOURCE_REPLACED)
             self._reader.reopen()
             yield from self._drain_all(stop, once=once)
+        if (gone := self._source.gone()) is not None:
+            self._unwell.end(self._lanes, raises=True)
+            raise gone
         self._sweeping.changed()
         if not stop.is_set():
             yield from self._sweep(stop)

@@ -19,7 +19,8 @@ from edge_delta.core.digests import blake2b
 from edge_delta.core.errors import SourceUnavailable
 from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.source import time_order
-from edge_delta.source.database import UnknownOrder, quoted
+from edge_delta.source.database import quoted
+from edge_delta.source.refusals import UnknownOrder
 
 if TYPE_CHECKING:
     import os

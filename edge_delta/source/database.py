@@ -15,10 +15,11 @@ from urllib.parse import quote
 import adbc_driver_manager
 from arro3.core import Table as ArrowTable
 
-from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceDamaged, SourceUnavailable
+from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
 from edge_delta.source import columns, headers
 from edge_delta.source.connections import Connections
-from edge_delta.source.files import cannot_be_read, is_mount_point, other_name
+from edge_delta.source.files import is_mount_point, other_name
+from edge_delta.source.refusals import refused
 
 if TYPE_CHECKING:
     import os
@@ -40,18 +41,6 @@ def quoted(identifier: str) -> str:
     8), and a column that was renamed would be read as its own old name. In backticks it is an error.
     """
     return "`" + identifier.replace("`", "``") + "`"
-
-
-class UnknownOrder(ConfigurationError):
-    """A statement needs a collation that the application has registered in its own process."""
-
-
-class TooLong(SourceUnavailable):
-    """A statement would load a longer text or blob than `Database.limit` allows."""
-
-
-class Locked(SourceUnavailable):
-    """Another process writes just now."""
 
 
 class Database:
@@ -209,9 +198,19 @@ class Database:
             return False
         try:
             stat = self.path.stat()
-        except FileNotFoundError:
+        except OSError:
             return False
         return (stat.st_dev, stat.st_ino) != self.opened_as
+
+    def gone(self) -> SourceUnavailable | None:
+        """Why the path names no file now, while the one that is open can still be read to its end; None otherwise."""
+        if self._connection is None:
+            return None
+        try:
+            self._stat()
+        except SourceUnavailable as error:
+            return error
+        return None
 
     def changed(self) -> bool:
         """Whether there may be something new since the last call; some 20 µs, whatever the size of the database."""
@@ -225,6 +224,8 @@ class Database:
         return None if self._connection is None else self._signature()
 
     def _signature(self) -> object:
+        if self._connection is not None and self.gone():
+            return (*self.opened_as, None if self._immutable else self.scalar("PRAGMA data_version"))
         stat = self._stat()
         file = (stat.st_dev, stat.st_ino)
         if self._immutable:
@@ -255,12 +256,15 @@ class Database:
     def _reopen_if_a_writer_came(self) -> None:
         if self._connection is None:
             self._open()
-        elif self._immutable and not self.moved() and (self._settled is None or self._signature() != self._settled):
+        elif self._immutable and not (self.moved() or self.gone()) and self._unsettled():
             # An immutable connection never looks at the file again.
             seen = self._seen
             self.close()
             self._open()
             self._seen = seen
+
+    def _unsettled(self) -> bool:
+        return self._settled is None or self._signature() != self._settled
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """The result of a statement that returns few rows."""
@@ -319,30 +323,7 @@ class Database:
             message = _first_line(error)
             if not isinstance(error, adbc_driver_manager.Error) and "[SQLite]" not in message:
                 raise
-            if "not a database" in message:
-                raise ConfigurationError(f"{self.path} is not a SQLite database", "Check --sqlite") from error
-            if "no such collation" in message or "no query solution" in message:
-                name = (
-                    message.removeprefix("no such collation sequence: ")
-                    if "collation" in message
-                    else "a collation of its own"
-                )
-                raise UnknownOrder(
-                    f"{self.path}: a key is in an order that only the application knows ({name})",
-                    "Give the table a key in one of SQLite's own orders (BINARY, NOCASE, RTRIM), or a rowid",
-                ) from error
-            if "too big" in message:
-                raise TooLong(f"{self.path} has a text or blob that is longer than allowed") from error
-            if "locked" in message or "busy" in message:
-                raise Locked(
-                    f"{self.path} is locked by another process for more than {self._busy_timeout_ms / 1000:g} s"
-                ) from error
-            if "malformed" in message:
-                raise SourceDamaged(
-                    f"{self.path} is damaged: {message}",
-                    "Run PRAGMA integrity_check on it; a copy made with sqlite3 .recover can be put in its place",
-                ) from error
-            raise cannot_be_read(self.path, self._beside, message) from error
+            raise refused(self.path, self._beside, message, self._busy_timeout_ms) from error
 
 
 def _first_line(error: Exception) -> str:

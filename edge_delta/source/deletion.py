@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge_delta.core.errors import ConfigurationError, SourceUnavailable
 from edge_delta.core.model import BEFORE_FIRST
-from edge_delta.source.database import Database, Locked, quoted
+from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import weight_of
 from edge_delta.source.reader import SQLiteSource
+from edge_delta.source.refusals import Locked
 from edge_delta.source.schema import find_table
 
 if TYPE_CHECKING:

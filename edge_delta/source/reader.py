@@ -111,6 +111,10 @@ class SQLiteSource:
         """Whether the path names another file now; what is open can still be read to its end."""
         return self._database.moved()
 
+    def gone(self) -> SourceUnavailable | None:
+        """Why there is no file now, if what is open can still be read to its end."""
+        return self._database.gone()
+
     def unreadable(self) -> SourceUnavailable | None:
         """None: of a single file all can be read, or nothing can."""
         return None
@@ -129,18 +133,14 @@ class SQLiteSource:
 
     def waiting(self, cursor: Cursor) -> Waiting:
         """What lies behind the cursor, from the two ends of the b-tree."""
-        with self._looking():
-            return self._waiting(cursor)
-
-    def _waiting(self, cursor: Cursor) -> Waiting:
-        table = self._table
-        bounds = [table.behind(cursor.rowid)] if cursor.rowid != BEFORE_FIRST else []
-        end = table.end(None)
-        bounds += [f"{table.key} <= {end}"] if end is not None else []
-        source = quoted(table.name) + (f" WHERE {' AND '.join(bounds)}" if bounds else "")
-        first = self._database.scalar(f"SELECT min({table.key}) FROM {source}")
-        last = self._database.scalar(f"SELECT max({table.key}) FROM {source}") if first is not None else None
-        return Waiting(first, last)
+        with self._looking() as table:
+            bounds = [table.behind(cursor.rowid)] if cursor.rowid != BEFORE_FIRST else []
+            end = table.end(None)
+            bounds += [f"{table.key} <= {end}"] if end is not None else []
+            source = quoted(table.name) + (f" WHERE {' AND '.join(bounds)}" if bounds else "")
+            first = self._database.scalar(f"SELECT min({table.key}) FROM {source}")
+            last = self._database.scalar(f"SELECT max({table.key}) FROM {source}") if first is not None else None
+            return Waiting(first, last)
 
     def passed(self, cursor: Cursor) -> Passed:
         """What a table that is read in the order of time has besides the rows that wait; visits all rows."""

@@ -15,11 +15,11 @@ from edge_delta.core.errors import SourceUnavailable
 from edge_delta.core.model import Column, Kind, Rejection
 from edge_delta.source import cells
 from edge_delta.source.columns import KINDS, TEXT_AS_BYTES
-from edge_delta.source.database import TooLong
 from edge_delta.source.extents import weight_of
 from edge_delta.source.kinds import is_open, seen
 from edge_delta.source.pinning import fits, pinned, portions
 from edge_delta.source.read_options import ROWID
+from edge_delta.source.refusals import TooLong
 from edge_delta.source.schema import decided
 
 if TYPE_CHECKING:

@@ -243,7 +243,7 @@ def test_a_call_goes_on_until_it_works_and_what_is_cached_is_dropped_each_time()
     heard, dropped = Heard(), []
     log, tried = persistence(heard=heard)
     function = Flaky(3)
-    assert tried.call(function, on_failure=lambda: dropped.append(function.calls)) == "done"
+    assert tried.call(function, on_failure=lambda _error: dropped.append(function.calls)) == "done"
     assert dropped == [1, 2, 3]
     assert [f[:2] for f in heard.failures] == [("no answer 1.", 1), ("no answer 2.", 2), ("no answer 3.", 3)]
     assert all(0 < pause <= 0.02 for _, _, pause in heard.failures)

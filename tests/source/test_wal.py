@@ -368,3 +368,26 @@ def test_rows_of_a_file_that_is_deleted_between_two_cycles_are_read_through_the_
         again.add(4, start=5_000)
         running.wait_until(lambda: folder.read().height == 21, what="all rows of both files")
     assert sorted(folder.read()["source_generation"].to_list()) == [0] * 17 + [1] * 4
+
+
+def test_rows_of_a_file_that_is_deleted_are_read_before_there_is_another_one(sensor, folder, command, tmp_path):
+    """A cycle that meets no file at all lets nothing go."""
+    sensor.create()
+    sensor.add(10)
+    running = command(sensor.path, folder, node_id="n1", interval=0.2, fuzz_factor=0).start()
+    running.wait_for("batch committed")
+    sensor.run("BEGIN")
+    sensor.add(7, start=10)
+    for suffix in ("", "-wal", "-shm"):
+        sensor.path.with_name(sensor.path.name + suffix).unlink()
+    sensor.run("COMMIT")
+    told = running.wait_for("unavailable")
+    assert "is gone" in told["error"]
+    running.wait_until(lambda: folder.read().height == 17, what="rows of the file that is gone")
+    sensor.kill()
+    with Sensor(tmp_path / "device" / "sensor.db") as again:
+        again.create()
+        again.add(4, start=5_000)
+        running.wait_until(lambda: folder.read().height == 21, what="all rows of both files")
+        running.wait_for("recovered")
+    assert sorted(folder.read()["source_generation"].to_list()) == [0] * 17 + [1] * 4

@@ -235,3 +235,29 @@ def test_no_secret_is_shown_at_any_log_level_whatever_fails(sensor, proxy, edge)
         texts.append(done.stdout + done.stderr)
     for text in texts:
         assert not [name for name, secret in secrets.items() if secret in text]
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "deleted and made again"])
+def test_rows_of_a_file_that_goes_during_an_outage_are_delivered_after_it(sensor, proxy, edge, wired_lake, replaced):
+    """They are nowhere else: a file that no name leads to is not let go because a store does not answer."""
+    sensor.add(100)
+    running = edge.start()
+    running.wait_for("batch committed", count=2)
+    proxy.plan(Answer(503), times=None)
+    sensor.add(20, start=100)
+    running.wait_for("unavailable", timeout=60)
+    sensor.add(30, start=120)
+    path = sensor.path
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+    if replaced:
+        sensor.open(path)
+        sensor.create()
+        sensor.add(7, start=1_000)
+    time.sleep(3)  # some tries
+    proxy.clear()
+    there = 157 if replaced else 150
+    running.wait_until(lambda: wired_lake.read().height == there, what="the rows that waited", timeout=60)
+    assert running.terminate() == 0
+    generations = wired_lake.read()["source_generation"].to_list()
+    assert (generations.count(0), generations.count(1)) == (150, there - 150)

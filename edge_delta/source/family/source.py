@@ -131,6 +131,10 @@ class FamilySource(OfLastFile):
         """Never: a file that goes is another one from then on, and is read to its end all the same."""
         return False
 
+    def gone(self) -> SourceUnavailable | None:
+        """Never, for the same reason."""
+        return None
+
     def reopen(self) -> None:
         """Close all files, and read again what was written down of them."""
         self._opened.close_all()
