@@ -12,6 +12,7 @@ from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import Question, Where, among, mine, named, rejected_by, within
+from edge_delta.core.updates import VERSION
 from edge_delta.delivery import fitting
 from edge_delta.delivery.alike import Alike
 from edge_delta.delivery.other_ids import GENERATION, under_other_ids
@@ -71,10 +72,12 @@ class Delivered(Struct, frozen=True):
     Args:
         route: the way to the table, whose rows stand for one source row each.
         stands: where the table stands.
+        first_states: whether rows count as they were first delivered, and no new states of them.
     """
 
     route: Route
     stands: Cursor
+    first_states: bool = False
 
     def inside(self) -> pl.Expr:
         """Whether a row of `beside` came from the source that the table stands in, or from one that it goes on from."""
@@ -241,8 +244,7 @@ class Delivered(Struct, frozen=True):
             common by themselves, and `TOLD`: as `KNOWN`, and where there is no time, as `LIKELY`.
         """
         asked = {ROWID: self.key, GENERATION: GENERATION, **named(*columns)}
-        there = self.route.sink.ask(Question((*mine(self.route.device.node_id), *where), asked))
-        both = rows.select(ROWID, *columns).join(there, on=ROWID, how="left", suffix=_THERE)
+        both = rows.select(ROWID, *columns).join(self._there(asked, where), on=ROWID, how="left", suffix=_THERE)
         others = [n for n in columns if n != self.time]
         same = [pl.col(n).eq_missing(pl.col(n + _THERE)) for n in others]
         told = [pl.col(n + _THERE).is_not_null() for n in others]  # what was empty may have been filled since
@@ -264,6 +266,14 @@ class Delivered(Struct, frozen=True):
             (known if timed else likely).alias(TOLD),
             likely.alias(LIKELY),
         ).sort(ROWID)
+
+    def _there(self, asked: dict[str, str], where: Where) -> pl.DataFrame:
+        """Columns of the table's rows, of all states or the first ones."""
+        sink, own = self.route.sink, (*mine(self.route.device.node_id), *where)
+        if not (self.first_states and VERSION in sink.columns()):
+            return sink.ask(Question(own, asked))
+        states = sink.ask(Question(own, {**asked, VERSION: VERSION}))
+        return states.filter(pl.col(VERSION).fill_null(1) == 1).drop(VERSION)
 
     def _by_chance(self, rows: pl.DataFrame, compared: dict[str, tuple[pl.Expr, pl.Expr]]) -> pl.Expr:
         """Whether a row has no more in common with another than any rows have.

@@ -279,12 +279,7 @@ class Engine:
         yield from self._drain_all(stop, once=once)
         self._settling.off = held
         if moved and not stop.is_set():
-            # The old file was read to its end through the open connection; what has its name now comes next.
-            self._unwell.end(self._lanes, raises=True)
-            self._finish()
-            self._log.warning(Event.SOURCE_REPLACED)
-            self._reader.reopen()
-            yield from self._drain_all(stop, once=once)
+            yield from self._replaced(stop, once=once)
         if (gone := self._source.gone()) is not None:
             self._unwell.end(self._lanes, raises=True)
             raise gone
@@ -295,6 +290,14 @@ class Engine:
         self._unwell.end(self._lanes, raises=once)
         in_part = not once and self._unwell.part_of_source(self._source.unreadable(), self._until_next())
         self._behind = in_part or stop.is_set() or len(self._unwell.well(self._lanes)) < len(self._lanes)
+
+    def _replaced(self, stop: Flag, *, once: bool) -> Iterator[None]:
+        """The old file was read to its end through the open connection; what has its name now comes next."""
+        self._unwell.end(self._lanes, raises=True)
+        self._finish()
+        self._log.warning(Event.SOURCE_REPLACED)
+        self._reader.reopen()
+        yield from self._drain_all(stop, once=once)
 
     def _sweep(self, stop: Flag) -> Iterator[None]:
         """Deliver what was updated, and what came below the cursors if it is time to look."""

@@ -59,8 +59,12 @@ class KnownRows(Struct):
             upto: its last key.
             there: ids and checksums of times that the source has there.
         """
-        ids = {i for run in self.runs for i in _within(run, after, upto)}
+        ids = self.ids(after, upto)
         return [i for i, time in there if i not in ids or (time and self.times.get(i, time) != time)]
+
+    def ids(self, after: int, upto: int) -> set[int]:
+        """The ids of a range that went by, whatever times they had."""
+        return {i for run in self.runs for i in _within(run, after, upto)}
 
     def cut(self) -> None:
         """Forget what lies behind the key."""

@@ -18,7 +18,7 @@ from edge_delta.delivery.tally import counted, left_out, place
 from edge_delta.delivery.updating import Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     import polars as pl
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edge_delta.delivery.prefetch import ReadAhead
     from edge_delta.delivery.prepared import Prepared
     from edge_delta.delivery.route import Route
-    from edge_delta.delivery.writing import Corrected, Writing
+    from edge_delta.delivery.writing import Came, Corrected, Writing
 
 
 class Lane:
@@ -250,9 +250,9 @@ class Lane:
         if not cursor.marks.get(Mark.REUSED):
             self._ahead = cursor.marked(**{Mark.REUSED: 1})
 
-    def correct(self, after: int, upto: int, new: Collection[int]) -> Corrected:
+    def correct(self, after: int, upto: int, came: Came) -> Corrected:
         """Make windows again that rows came for from below the cursor."""
-        found = self._writing.corrected(after, upto, self.cursor(), new)
+        found = self._writing.corrected(after, upto, self.cursor(), came)
         if found.step is not None:
             self._ahead = None if found.step.commit is not None else found.step.cursor
         return found

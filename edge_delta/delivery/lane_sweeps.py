@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from edge_delta.core.model import Mark
@@ -11,6 +12,7 @@ from edge_delta.delivery.known_rows import KnownRows
 from edge_delta.delivery.late_rows import delivered_by, missing, read
 from edge_delta.delivery.ledger import Ledger
 from edge_delta.delivery.sweep_parts import ByRows, LaneSweep, Round, Sweep
+from edge_delta.delivery.writing import Came
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -37,6 +39,24 @@ class Readings(Sweep):
         return delivered_by(self.lane).begin()
 
 
+class _Look(Struct):
+    """What a range of the source has.
+
+    Attributes:
+        suspect: the range.
+        there: ids and checksums of times, as far as its rows are few.
+        new: ids of rows that did not come this way yet; None where nobody can tell.
+        used: those of them that other rows had; all of them where nobody can tell.
+        kept: whether no row is gone that it had at the last sweep.
+    """
+
+    suspect: Suspect
+    there: list[tuple[int, int]]
+    new: set[int] | None = None
+    used: set[int] = field(default_factory=set)
+    kept: bool = False
+
+
 class Windows(ByRows):
     """A table of windows, each of which says how many rows it was made of."""
 
@@ -44,40 +64,52 @@ class Windows(ByRows):
         """See `LaneSweep.run`."""
         known = KnownRows.of(self.known.rows)
         suspects = self._with_those_of_before(self._suspects(), known)
-        told, all_new, looked = self.lane.route.source.keyed_by_rowid and self._few(), 0, []
-        for suspect in suspects:
-            fresh, there = yield from self._corrected(suspect, known, told=told)
-            all_new += fresh
-            looked.append((suspect, there))
+        told, all_new = self.lane.route.source.keyed_by_rowid and self._few(), 0
+        looks = [self._look(suspect, known, told=told) for suspect in suspects]
+        kept = all(look.kept for look in looks)
+        for look in looks:
+            all_new += yield from self._corrected(look, kept=kept)
         self._tell_overrun(all_new)
         if told:
-            self._note(known, looked)
+            self._note(known, [(look.suspect, look.there) for look in looks])
             self.now.rows = known.kept()
         self.lane.passed.begin()
 
-    def _corrected(
-        self, suspect: Suspect, known: KnownRows, *, told: bool
-    ) -> Generator[Step, None, tuple[int, list[tuple[int, int]]]]:
-        """Put the late rows of a range into their windows; how many are known to be new, and all that are there."""
+    def _look(self, suspect: Suspect, known: KnownRows, *, told: bool) -> _Look:
+        """What a range has, and which of its rows are new."""
         there = self._there(suspect) if told else []
         ids = self._fresh(suspect, known, there) if told else None
-        new = self._new_of(suspect) if ids is None else {i for some in ids for i in some}
-        fresh = suspect.grown or 0 if ids is None else len(new)
-        step, late, waiting = self.lane.correct(suspect.after, suspect.upto, new)
+        if ids is None:
+            return _Look(suspect, there)
+        new = {i for some in ids for i in some}
+        grown = len(new) if suspect.grown is None else max(0, suspect.grown)
+        used = set[int]()
+        if suspect.by_time:
+            most = new if len(new) > grown else set[int]()
+            used = most if known.upto is None else new & known.ids(suspect.after, suspect.upto)
+        return _Look(suspect, there, new, used, kept=len(new) - len(used) <= grown)
+
+    def _corrected(self, look: _Look, *, kept: bool) -> Generator[Step, None, int]:
+        """Put the late rows of a range into their windows; how many are known to be new."""
+        suspect, new, used = look.suspect, look.new, look.used
+        fresh = (suspect.grown or 0) if new is None else len(new)
+        came = Came(self._new_of(suspect), all_known=False) if new is None else Came(new, used, kept=kept)
+        step, late, whole = self.lane.correct(suspect.after, suspect.upto, came)
         yield from self._told(step, late)
-        while ids is not None and late > fresh:  # more came meanwhile, and are in the windows that were read again
+        while new is not None and late > fresh:  # more came meanwhile, and are in the windows that were read again
             more = self._there(suspect)
-            came = {i for i, _ in more} - {i for i, _ in there}
-            if not came:
+            later = {i for i, _ in more} - {i for i, _ in look.there}
+            if not later:
                 break
-            step, later, waiting = self.lane.correct(suspect.after, suspect.upto, came)
-            yield from self._told(step, later)
-            there, fresh, late = more, fresh + len(came), late + later
+            step, rows, others = self.lane.correct(suspect.after, suspect.upto, Came(later))
+            yield from self._told(step, rows)
+            look.there, fresh, late, whole = more, fresh + len(later), late + rows, whole + others
         # A row under a used id may be in the window of the one before: then it has no more rows than it had.
-        self._tell_left(fresh - late - (0 if suspect.by_time else waiting))
-        if ids is None and suspect.by_time and fresh <= late:
+        own = fresh - len(used)
+        self._tell_left(max(0, own - late - whole) + max(0, len(used) - max(0, late - own)))
+        if new is None and suspect.by_time and fresh <= late + whole:
             self._tell_unsure(suspect)
-        return (0 if ids is None else fresh), there
+        return 0 if new is None else fresh
 
     def _new_of(self, suspect: Suspect) -> set[int]:
         """The keys of rows that are new in a stretch of time, where counts alone tell it; none where they do not."""

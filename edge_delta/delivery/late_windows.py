@@ -7,6 +7,7 @@ it closed or not. So nothing is counted twice, whoever was killed when.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -24,11 +25,12 @@ from edge_delta.delivery.writing import Corrected
 from edge_delta.modes.aggregated import WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edge_delta.core.model import Batch, Context, Rejection
     from edge_delta.delivery.earlier_windows import Version
     from edge_delta.delivery.window_rows import InTable
+    from edge_delta.delivery.writing import Came
 
 
 class _Range(Struct):
@@ -37,9 +39,11 @@ class _Range(Struct):
     Attributes:
         extents: first and last row by window.
         rejected: the rows that belong to none.
+        new: how many new rows each window has, where they are known.
     """
 
     extents: dict[int, tuple[int, int]] = field(default_factory=dict)
+    new: Counter[int] = field(default_factory=Counter)
     rejected: list[Rejection] = field(default_factory=list)
 
     def widen(self, window: int, first: int, last: int) -> None:
@@ -51,10 +55,10 @@ class _Range(Struct):
 class SweptWindows(Windows):
     """Windows that late rows can be put into."""
 
-    def corrected(self, after: int, upto: int, cursor: Cursor, new: Collection[int] = frozenset()) -> Corrected:
+    def corrected(self, after: int, upto: int, cursor: Cursor, came: Came) -> Corrected:
         """See `edge_delta.delivery.writing.Writing`."""
         context, mode, known = self._route.context(cursor.generation), self._rows.mode, self._known(cursor)
-        there = self._range(after, upto, cursor, context)
+        there = self._range(after, upto, cursor, context, came)
         shown = self._rows.in_table(there.extents, cursor, context)
         versions = self._earlier.versions(there.extents, cursor)
         own = self._own(there, shown)
@@ -68,15 +72,15 @@ class SweptWindows(Windows):
             behind = behind.joined(OpenWindows.of(some.filter(in_windows(floors) & ~up_to(floors)), mode), mode)
             still.see(rows)
         purged = still.purged
-        there.rejected += self._late_for(purged, {}, (after, upto), cursor, new)
+        there.rejected += self._late_for(purged, {}, (after, upto), cursor, came)
         kept = {start: extent(versions[start]) for start in floors if start not in purged}
-        there.rejected += self._late_for(kept, floors, (after, upto), cursor, new)
+        there.rejected += self._late_for(kept, floors, (after, upto), cursor, came)
         late = {start: rows for start, rows in _more(again, behind, own, versions).items() if start not in purged}
         swept = cursor.swept()
         refused = self._route.refuse(there.rejected, swept, swept=True)
-        waiting = self._waiting(again, shown)
+        whole = self._whole(again, shown, there.new if came.all_known else None, kept=came.kept)
         if not late and not refused.rows:
-            return Corrected(waiting=waiting)
+            return Corrected(there=whole)
         due = again.without(floors).joined(behind, mode).only(late)
         due = due.with_written({s: v.rows for s, v in shown.items() if s in late})
         turn = self._turn(swept, swept, known.without(late).joined(due, mode), None)
@@ -84,7 +88,7 @@ class SweptWindows(Windows):
         self._from_before |= bool(shown)
         step = self._written(turn, set(late), closed, None)
         count = sum(late.values()) + refused.rows
-        return Corrected(replace(step, read=count, rejected=refused.rows, refused=refused), count, waiting)
+        return Corrected(replace(step, read=count, rejected=refused.rows, refused=refused), count, whole)
 
     def _own(self, there: _Range, shown: Mapping[int, InTable]) -> dict[int, int]:
         """How many rows windows of this generation have; the range is widened to those."""
@@ -97,12 +101,23 @@ class SweptWindows(Windows):
                 own[start] = max(window.rows, own.get(start, 0))
         return own
 
-    def _waiting(self, again: OpenWindows, shown: Mapping[int, InTable]) -> int:
-        """Rows in open windows that this process read again, late ones among them, and that have all rows of now."""
+    def _whole(
+        self, again: OpenWindows, shown: Mapping[int, InTable], new: Mapping[int, int] | None, *, kept: bool
+    ) -> int:
+        """Late rows in windows that have all rows of now: open ones that this process read again, and written ones.
+
+        Args:
+            again: the windows, of all rows that are there.
+            shown: those that the table has.
+            new: how many late rows each has; None where that is not known: then all of their rows.
+            kept: see `Came`.
+        """
         known, rows = self._open.windows if self._open is not None else {}, 0
         for start, window in again.windows.items():
-            if start in self._read_again and start in known and known[start].rows == window.rows:
-                rows += window.rows - (shown[start].rows if start in shown else 0)
+            written = shown[start].rows if start in shown else 0
+            read_again = start in self._read_again and start in known and known[start].rows == window.rows
+            if read_again or (kept and written == window.rows):
+                rows += window.rows - written if new is None else new.get(start, 0)
         return max(0, rows)
 
     def renewed(self, _batch: Batch, _last: pl.DataFrame, _before: Cursor) -> None:
@@ -114,7 +129,7 @@ class SweptWindows(Windows):
         floors: Mapping[int, int],
         keys: tuple[int, int],
         cursor: Cursor,
-        new: Collection[int],
+        came: Came,
     ) -> list[Rejection]:
         """The rows of windows that can no longer be made again, as far as they were not in them.
 
@@ -123,7 +138,7 @@ class SweptWindows(Windows):
             floors: up to which id a row of some of them cannot be in another version beside.
             keys: those behind and up to which the rows are.
             cursor: where the lane stands.
-            new: keys of rows between the first and the last of a window that are known not to be in it.
+            came: what is known of them: new ones are in none, also between the first and the last row of a window.
         """
         if not purged:
             return []
@@ -131,21 +146,24 @@ class SweptWindows(Windows):
         found: list[Rejection] = []
         for batch in self._batches(*keys, cursor):
             rows = self._rows.of(batch, context)[0]
-            outside = ~between(purged) | pl.col(ROWID).is_in(list(new))
+            outside = ~between(purged) | pl.col(ROWID).is_in(list(came.ids))
             within = up_to(floors) if floors else pl.lit(value=True)
             found += self._too_late(batch, rows.filter(in_windows(purged) & outside & within))
         return found
 
-    def _range(self, after: int, upto: int, cursor: Cursor, context: Context) -> _Range:
-        found = _Range()
+    def _range(self, after: int, upto: int, cursor: Cursor, context: Context, came: Came) -> _Range:
+        found, new = _Range(), list(came.ids - came.used)
         for batch in self._batches(after, upto, cursor):
             rows, broken = self._rows.of(batch, context)
             found.rejected += [*batch.rejected, *broken]
             extents = rows.group_by(pl.col(WINDOW).cast(pl.Int64)).agg(
-                pl.col(ROWID).min().alias("first"), pl.col(ROWID).max().alias("last")
+                pl.col(ROWID).min().alias("first"),
+                pl.col(ROWID).max().alias("last"),
+                pl.col(ROWID).is_in(new).sum().alias("new"),
             )
-            for values in extents.iter_rows():
-                found.widen(*values)
+            for window, first, last, count in extents.iter_rows():
+                found.widen(window, first, last)
+                found.new[window] += count
         return found
 
     def _batches(self, after: int, upto: int, cursor: Cursor) -> Iterator[Batch]:

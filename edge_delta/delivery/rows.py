@@ -16,10 +16,11 @@ from edge_delta.delivery.prepared import Prepared
 from edge_delta.delivery.writing import Corrected
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from edge_delta.delivery.fitting import Processed
     from edge_delta.delivery.route import Route
+    from edge_delta.delivery.writing import Came
 
 
 _AGAIN = 65_536
@@ -53,7 +54,7 @@ class Rows:
     def finish(self, _cursor: Cursor, *, quick: bool = False) -> None:
         """Nothing: a row that was delivered depends on nothing."""
 
-    def corrected(self, _after: int, _upto: int, _cursor: Cursor, _new: Collection[int] = frozenset()) -> Corrected:
+    def corrected(self, _after: int, _upto: int, _cursor: Cursor, _came: Came) -> Corrected:
         """Nothing: a row that was delivered depends on no other."""
         return Corrected()
 

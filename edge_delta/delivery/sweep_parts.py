@@ -249,5 +249,9 @@ class ByRows(Sweep):
 
 
 def _missing_in(judge: Lane, suspect: Suspect) -> list[list[int]]:
-    """The ids of a range's rows that the table of another lane does not have."""
-    return list(delivered_by(judge).missing(suspect.after, suspect.upto, rows=_ROWS, by_time=suspect.by_time))
+    """The ids of a range's rows that the table of another lane does not have.
+
+    A row whose id was used again is there as a new state of the one before: that one alone was seen by others.
+    """
+    delivered = replace(delivered_by(judge), first_states=True)
+    return list(delivered.missing(suspect.after, suspect.upto, rows=_ROWS, by_time=suspect.by_time))

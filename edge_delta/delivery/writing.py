@@ -5,12 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     import polars as pl
 
     from edge_delta.core.model import Batch, Cursor, Step
     from edge_delta.delivery.prepared import Prepared
+
+
+class Came(NamedTuple):
+    """What is known of rows between two keys that came below the cursor.
+
+    Attributes:
+        ids: those that are known to be new.
+        used: those of them that have ids which other rows had.
+        all_known: whether each new row is one of these.
+        kept: whether all rows that were known are there still: then a window that has as many rows as the table's
+            version of it has the same ones.
+    """
+
+    ids: AbstractSet[int] = frozenset()
+    used: AbstractSet[int] = frozenset()
+    all_known: bool = True
+    kept: bool = False
 
 
 class Corrected(NamedTuple):
@@ -19,12 +37,12 @@ class Corrected(NamedTuple):
     Attributes:
         step: the commit, if there was one.
         late: how many of these rows are in it.
-        waiting: how many rows, the others among them, are in open windows and come with these.
+        there: how many of the others are in windows that have all rows which are there now.
     """
 
     step: Step | None = None
     late: int = 0
-    waiting: int = 0
+    there: int = 0
 
 
 class Writing(Protocol):
@@ -80,14 +98,14 @@ class Writing(Protocol):
             quick: whether to leave what would take long.
         """
 
-    def corrected(self, after: int, upto: int, cursor: Cursor, new: Collection[int] = frozenset()) -> Corrected:
+    def corrected(self, after: int, upto: int, cursor: Cursor, came: Came) -> Corrected:
         """Write again what rows between two keys, which came below the cursor, change.
 
         Args:
             after: the key behind which they are.
             upto: the last key.
             cursor: where the lane stands.
-            new: keys of rows that are known not to have been there before.
+            came: what is known of these rows.
         """
 
     def adopted(self, cursor: Cursor) -> Cursor:

@@ -276,3 +276,19 @@ def test_rows_under_used_ids_raise_their_alerts_though_the_process_was_killed_ah
     one = made(*steps, kind="autoincrement", modes=modes, batch=10, once=False, swept=False, settle=30)
     wrong = happens(sensor, replace(one, steps=(Step("insert many", 17), *one.steps[1:])))
     assert wrong is None, wrong
+
+
+@pytest.mark.parametrize("modes", [("aggregated",), ("aggregated", "schematized")], ids=["alone", "beside readings"])
+@pytest.mark.parametrize("steps", [(), (("killed before a commit", 27),)], ids=["", "killed"])
+def test_late_rows_of_open_windows_that_are_later_than_those_before_are_not_told_as_left(steps, modes, sensor):
+    """A range whose latest time is another one may have used ids: these have none."""
+    steps = (("fill in", 15), ("deliver", 49), ("fill in", 7), *steps)
+    wrong = happens(sensor, made(*steps, modes=modes, time="offset"))
+    assert wrong is None, wrong
+
+
+def test_a_row_under_a_used_id_raises_its_alert_though_its_table_of_readings_has_it_as_a_new_state(sensor):
+    modes = ("schematized", "emergency", "raw")
+    steps = (("lose state", 16), ("insert", 37), ("replace", 5))
+    wrong = happens(sensor, made(*steps, modes=modes, time="seconds", batch=10, appends=True))
+    assert wrong is None, wrong
