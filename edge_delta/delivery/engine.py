@@ -306,7 +306,7 @@ class Engine:
         for lane, step in self._sweeping.updates(self._lanes, self._pace.batch_rows, stop):
             self._reports.settled(lane, step)
             yield
-        if self._sweeping.due():
+        if self._sweeping.due(self._lanes):
             for found in self._sweeping.run(self._lanes, self._pace.batch_rows, stop):
                 if isinstance(found, Swept):
                     self._observer.swept(found)

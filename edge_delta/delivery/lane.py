@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from edge_delta.core.model import Inventory
     from edge_delta.core.ports import Sink
     from edge_delta.delivery.prefetch import ReadAhead
     from edge_delta.delivery.prepared import Prepared
     from edge_delta.delivery.route import Route
-    from edge_delta.delivery.writing import Came, Corrected, Writing
+    from edge_delta.delivery.writing import Came, Corrected, Unsure, Writing
 
 
 class Lane:
@@ -257,6 +256,11 @@ class Lane:
             self._ahead = None if found.step.commit is not None else found.step.cursor
         return found
 
+    @property
+    def unsure(self) -> Unsure | None:
+        """What a sweep alone can tell of its open windows, as far as they were read in this process."""
+        return None if self._loaded is None else self._loaded.unsure
+
     def _next_batch(
         self, limit: int, upto: int | None, *, held: bool, kept: bool
     ) -> tuple[Batch, Prepared | None] | None:
@@ -273,10 +277,6 @@ class Lane:
         """What is to be done with a batch that is read ahead; imports nothing before it is called."""
         columns = self.sink.columns_later()
         return lambda batch: self._writing.prepare(batch, columns())
-
-    def look_after(self) -> Inventory | None:
-        """Compact the mode's table if that is due after a commit; what it has then."""
-        return self.route.look_after()
 
     # -- when something ends or begins
 

@@ -11,15 +11,15 @@ from edge_delta.core.model import Mark
 from edge_delta.delivery.known_rows import KnownRows
 from edge_delta.delivery.late_rows import delivered_by, missing, read
 from edge_delta.delivery.ledger import Ledger
-from edge_delta.delivery.sweep_parts import ByRows, LaneSweep, Round, Sweep
+from edge_delta.delivery.survey import Suspect
+from edge_delta.delivery.sweep_parts import MOST_NOTED, ByRows, LaneSweep, Round, Sweep
 from edge_delta.delivery.writing import Came
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from edge_delta.core.model import Batch, Step
     from edge_delta.delivery.lane import Lane
-    from edge_delta.delivery.survey import Suspect
 
 
 class Readings(Sweep):
@@ -47,14 +47,16 @@ class _Look(Struct):
         there: ids and checksums of times, as far as its rows are few.
         new: ids of rows that did not come this way yet; None where nobody can tell.
         used: those of them that other rows had; all of them where nobody can tell.
-        kept: whether no row is gone that it had at the last sweep.
+        gone: how many rows that it had at the last sweep it has no more, at most.
+        by_window: how many of the new rows each window has.
     """
 
     suspect: Suspect
     there: list[tuple[int, int]]
     new: set[int] | None = None
     used: set[int] = field(default_factory=set)
-    kept: bool = False
+    gone: int = 0
+    by_window: Mapping[int, int] = field(default_factory=dict)
 
 
 class Windows(ByRows):
@@ -66,10 +68,11 @@ class Windows(ByRows):
         suspects = self._with_those_of_before(self._suspects(), known)
         told, all_new = self.lane.route.source.keyed_by_rowid and self._few(), 0
         looks = [self._look(suspect, known, told=told) for suspect in suspects]
-        kept = all(look.kept for look in looks)
+        gone = sum(look.gone for look in looks)
         for look in looks:
-            all_new += yield from self._corrected(look, kept=kept)
+            all_new += yield from self._corrected(look, gone)
         self._tell_overrun(all_new)
+        self._tell_gone(looks)
         if told:
             self._note(known, [(look.suspect, look.there) for look in looks])
             self.now.rows = known.kept()
@@ -80,28 +83,27 @@ class Windows(ByRows):
         there = self._there(suspect) if told else []
         ids = self._fresh(suspect, known, there) if told else None
         if ids is None:
-            return _Look(suspect, there)
+            return _Look(suspect, there, gone=MOST_NOTED)
         new = {i for some in ids for i in some}
-        grown = len(new) if suspect.grown is None else max(0, suspect.grown)
-        used = set[int]()
+        grown, used = len(new) if suspect.grown is None else suspect.grown, set[int]()
         if suspect.by_time:
-            most = new if len(new) > grown else set[int]()
+            most = new if len(new) > max(0, grown) else set[int]()
             used = most if known.upto is None else new & known.ids(suspect.after, suspect.upto)
-        return _Look(suspect, there, new, used, kept=len(new) - len(used) <= grown)
+        return _Look(suspect, there, new, used, max(0, len(new) - len(used) - grown))
 
-    def _corrected(self, look: _Look, *, kept: bool) -> Generator[Step, None, int]:
+    def _corrected(self, look: _Look, gone: int) -> Generator[Step, None, int]:
         """Put the late rows of a range into their windows; how many are known to be new."""
         suspect, new, used = look.suspect, look.new, look.used
         fresh = (suspect.grown or 0) if new is None else len(new)
-        came = Came(self._new_of(suspect), all_known=False) if new is None else Came(new, used, kept=kept)
-        step, late, whole = self.lane.correct(suspect.after, suspect.upto, came)
+        came = Came(self._new_of(suspect), all_known=False) if new is None else Came(new, used, gone=gone)
+        step, late, whole, look.by_window = self.lane.correct(suspect.after, suspect.upto, came)
         yield from self._told(step, late)
         while new is not None and late > fresh:  # more came meanwhile, and are in the windows that were read again
             more = self._there(suspect)
             later = {i for i, _ in more} - {i for i, _ in look.there}
             if not later:
                 break
-            step, rows, others = self.lane.correct(suspect.after, suspect.upto, Came(later))
+            step, rows, others, _ = self.lane.correct(suspect.after, suspect.upto, Came(later))
             yield from self._told(step, rows)
             look.there, fresh, late, whole = more, fresh + len(later), late + rows, whole + others
         # A row under a used id may be in the window of the one before: then it has no more rows than it had.
@@ -110,6 +112,16 @@ class Windows(ByRows):
         if new is None and suspect.by_time and fresh <= late + whole:
             self._tell_unsure(suspect)
         return 0 if new is None else fresh
+
+    def _tell_gone(self, looks: list[_Look]) -> None:
+        """Say so where open windows may lack rows that late ones make up for."""
+        unsure = self.lane.unsure
+        if unsure is None or unsure.looked:
+            return
+        unsure.looked = True
+        new = sum(look.by_window.get(start, 0) for look in looks for start in unsure.windows)
+        if new != unsure.late or any(look.new is None for look in looks):
+            self._tell_unsure(Suspect(unsure.after, unsure.upto))
 
     def _new_of(self, suspect: Suspect) -> set[int]:
         """The keys of rows that are new in a stretch of time, where counts alone tell it; none where they do not."""

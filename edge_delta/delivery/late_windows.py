@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edge_delta.core.model import Batch, Context, Rejection
     from edge_delta.delivery.earlier_windows import Version
     from edge_delta.delivery.window_rows import InTable
-    from edge_delta.delivery.writing import Came
+    from edge_delta.delivery.writing import Came, Unsure
 
 
 class _Range(Struct):
@@ -78,9 +78,9 @@ class SweptWindows(Windows):
         late = {start: rows for start, rows in _more(again, behind, own, versions).items() if start not in purged}
         swept = cursor.swept()
         refused = self._route.refuse(there.rejected, swept, swept=True)
-        whole = self._whole(again, shown, there.new if came.all_known else None, kept=came.kept)
+        whole = self._whole(again, shown, there.new if came.all_known else None, came.gone)
         if not late and not refused.rows:
-            return Corrected(there=whole)
+            return Corrected(there=whole, new=there.new)
         due = again.without(floors).joined(behind, mode).only(late)
         due = due.with_written({s: v.rows for s, v in shown.items() if s in late})
         turn = self._turn(swept, swept, known.without(late).joined(due, mode), None)
@@ -88,7 +88,12 @@ class SweptWindows(Windows):
         self._from_before |= bool(shown)
         step = self._written(turn, set(late), closed, None)
         count = sum(late.values()) + refused.rows
-        return Corrected(replace(step, read=count, rejected=refused.rows, refused=refused), count, whole)
+        return Corrected(replace(step, read=count, rejected=refused.rows, refused=refused), count, whole, there.new)
+
+    @property
+    def unsure(self) -> Unsure | None:
+        """See `edge_delta.delivery.writing.Writing`."""
+        return self._rows.unsure
 
     def _own(self, there: _Range, shown: Mapping[int, InTable]) -> dict[int, int]:
         """How many rows windows of this generation have; the range is widened to those."""
@@ -101,24 +106,24 @@ class SweptWindows(Windows):
                 own[start] = max(window.rows, own.get(start, 0))
         return own
 
-    def _whole(
-        self, again: OpenWindows, shown: Mapping[int, InTable], new: Mapping[int, int] | None, *, kept: bool
-    ) -> int:
+    def _whole(self, again: OpenWindows, shown: Mapping[int, InTable], new: Mapping[int, int] | None, gone: int) -> int:
         """Late rows in windows that have all rows of now: open ones that this process read again, and written ones.
 
         Args:
             again: the windows, of all rows that are there.
             shown: those that the table has.
             new: how many late rows each has; None where that is not known: then all of their rows.
-            kept: see `Came`.
+            gone: see `Came`.
         """
-        known, rows = self._open.windows if self._open is not None else {}, 0
+        known, rows, as_written = self._open.windows if self._open is not None else {}, 0, 0
         for start, window in again.windows.items():
             written = shown[start].rows if start in shown else 0
-            read_again = start in self._read_again and start in known and known[start].rows == window.rows
-            if read_again or (kept and written == window.rows):
-                rows += window.rows - written if new is None else new.get(start, 0)
-        return max(0, rows)
+            late = window.rows - written if new is None else new.get(start, 0)
+            if start in self._read_again and start in known and known[start].rows == window.rows:
+                rows += late
+            elif written == window.rows:
+                as_written += late
+        return max(0, rows) + max(0, as_written - gone)
 
     def renewed(self, _batch: Batch, _last: pl.DataFrame, _before: Cursor) -> None:
         """Nothing: a window is made of the rows as they were delivered first."""

@@ -41,7 +41,7 @@ class Reports:
         self.unsaid[lane] = 0 if step.commit is not None else self.unsaid.get(lane, 0) + step.read
         self.told.step(step)
         self.observer.settled(step, Waiting(step.cursor.rowid + 1, waiting.last_rowid))
-        if step.commit is not None and (found := lane.look_after()) is not None:
+        if step.commit is not None and (found := lane.route.look_after()) is not None:
             self.observer.looked_after(lane.name, found)
 
     def aside(self, lane: Lane) -> int:

@@ -58,6 +58,11 @@ class Rows:
         """Nothing: a row that was delivered depends on no other."""
         return Corrected()
 
+    @property
+    def unsure(self) -> None:
+        """Nothing."""
+        return None
+
     # -- one batch
 
     def prepare(self, batch: Batch, columns: Mapping[str, pl.DataType | None]) -> Prepared | None:

@@ -91,10 +91,12 @@ class Sweeping(Struct):
         if self.updating is not None:
             yield from self.updating.run(lanes, limit, stop)
 
-    def due(self) -> bool:
-        """Whether there is something to look for by now."""
+    def due(self, lanes: Sequence[Lane]) -> bool:
+        """Whether there is something to look for by now; at once where nothing else can tell what windows lack."""
         if not self._dirty:
             return False
+        if any(lane.unsure is not None and not lane.unsure.looked for lane in lanes):
+            return True
         kept = self.load()
         at = kept.get("at")
         if at is None and self.every > 0 and self._older:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge_delta.delivery.lane import Lane
 
 _ROWS = 50_000
-_MOST_NOTED = 1_000_000
+MOST_NOTED = 1_000_000
 """The most rows whose ids are looked at to be known the next time."""
 
 
@@ -198,7 +198,7 @@ class ByRows(Sweep):
         first, last = self.round.shared.census.ends(after, upto)
         if first is not None and last is not None and counts.rows == last - first + 1 and not self._few():
             known.dense(first, last, upto)
-        elif counts.rows <= _MOST_NOTED:
+        elif counts.rows <= MOST_NOTED:
             there = self.round.shared.census.ids(after, upto, timed=self._few())
             if counts == Counts(len(there), sum(i for i, _ in there)):
                 known.set(after, upto, there)

@@ -13,6 +13,7 @@ from edge_delta.core.questions import Question, mine, moments, named, within
 from edge_delta.delivery import fitting
 from edge_delta.delivery.identity import still_there
 from edge_delta.delivery.open_windows import CHECKED, between, explained, in_windows
+from edge_delta.delivery.writing import Unsure
 from edge_delta.modes.aggregated import COUNT, SPAN, WINDOW, Aggregated
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _NOW = "\0now"
 _MOST_LATE = 2
 """The most late rows that are told from others by a checksum."""
+_MOST_COMPARED = 500_000
+"""Among so many rows at most: each has a number in memory."""
 
 
 class InTable(NamedTuple):
@@ -71,6 +74,7 @@ class WindowRows:
     def __init__(self, route: Route, chunk: int) -> None:
         self._route = route
         self._chunk = chunk
+        self.unsure: Unsure | None = None
 
     @property
     def mode(self) -> Aggregated:
@@ -117,25 +121,29 @@ class WindowRows:
         """How many rows that were read before, and are in no written window, are there no more.
 
         They are counted. Where late rows hide in the number that some are gone, a checksum of ids and windows tells
-        that it is so: then 1, as nobody knows how many.
+        that it is so: then 1, as nobody knows how many. Where many came late, `unsure` says so.
 
         Args:
             windows: the open windows as the source has them now.
             cursor: where the lane stood.
             context: what the mode may know.
         """
+        self.unsure = None
         late, known = windows.pending - cursor.marks.get(Mark.PENDING, 0), cursor.marks.get(Mark.IDS, 0)
         if late < 0:
             return -late
         fresh = windows.unwritten
-        in_part = sum(window.rows for window in fresh.values()) < windows.pending  # some may be late for others
-        if not known or in_part or windows.checksum == known or late > _MOST_LATE:
+        rows = sum(window.rows for window in fresh.values())
+        if not known or rows < windows.pending or windows.checksum == known:  # or some may be late for others
             return 0
         if not late:
             return 1
+        if late > _MOST_LATE or rows > _MOST_COMPARED:
+            self.unsure = Unsure([*fresh], late, windows.first(0) - 1, cursor.rowid)
+            return 0
         numbers: list[int] = []
-        for rows in self.read_again([(windows.first(0), cursor.rowid)], cursor, context):
-            numbers += rows.filter(in_windows(fresh)).select(CHECKED).to_series().to_list()
+        for some in self.read_again([(windows.first(0), cursor.rowid)], cursor, context):
+            numbers += some.filter(in_windows(fresh)).select(CHECKED).to_series().to_list()
         return int(not explained(windows.checksum - known, late, numbers))
 
     def in_table(self, starts: Collection[int], cursor: Cursor, context: Context) -> dict[int, InTable]:

@@ -174,7 +174,7 @@ class Windows:
         due = known.closed_by(turn.cursor.marks.get(Mark.WATERMARK), self._rows.mode.lateness)
         new = {s for s, window in known.windows.items() if window.pending}
         now = new if everything else due & new  # a commit that brings nothing new is refused
-        if not (now or due or self._lost):
+        if not (now or due or self._lost or known.pending != cursor.marks.get(Mark.PENDING, 0)):  # or some came late
             self._open = known
             return None
         return self._written(turn, now, due, None)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from collections.abc import Set as AbstractSet
 
     import polars as pl
@@ -21,14 +24,32 @@ class Came(NamedTuple):
         ids: those that are known to be new.
         used: those of them that have ids which other rows had.
         all_known: whether each new row is one of these.
-        kept: whether all rows that were known are there still: then a window that has as many rows as the table's
-            version of it has the same ones.
+        gone: how many rows that were known are there no more, at most: so many of the new ones may be missing in
+            windows that have as many rows as the table's versions of them.
     """
 
     ids: AbstractSet[int] = frozenset()
     used: AbstractSet[int] = frozenset()
     all_known: bool = True
-    kept: bool = False
+    gone: int = 0
+
+
+class Unsure(Struct):
+    """Open windows that were had again from the source, and may lack rows that late ones make up for.
+
+    Attributes:
+        windows: their starts.
+        late: how many more rows they have than were known.
+        after: the id that their rows are behind.
+        upto: the last id that they may have.
+        looked: whether a sweep has looked since.
+    """
+
+    windows: Collection[int]
+    late: int
+    after: int
+    upto: int
+    looked: bool = False
 
 
 class Corrected(NamedTuple):
@@ -38,11 +59,13 @@ class Corrected(NamedTuple):
         step: the commit, if there was one.
         late: how many of these rows are in it.
         there: how many of the others are in windows that have all rows which are there now.
+        new: how many of the new ones each window has.
     """
 
     step: Step | None = None
     late: int = 0
     there: int = 0
+    new: Mapping[int, int] = MappingProxyType({})
 
 
 class Writing(Protocol):
@@ -122,6 +145,10 @@ class Writing(Protocol):
             cursor: where the lane goes on.
             stands: where it stood before.
         """
+
+    @property
+    def unsure(self) -> Unsure | None:
+        """What a sweep alone can tell of open windows."""
 
     def no_rows(self) -> pl.DataFrame:
         """A frame without rows in the shape of the mode's table."""

@@ -33,7 +33,7 @@ def lane(sensor, folder, tmp_path):
 def test_after_its_own_compaction_a_route_knows_the_files_that_are_there_now(lane, folder):
     for _ in range(3):
         lane.step(limit=10, upto=60)
-        lane.look_after()
+        lane.route.look_after()
     for sink, suffix in ((lane.sink, "_1_schematized"), (lane.route.tables.rejects, "_rejected")):
         assert len(folder.table(suffix).file_uris()) == 1
         assert sink.files().live == 1, suffix

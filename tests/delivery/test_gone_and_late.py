@@ -1,0 +1,69 @@
+"""Rows of open windows that are deleted while others come late: told if so many came that no checksum tells them."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.delivery.test_open_windows import verified
+from tests.delivery.test_windows import SUM, rows_at, windows
+from tests.support import modes
+
+KEPT, LOST = False, True
+
+
+@pytest.fixture
+def stations(sensor):
+    """Thirty rows of one open window, under ids that leave room."""
+    modes.create(sensor)
+    modes.insert(sensor, *[row | {"id": 10 * i} for i, row in enumerate(rows_at(*[0, 1, 2] * 10), 1)])
+    return sensor
+
+
+def once(stations, folder, sweep, chosen="aggregated"):
+    settings = {"aggregations": SUM, "allowed_lateness": 0}
+    return modes.deliver(stations.path, folder, chosen, sweep=sweep, aggregate=settings)
+
+
+def told(stations, folder, *, deleted, late, lost, sweep, chosen="aggregated"):
+    """What the log says of rows that are gone or left, until the window is written."""
+    once(stations, folder, sweep, chosen)
+    if lost:
+        shutil.rmtree(stations.path.parent / "state")
+    stations.run("DELETE FROM stations WHERE id IN (SELECT id FROM stations ORDER BY id LIMIT ?)", deleted)
+    modes.insert(stations, *[row | {"id": 100 + i} for i, row in enumerate(rows_at(*[3] * late), 1)])
+    done = [once(stations, folder, sweep, chosen) for _ in range(2)]
+    modes.insert(stations, *rows_at(20))
+    done += [once(stations, folder, sweep, chosen) for _ in range(2)]
+    assert windows(folder) == [(0, "a", 30 - deleted + late, 30.0 - deleted + late)]
+    names = "rows purged before their window closed", "rows below the cursor not delivered"
+    return [event for one in done for name in names for event in one.named(name) if event["mode"] == "aggregated"]
+
+
+@pytest.mark.parametrize("chosen", ["aggregated", ["aggregated", "raw"]], ids=["alone", "beside readings"])
+@pytest.mark.parametrize("sweep", [0, 3_600])
+@pytest.mark.parametrize("lost", [KEPT, LOST], ids=["state kept", "state lost"])
+@pytest.mark.parametrize(("deleted", "late"), [(1, 1), (1, 3), (1, 5), (3, 9), (5, 4)])
+def test_rows_that_are_gone_are_told_however_many_came_late(  # noqa: PLR0917
+    deleted, late, lost, sweep, chosen, stations, folder
+):
+    assert told(stations, folder, deleted=deleted, late=late, lost=lost, sweep=sweep, chosen=chosen)
+
+
+@pytest.mark.parametrize("sweep", [0, 3_600])
+@pytest.mark.parametrize("late", [1, 2, 5, 9])
+def test_late_rows_are_not_told_as_gone_or_left(late, sweep, stations, folder):
+    assert told(stations, folder, deleted=0, late=late, lost=KEPT, sweep=sweep) == []
+    assert verified(stations).equal
+
+
+@pytest.mark.parametrize("late", [3, 9])
+def test_late_rows_are_told_as_unsure_where_nothing_else_knows_them(late, stations, folder):
+    [unsure] = told(stations, folder, deleted=0, late=late, lost=LOST, sweep=0)
+    assert (unsure["first_id"], unsure["last_id"]) == (10, 300)
+
+
+@pytest.mark.parametrize("late", [3, 9])
+def test_late_rows_are_known_from_a_table_of_readings(late, stations, folder):
+    assert told(stations, folder, deleted=0, late=late, lost=LOST, sweep=0, chosen=["aggregated", "raw"]) == []
