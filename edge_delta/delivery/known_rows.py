@@ -7,6 +7,7 @@ told, as long as the rows are few.
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
@@ -15,13 +16,72 @@ from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.delivery.tally import tells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from edge_delta.core.model import Batch, Cursor
 
 _MOST_RUNS = 20_000
+_MOST_GONE = 5_000
 TIMED_ROWS = 10_000
 """The most rows whose times are kept."""
+
+
+class Gone(Struct, frozen=True):
+    """Ids of rows that went by, and are there no more.
+
+    Attributes:
+        runs: first id, step, and how many; None where they may be any.
+    """
+
+    runs: list[tuple[int, int, int]] | None = field(default_factory=list)
+
+    @classmethod
+    def of(cls, kept: list[list[int]] | None) -> Gone:
+        """What was kept of them."""
+        return cls(None if kept is None else [(first, step, count) for first, step, count in kept])
+
+    @classmethod
+    def between(cls, runs: Iterable[tuple[int, int, int]], after: int, upto: int, there: Sequence[int]) -> Gone:
+        """The ids of a range that runs have and that are not there.
+
+        Args:
+            runs: the runs.
+            after: the key that the range is behind.
+            upto: its last key.
+            there: ids in their order.
+        """
+        found: list[tuple[int, int, int]] = []
+        for run in runs:
+            ids = _within(run, after, upto)
+            start = 0
+            for at in range(bisect_left(there, ids.start), bisect_right(there, ids[-1])) if ids else ():
+                place, rest = divmod(there[at] - ids.start, ids.step)
+                if not rest:
+                    found += [(ids[start], ids.step, place - start)] if place > start else []
+                    start = place + 1
+            found += [(ids[start], ids.step, len(ids) - start)] if start < len(ids) else []
+        return cls(found)
+
+    @classmethod
+    def these(cls, ids: Iterable[int]) -> Gone:
+        """Some ids."""
+        return cls(_runs(sorted(ids)))
+
+    def kept(self) -> list[tuple[int, int, int]] | None:
+        """What `of` takes."""
+        return None if self.runs is None or len(self.runs) > _MOST_GONE else self.runs
+
+    def joined(self, other: Gone) -> Gone:
+        """Both together."""
+        return Gone(None if self.runs is None or other.runs is None else _joined(sorted([*self.runs, *other.runs])))
+
+    def some(self, first: int, last: int) -> bool:
+        """Whether there are some from one id to another."""
+        return self.runs is None or any(_within(run, first - 1, last) for run in self.runs)
+
+
+ANY = Gone(None)
+"""Where it is not known which rows are gone."""
 
 
 class KnownRows(Struct):
@@ -31,11 +91,13 @@ class KnownRows(Struct):
         upto: the key; None where it is not known which rows went by.
         runs: first id, step, and how many, in order.
         times: a checksum of each row's time by id; empty where they are too many.
+        gone: the ids of those that were deleted since, as far as sweeps saw it.
     """
 
     upto: int | None = None
     runs: list[tuple[int, int, int]] = field(default_factory=list)
     times: dict[int, int] = field(default_factory=dict)
+    gone: Gone = Gone()
 
     @classmethod
     def of(cls, kept: dict[str, Any]) -> KnownRows:
@@ -43,13 +105,19 @@ class KnownRows(Struct):
         if not kept:
             return cls()
         runs = [(first, step, count) for first, step, count in kept["runs"]]
-        return cls(kept["upto"], runs, {int(i): t for i, t in kept["times"].items()})
+        return cls(kept["upto"], runs, {int(i): t for i, t in kept["times"].items()}, Gone.of(kept.get("gone", [])))
 
     def kept(self) -> dict[str, Any]:
         """What `of` takes."""
         if self.upto is None or len(self.runs) > _MOST_RUNS:
             return {}
-        return {"upto": self.upto, "runs": self.runs, "times": self.times if len(self.times) <= TIMED_ROWS else {}}
+        times = self.times if len(self.times) <= TIMED_ROWS else {}
+        return {
+            "upto": self.upto,
+            "runs": self.runs,
+            "times": times,
+            **({"gone": gone} if (gone := self.gone.kept()) else {}),
+        }
 
     def new(self, after: int, upto: int, there: Iterable[tuple[int, int]]) -> list[int]:
         """The ids of a range that did not go by, or not with that time.
@@ -65,6 +133,16 @@ class KnownRows(Struct):
     def ids(self, after: int, upto: int) -> set[int]:
         """The ids of a range that went by, whatever times they had."""
         return {i for run in self.runs for i in _within(run, after, upto)}
+
+    def lost(self, after: int, upto: int, there: Iterable[tuple[int, int]]) -> Gone:
+        """Those of a range that went by and are not there.
+
+        Args:
+            after: the key that the range is behind.
+            upto: its last key.
+            there: ids in their order, as `new` takes them.
+        """
+        return Gone.between(self.runs, after, upto, [i for i, _ in there])
 
     def cut(self) -> None:
         """Forget what lies behind the key."""
@@ -155,6 +233,11 @@ class WentBy(Struct):
             self._add_runs(runs or _runs(sorted(own)))
         else:
             self.rows |= own
+
+    def lost(self, after: int, upto: int, there: Iterable[tuple[int, int]]) -> Gone:
+        """Those of a range that went by and are not there; see `KnownRows.lost`."""
+        runs = self.runs or _runs(sorted(self.rows))
+        return Gone.between(runs, after, upto, [i for i, _ in there]) if self.whole else ANY
 
     def begin(self) -> None:
         """What went by so far is known."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from edge_delta.core.model import Mark
-from edge_delta.delivery.known_rows import KnownRows
+from edge_delta.delivery.known_rows import ANY, Gone, KnownRows
 from edge_delta.delivery.late_rows import delivered_by, missing, read
 from edge_delta.delivery.ledger import Ledger
 from edge_delta.delivery.survey import Suspect
-from edge_delta.delivery.sweep_parts import MOST_NOTED, ByRows, LaneSweep, Round, Sweep
+from edge_delta.delivery.sweep_parts import ByRows, LaneSweep, Round, Sweep
 from edge_delta.delivery.writing import Came
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class _Look(Struct):
         there: ids and checksums of times, as far as its rows are few.
         new: ids of rows that did not come this way yet; None where nobody can tell.
         used: those of them that other rows had; all of them where nobody can tell.
-        gone: how many rows that it had at the last sweep it has no more, at most.
+        gone: rows that it had, and has no more, those among them whose ids others have.
         by_window: how many of the new rows each window has.
     """
 
@@ -55,47 +56,72 @@ class _Look(Struct):
     there: list[tuple[int, int]]
     new: set[int] | None = None
     used: set[int] = field(default_factory=set)
-    gone: int = 0
+    gone: Gone = ANY
     by_window: Mapping[int, int] = field(default_factory=dict)
 
 
 class Windows(ByRows):
     """A table of windows, each of which says how many rows it was made of."""
 
+    most: int = 100_000
+
     def run(self) -> Iterator[Step]:
         """See `LaneSweep.run`."""
         known = KnownRows.of(self.known.rows)
         suspects = self._with_those_of_before(self._suspects(), known)
-        told, all_new = self.lane.route.source.keyed_by_rowid and self._few(), 0
+        told, all_new = self._told_singly(suspects), 0
         looks = [self._look(suspect, known, told=told) for suspect in suspects]
-        gone = sum(look.gone for look in looks)
+        gone = functools.reduce(Gone.joined, [look.gone for look in looks], known.gone)
+        shared = Came(others={i for look in looks for i in look.new or ()}, gone=gone)
         for look in looks:
-            all_new += yield from self._corrected(look, gone)
+            all_new += yield from self._corrected(look, shared)
+            shared = shared._replace(looked={*shared.looked, *look.by_window})
         self._tell_overrun(all_new)
         self._tell_gone(looks)
         if told:
             self._note(known, [(look.suspect, look.there) for look in looks])
+            known.gone = gone
             self.now.rows = known.kept()
         self.lane.passed.begin()
+
+    def _told_singly(self, suspects: list[Suspect]) -> bool:
+        """Whether the ids of all ranges may be in memory, which tell new rows from those that make up for others."""
+        counts = (self.round.shared.counts(suspect.after, suspect.upto) for suspect in suspects)
+        return self.lane.route.source.keyed_by_rowid and sum(one.rows for one in counts) <= self.most
 
     def _look(self, suspect: Suspect, known: KnownRows, *, told: bool) -> _Look:
         """What a range has, and which of its rows are new."""
         there = self._there(suspect) if told else []
         ids = self._fresh(suspect, known, there) if told else None
         if ids is None:
-            return _Look(suspect, there, gone=MOST_NOTED)
+            return _Look(suspect, there)
         new = {i for some in ids for i in some}
-        grown, used = len(new) if suspect.grown is None else suspect.grown, set[int]()
+        grown, used = max(0, suspect.grown or 0), set[int]()
         if suspect.by_time:
-            most = new if len(new) > max(0, grown) else set[int]()
+            most = new if len(new) > grown else set[int]()
             used = most if known.upto is None else new & known.ids(suspect.after, suspect.upto)
-        return _Look(suspect, there, new, used, max(0, len(new) - len(used) - grown))
+        return _Look(
+            suspect, there, new, used, self._gone(suspect, known, there, len(new - used)).joined(Gone.these(used))
+        )
 
-    def _corrected(self, look: _Look, gone: int) -> Generator[Step, None, int]:
+    def _gone(self, suspect: Suspect, known: KnownRows, there: list[tuple[int, int]], new: int) -> Gone:
+        """Which rows of a range that went by are there no more; by their number where single ones are not known."""
+        after, upto, stood = suspect.after, suspect.upto, self.known.cursor_at
+        if stood is None:
+            return ANY
+        before = min(upto, stood)
+        if known.upto is not None and before <= known.upto:
+            gone = known.lost(after, before, [one for one in there if one[0] <= before])
+        else:
+            gone = Gone() if suspect.grown is None or new <= suspect.grown else ANY
+        return gone.joined(self.lane.passed.lost(max(after, stood), upto, there)) if suspect.is_new else gone
+
+    def _corrected(self, look: _Look, shared: Came) -> Generator[Step, None, int]:
         """Put the late rows of a range into their windows; how many are known to be new."""
         suspect, new, used = look.suspect, look.new, look.used
         fresh = (suspect.grown or 0) if new is None else len(new)
-        came = Came(self._new_of(suspect), all_known=False) if new is None else Came(new, used, gone=gone)
+        ids = self._new_of(suspect) if new is None else new
+        came = shared._replace(ids=ids, used=used, all_known=new is not None)
         step, late, whole, look.by_window = self.lane.correct(suspect.after, suspect.upto, came)
         yield from self._told(step, late)
         while new is not None and late > fresh:  # more came meanwhile, and are in the windows that were read again
@@ -109,7 +135,7 @@ class Windows(ByRows):
         # A row under a used id may be in the window of the one before: then it has no more rows than it had.
         own = fresh - len(used)
         self._tell_left(max(0, own - late - whole) + max(0, len(used) - max(0, late - own)))
-        if new is None and suspect.by_time and fresh <= late + whole:
+        if new is None and ((suspect.by_time and fresh <= late + whole) or (suspect.is_new and late)):
             self._tell_unsure(suspect)
         return 0 if new is None else fresh
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.model import Batch, Context, Rejection
     from edge_delta.delivery.earlier_windows import Version
+    from edge_delta.delivery.known_rows import Gone
     from edge_delta.delivery.window_rows import InTable
     from edge_delta.delivery.writing import Came, Unsure
 
@@ -64,13 +65,13 @@ class SweptWindows(Windows):
         own = self._own(there, shown)
         for start, several in versions.items():
             there.widen(start, *extent(several))
-        floors, still = stays(versions), StillThere(shown)
+        floors, still = stays(versions), StillThere(shown, came.gone)
         again, behind = OpenWindows(), OpenWindows()
         for rows in self._rows.read_again(stretches(there.extents.values(), upto=cursor.rowid), cursor, context):
             some = rows.filter(in_windows(there.extents))
             again = again.joined(OpenWindows.of(some, mode), mode)
             behind = behind.joined(OpenWindows.of(some.filter(in_windows(floors) & ~up_to(floors)), mode), mode)
-            still.see(rows)
+            still.see(rows, pl.col(ROWID).is_in(list(came.others)) & ~in_windows(came.looked))
         purged = still.purged
         there.rejected += self._late_for(purged, {}, (after, upto), cursor, came)
         kept = {start: extent(versions[start]) for start in floors if start not in purged}
@@ -106,7 +107,9 @@ class SweptWindows(Windows):
                 own[start] = max(window.rows, own.get(start, 0))
         return own
 
-    def _whole(self, again: OpenWindows, shown: Mapping[int, InTable], new: Mapping[int, int] | None, gone: int) -> int:
+    def _whole(
+        self, again: OpenWindows, shown: Mapping[int, InTable], new: Mapping[int, int] | None, gone: Gone
+    ) -> int:
         """Late rows in windows that have all rows of now: open ones that this process read again, and written ones.
 
         Args:
@@ -115,15 +118,14 @@ class SweptWindows(Windows):
             new: how many late rows each has; None where that is not known: then all of their rows.
             gone: see `Came`.
         """
-        known, rows, as_written = self._open.windows if self._open is not None else {}, 0, 0
+        known, rows = self._open.windows if self._open is not None else {}, 0
         for start, window in again.windows.items():
-            written = shown[start].rows if start in shown else 0
-            late = window.rows - written if new is None else new.get(start, 0)
-            if start in self._read_again and start in known and known[start].rows == window.rows:
-                rows += late
-            elif written == window.rows:
-                as_written += late
-        return max(0, rows) + max(0, as_written - gone)
+            there = shown.get(start)
+            read_again = start in self._read_again and start in known and known[start].rows == window.rows
+            whole = there is not None and there.rows == window.rows and not gone.some(window.first, window.last)
+            if read_again or whole:
+                rows += window.rows - (there.rows if there is not None else 0) if new is None else new.get(start, 0)
+        return max(0, rows)
 
     def renewed(self, _batch: Batch, _last: pl.DataFrame, _before: Cursor) -> None:
         """Nothing: a window is made of the rows as they were delivered first."""

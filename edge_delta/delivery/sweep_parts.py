@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from edge_delta.delivery.lane import Lane
 
 _ROWS = 50_000
-MOST_NOTED = 1_000_000
-"""The most rows whose ids are looked at to be known the next time."""
 
 
 class Round(Struct, frozen=True):
@@ -154,9 +152,11 @@ class ByRows(Sweep):
 
     Attributes:
         judged: the lane whose table was asked of the last range; None if it was not asked.
+        most: the most rows whose ids are looked at to be known the next time.
     """
 
     judged: Lane | None = None
+    most: int = 1_000_000
 
     def _few(self) -> bool:
         return sum(one.counts.rows for one in self.now.ranges) <= TIMED_ROWS
@@ -198,7 +198,7 @@ class ByRows(Sweep):
         first, last = self.round.shared.census.ends(after, upto)
         if first is not None and last is not None and counts.rows == last - first + 1 and not self._few():
             known.dense(first, last, upto)
-        elif counts.rows <= MOST_NOTED:
+        elif counts.rows <= self.most:
             there = self.round.shared.census.ids(after, upto, timed=self._few())
             if counts == Counts(len(there), sum(i for i, _ in there)):
                 known.set(after, upto, there)

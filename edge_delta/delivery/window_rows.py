@@ -12,6 +12,7 @@ from edge_delta.core.model import Batch, Context, Cursor, Mark, Rejection
 from edge_delta.core.questions import Question, mine, moments, named, within
 from edge_delta.delivery import fitting
 from edge_delta.delivery.identity import still_there
+from edge_delta.delivery.known_rows import ANY, Gone
 from edge_delta.delivery.open_windows import CHECKED, between, explained, in_windows
 from edge_delta.delivery.writing import Unsure
 from edge_delta.modes.aggregated import COUNT, SPAN, WINDOW, Aggregated
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from edge_delta.delivery.route import Route
 
 _NOW = "\0now"
+_NONE = pl.lit(value=False)
 _MOST_LATE = 2
 """The most late rows that are told from others by a checksum."""
 _MOST_COMPARED = 500_000
@@ -41,26 +43,41 @@ class InTable(NamedTuple):
 class StillThere:
     """Which windows of the table have lost rows in the source, as their rows are read again.
 
-    What came behind a version's last row says nothing of it: it may be as many as were deleted.
+    What came behind a version's last row says nothing of it: it may be as many as were deleted. Nor do new rows before
+    it where some are gone; where none are, they may be in it, as after a kill.
 
     Args:
         versions: the windows as the table has them, by start.
+        gone: rows that went by, and are there no more.
     """
 
-    def __init__(self, versions: Mapping[int, InTable]) -> None:
+    def __init__(self, versions: Mapping[int, InTable], gone: Gone = ANY) -> None:
         self._versions = versions
+        self._gone = gone
         self.extents = {start: (version.first, version.last) for start, version in versions.items()}
         self._rows: Counter[int] = Counter()
+        self._new: Counter[int] = Counter()
 
-    def see(self, rows: pl.DataFrame) -> None:
-        """Count rows of the windows."""
-        own = rows.filter(between(self.extents))
-        self._rows.update(dict(own.group_by(pl.col(WINDOW).cast(pl.Int64)).len().iter_rows()))
+    def see(self, rows: pl.DataFrame, new: pl.Expr = _NONE) -> None:
+        """Count rows of the windows.
+
+        Args:
+            rows: the rows.
+            new: which of them are known to be in no version.
+        """
+        own = rows.filter(between(self.extents)).group_by(pl.col(WINDOW).cast(pl.Int64))
+        for start, count, fresh in own.agg(pl.len().alias("rows"), new.sum().alias("new")).iter_rows():
+            self._rows[start] += count
+            self._new[start] += fresh
 
     @property
     def purged(self) -> dict[int, tuple[int, int]]:
         """The first and last rows of those that have fewer rows by now."""
-        return {s: self.extents[s] for s, version in self._versions.items() if self._rows[s] < version.rows}
+        return {start: self.extents[start] for start in self._versions if self._lacks(start)}
+
+    def _lacks(self, start: int) -> bool:
+        there, wanted = self._rows[start], self._versions[start].rows
+        return there < wanted or (there - self._new[start] < wanted and self._gone.some(*self.extents[start]))
 
 
 class WindowRows:

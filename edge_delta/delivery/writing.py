@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from msgspec import Struct
 
+from edge_delta.delivery.known_rows import ANY, Gone
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from collections.abc import Set as AbstractSet
@@ -24,14 +26,17 @@ class Came(NamedTuple):
         ids: those that are known to be new.
         used: those of them that have ids which other rows had.
         all_known: whether each new row is one of these.
-        gone: how many rows that were known are there no more, at most: so many of the new ones may be missing in
-            windows that have as many rows as the table's versions of them.
+        others: new rows anywhere, of all that one sweep found.
+        looked: the windows that it has looked at, which have all of these rows by now, or can take none.
+        gone: rows that went by, and are there no more: new ones may make up for them in a window.
     """
 
     ids: AbstractSet[int] = frozenset()
     used: AbstractSet[int] = frozenset()
     all_known: bool = True
-    gone: int = 0
+    others: AbstractSet[int] = frozenset()
+    looked: AbstractSet[int] = frozenset()
+    gone: Gone = ANY
 
 
 class Unsure(Struct):

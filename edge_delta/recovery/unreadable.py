@@ -12,7 +12,7 @@ from edge_delta.core.questions import Question, between, mine, named
 from edge_delta.modes.aggregated import SPAN, WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from edge_delta.delivery.route import Route
 
@@ -58,11 +58,13 @@ def unreadable(route: Route, generation: int, after: int, upto: int) -> Unreadab
     """
     if not route.source.keyed_by_rowid or not route.sink.exists():
         return Unreadable()
-    there = [i for i, _ in route.source.census.ids(after, upto, timed=False)]
-    own = mine(route.device.node_id, generation)
+    own, ids_of = mine(route.device.node_id, generation), route.source.census.ids
     if route.traits.windowed:
         found = route.sink.ask(Question(own, named(WINDOW), totals=SPAN))
-        return _of_windows(found.select("first", "last", "n").rows(), there, after, upto)
+        windows = [one for one in found.select("first", "last", "n").rows() if after < one[1] <= upto]
+        first = min([after + 1, *(one[0] for one in windows)])  # of one that lies across the position, too
+        return _of_windows(windows, [i for i, _ in ids_of(first - 1, upto, timed=False)], after)
+    there = [i for i, _ in ids_of(after, upto, timed=False)]
     key = str(route.traits.key)
     ids = route.sink.ask(Question((*own, *between(key, after, upto)), named(key)))[key].sort()
     return _of_rows(ids.filter(~ids.is_in(pl.Series(there, dtype=ids.dtype).implode())).to_list(), there)
@@ -80,15 +82,15 @@ def _of_rows(gone: Sequence[int], there: Sequence[int]) -> Unreadable:
     return Unreadable(runs, len(gone))
 
 
-def _of_windows(windows: Sequence[tuple[int, int, int]], there: Sequence[int], after: int, upto: int) -> Unreadable:
+def _of_windows(windows: Iterable[tuple[int, int, int]], there: Sequence[int], after: int) -> Unreadable:
     """Windows whose rows are all gone stay, where no other one lies across their ends; others lose the rows."""
-    inside = sorted(one for one in windows if one[0] > after and one[1] <= upto)
+    inside = sorted(windows)
     stay: list[tuple[int, int]] = []
     staying = lost = 0
     before = after
     for place, (first, last, rows) in enumerate(inside):
         left = bisect_right(there, last) - bisect_left(there, first)
-        alone = before < first and (place + 1 == len(inside) or inside[place + 1][0] > last)
+        alone = after < first and before < first and (place + 1 == len(inside) or inside[place + 1][0] > last)
         before = max(before, last)
         if not left and alone and len(stay) < _MOST_STRETCHES:
             stay.append((first, last))

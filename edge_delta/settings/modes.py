@@ -240,7 +240,7 @@ class AggregateSettings(Section, frozen=True, kw_only=True):
         Literal["closed", "early"],
         about("when windows are written: once they are closed, or at every cycle, to be replaced as they fill"),
     ] = "closed"
-    time_zone: Annotated[str, about("where windows begin, for windows longer than an hour")] = "UTC"
+    time_zone: Annotated[str, about("where windows begin, for windows of an hour and longer")] = "UTC"
 
     def __post_init__(self) -> None:
         if self.time_zone == "UTC":

@@ -6,11 +6,19 @@ import shutil
 
 import pytest
 
-from tests.delivery.test_open_windows import verified
+from edge_delta.core import events as telemetry
+from edge_delta.settings import load as config
+from edge_delta.topology import commands
 from tests.delivery.test_windows import SUM, rows_at, windows
 from tests.support import modes
 
 KEPT, LOST = False, True
+
+
+def equal(sensor):
+    """Whether `verify` finds all tables of the last run's settings equal."""
+    loaded = config.load({"config": str(sensor.path.parent / "settings.toml")}, environment={})
+    return all(report.equal for report in commands.verify(loaded, telemetry.configure()))
 
 
 @pytest.fixture
@@ -55,7 +63,7 @@ def test_rows_that_are_gone_are_told_however_many_came_late(  # noqa: PLR0917
 @pytest.mark.parametrize("late", [1, 2, 5, 9])
 def test_late_rows_are_not_told_as_gone_or_left(late, sweep, stations, folder):
     assert told(stations, folder, deleted=0, late=late, lost=KEPT, sweep=sweep) == []
-    assert verified(stations).equal
+    assert equal(stations)
 
 
 @pytest.mark.parametrize("late", [3, 9])
@@ -67,3 +75,43 @@ def test_late_rows_are_told_as_unsure_where_nothing_else_knows_them(late, statio
 @pytest.mark.parametrize("late", [3, 9])
 def test_late_rows_are_known_from_a_table_of_readings(late, stations, folder):
     assert told(stations, folder, deleted=0, late=late, lost=LOST, sweep=0, chosen=["aggregated", "raw"]) == []
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["at once", "seen one after the other"])
+@pytest.mark.parametrize("chosen", ["aggregated", ["aggregated", "raw"]], ids=["alone", "beside readings"])
+@pytest.mark.parametrize(("deleted", "late"), [((20,), 1), ((20,), 2), ((10,), 1), ((20, 30), 2), ((20, 30), 3)])
+def test_late_rows_do_not_make_up_for_deleted_ones_of_a_written_window(  # noqa: PLR0917
+    deleted, late, chosen, apart, stations, folder
+):
+    modes.insert(stations, *rows_at(20))
+    once(stations, folder, 0, chosen)
+    stations.run(f"DELETE FROM stations WHERE id IN ({', '.join(map(str, deleted))})")
+    if apart:
+        once(stations, folder, 0, chosen)
+    modes.insert(stations, *[row | {"id": 100 + i} for i, row in enumerate(rows_at(*[3] * late), 1)])
+    done = once(stations, folder, 0, chosen)
+    assert windows(folder) == [(0, "a", 30, 30.0)]
+    assert [event["rows"] for event in done.named("rows came too late")] == [late]
+    assert not equal(stations)
+    assert not once(stations, folder, 0, chosen).named("rows came too late")
+
+
+def test_deleted_rows_elsewhere_keep_no_late_row_from_its_window(stations, folder):
+    modes.insert(stations, *[row | {"id": 500 + i} for i, row in enumerate(rows_at(*[7] * 10, 20))])
+    once(stations, folder, 0)
+    stations.run("DELETE FROM stations WHERE id BETWEEN 500 AND 504")
+    modes.insert(stations, *[row | {"id": 100 + i} for i, row in enumerate(rows_at(3, 3), 1)])
+    done = once(stations, folder, 0)
+    assert windows(folder) == [(0, "a", 32, 32.0), (5, "a", 10, 10.0)]
+    assert not done.named("rows came too late")
+    assert equal(stations)
+
+
+def test_it_is_told_that_nobody_knows_which_rows_a_window_had_where_the_state_is_lost(stations, folder):
+    modes.insert(stations, *rows_at(20))
+    once(stations, folder, 0)
+    shutil.rmtree(stations.path.parent / "state")
+    stations.run("DELETE FROM stations WHERE id = 20")
+    modes.insert(stations, *[row | {"id": 100 + i} for i, row in enumerate(rows_at(3, 3), 1)])
+    assert once(stations, folder, 0).named("rows below the cursor not delivered")
+    assert windows(folder) == [(0, "a", 31, 31.0)]

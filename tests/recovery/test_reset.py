@@ -174,13 +174,19 @@ def test_alerts_and_readings_whose_rows_were_deleted_since_stay_current(sensor, 
     assert superseded(folder, "schematized") == [(0, 4), (7, 11), (12, 20)]
 
 
-def test_windows_that_lose_rows_to_a_reset_are_told_and_those_all_of_whose_rows_are_gone_stay(sensor, folder, tmp_path):
+def in_windows(sensor, folder):
+    """Five readings in the first minute, six in each after it, in windows of a minute; the settings of these."""
     sensor.create()
     for number in range(1, 31):
         time = f"strftime('%Y-%m-%dT%H:%M:%SZ', {1_767_225_600 + number * 10}, 'unixepoch')"
         sensor.run(f"INSERT INTO readings (id, sensor_id, timestamp, temperature) VALUES ({number}, 's', {time}, 1)")
     windows = {"AGGREGATE_CONFIG": '{"window_minutes": 1, "aggregations": {"temperature": ["sum"]}}'}
     deliver(sensor.path, folder, env=windows, processing_mode="aggregated", flush=True)
+    return windows
+
+
+def test_windows_that_lose_rows_to_a_reset_are_told_and_those_all_of_whose_rows_are_gone_stay(sensor, folder, tmp_path):
+    windows = in_windows(sensor, folder)
     sensor.run("DELETE FROM readings WHERE id BETWEEN 12 AND 23 OR id = 26")
     done = reset(sensor.path, folder, tmp_path, "--to-beginning", "--yes", mode="aggregated")
     assert "2 rows of the table stay" in done.stdout, done.stdout
@@ -191,3 +197,12 @@ def test_windows_that_lose_rows_to_a_reset_are_told_and_those_all_of_whose_rows_
     file.write_text('[aggregate]\nwindow_minutes = 1\naggregations = { temperature = ["sum"] }\n', encoding="utf-8")
     found = verified(sensor.path, folder, tmp_path, node_id="n1", mode="aggregated", config=file)
     assert not found["equal"]
+
+
+def test_rows_of_the_window_that_a_reset_goes_back_into_are_told_as_lost_though_they_lie_before_the_position(
+    sensor, folder, tmp_path
+):
+    in_windows(sensor, folder)
+    sensor.run("DELETE FROM readings WHERE id = 7")
+    done = reset(sensor.path, folder, tmp_path, "--to-id", "9", "--yes", mode="aggregated")
+    assert "1 ROWS ARE LOST" in done.stdout, done.stdout

@@ -82,6 +82,8 @@ def same(kind, ours, stored):
         return ours == str(stored)
     if kind is Kind.TEXT and isinstance(stored, float):
         return float(ours) == stored
+    if kind is Kind.BOOLEAN and isinstance(stored, str):
+        return stored.lower() in (("t", "true") if ours else ("f", "false"))
     if kind is Kind.BOOLEAN:
         return isinstance(ours, bool) and int(ours) == stored
     return ours == stored and isinstance(ours, float) is (kind is Kind.REAL)
@@ -97,6 +99,7 @@ quick = settings(
 
 
 @quick
+@example(table=([("a", "BOOLEAN")], [("TRUE",), ("f",), ("yes",), (1,), (2,)]))
 @example(table=([("a", "NUMERIC")], [(2**63 - 1,), (2**63 - 512,), (-(2**63),), (0.5,)]))
 @given(table=tables())
 def test_every_row_is_delivered_value_for_value_or_rejected_with_a_reason(sensor, table):
