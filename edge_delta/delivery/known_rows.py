@@ -110,7 +110,7 @@ class KnownRows(Struct):
     def kept(self) -> dict[str, Any]:
         """What `of` takes."""
         if self.upto is None or len(self.runs) > _MOST_RUNS:
-            return {}
+            return {"upto": None, "runs": [], "times": {}, "gone": ANY.kept()}
         times = self.times if len(self.times) <= TIMED_ROWS else {}
         return {
             "upto": self.upto,

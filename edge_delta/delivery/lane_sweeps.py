@@ -81,7 +81,7 @@ class Windows(ByRows):
         if told:
             self._note(known, [(look.suspect, look.there) for look in looks])
             known.gone = gone
-            self.now.rows = known.kept()
+        self.now.rows = known.kept() if told else KnownRows().kept()
         self.lane.passed.begin()
 
     def _told_singly(self, suspects: list[Suspect]) -> bool:
