@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_delta.core.model import BEFORE_FIRST, Mark
+from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.delivery import two_sources
 from edge_delta.delivery.lives import life, lives_on
 
 if TYPE_CHECKING:
-    from edge_delta.core.model import Cursor
     from edge_delta.delivery.route import Route
 
 
@@ -49,9 +48,20 @@ def _there_again(route: Route, generation: int, begins: int) -> tuple[Cursor, in
         before = route.sink.witnessed(number)
         if before is None:  # it was only agreed on
             continue
-        there = route.source.known(before) if before.rowid > begins else None
+        there = (route.source.known(before) or _in_table(route, before, begins)) if before.rowid > begins else None
         if there is not None and there[0] > (begins if found is None else found[1]):
             found = before, there[0]
         if before.rowid != before.marks.get(Mark.BEGINS) or Mark.AGAIN in before.marks or Mark.ENDS in before.marks:
             return found
     return found
+
+
+def _in_table(route: Route, before: Cursor, begins: int) -> tuple[int, int] | None:
+    """The same by a table of readings where no witness tells, as where a backup has other columns; seldom asked."""
+    timed = route.source.keyed_by_rowid and route.source.timestamp is not None
+    if not (route.traits.replayable and timed and route.source.waiting(Cursor(rowid=begins)).rows):
+        return None
+    from edge_delta.delivery.lineage import Lineage  # noqa: PLC0415 - Polars, and seldom needed
+
+    known = Lineage(route, before, refuses=False).known_until()
+    return None if known is None or known.now != known.then else (known.now, known.then)

@@ -292,3 +292,19 @@ def test_a_row_under_a_used_id_raises_its_alert_though_its_table_of_readings_has
     steps = (("lose state", 16), ("insert", 37), ("replace", 5))
     wrong = happens(sensor, made(*steps, modes=modes, time="seconds", batch=10, appends=True))
     assert wrong is None, wrong
+
+
+def test_newest_rows_come_back_with_a_backup_that_lacks_a_column_and_are_not_repeated(sensor):
+    steps = (
+        ("back up", 27),
+        ("add column", 33),
+        ("deliver", 45),
+        ("delete newest", 47),
+        ("deliver", 23),
+        ("restore", 33),
+    )
+    wrong = happens(
+        sensor,
+        replace(made(kind="plain", time="milliseconds"), steps=tuple(Step(*s) for s in (("insert many", 18), *steps))),
+    )
+    assert wrong is None, wrong
