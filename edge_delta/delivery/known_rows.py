@@ -35,6 +35,11 @@ class Gone(Struct, frozen=True):
 
     runs: list[tuple[int, int, int]] | None = field(default_factory=list)
 
+    @property
+    def known(self) -> bool:
+        """Whether it is known which they are."""
+        return self.runs is not None
+
     @classmethod
     def of(cls, kept: list[list[int]] | None) -> Gone:
         """What was kept of them."""
@@ -112,12 +117,7 @@ class KnownRows(Struct):
         if self.upto is None or len(self.runs) > _MOST_RUNS:
             return {"upto": None, "runs": [], "times": {}, "gone": ANY.kept()}
         times = self.times if len(self.times) <= TIMED_ROWS else {}
-        return {
-            "upto": self.upto,
-            "runs": self.runs,
-            "times": times,
-            **({"gone": gone} if (gone := self.gone.kept()) else {}),
-        }
+        return {"upto": self.upto, "runs": self.runs, "times": times, "gone": self.gone.kept()}
 
     def new(self, after: int, upto: int, there: Iterable[tuple[int, int]]) -> list[int]:
         """The ids of a range that did not go by, or not with that time.

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from edge_delta.core.model import Batch, Context, Rejection
     from edge_delta.delivery.earlier_windows import Version
-    from edge_delta.delivery.known_rows import Gone
     from edge_delta.delivery.window_rows import InTable
     from edge_delta.delivery.writing import Came, Unsure
 
@@ -65,6 +64,8 @@ class SweptWindows(Windows):
         own = self._own(there, shown)
         for start, several in versions.items():
             there.widen(start, *extent(several))
+        if not came.gone.known:  # those that this process read again have all rows, whatever went before
+            came = came._replace(looked={*came.looked, *self._read_again})
         floors, still = stays(versions), StillThere(shown, came.gone)
         again, behind = OpenWindows(), OpenWindows()
         for rows in self._rows.read_again(stretches(there.extents.values(), upto=cursor.rowid), cursor, context):
@@ -79,7 +80,7 @@ class SweptWindows(Windows):
         late = {start: rows for start, rows in _more(again, behind, own, versions).items() if start not in purged}
         swept = cursor.swept()
         refused = self._route.refuse(there.rejected, swept, swept=True)
-        whole = self._whole(again, shown, there.new if came.all_known else None, came.gone)
+        whole = self._whole(again, shown, there.new if came.all_known else None, came)
         if not late and not refused.rows:
             return Corrected(there=whole, new=there.new)
         due = again.without(floors).joined(behind, mode).only(late)
@@ -108,7 +109,7 @@ class SweptWindows(Windows):
         return own
 
     def _whole(
-        self, again: OpenWindows, shown: Mapping[int, InTable], new: Mapping[int, int] | None, gone: Gone
+        self, again: OpenWindows, shown: Mapping[int, InTable], new: Mapping[int, int] | None, came: Came
     ) -> int:
         """Late rows in windows that have all rows of now: open ones that this process read again, and written ones.
 
@@ -116,13 +117,14 @@ class SweptWindows(Windows):
             again: the windows, of all rows that are there.
             shown: those that the table has.
             new: how many late rows each has; None where that is not known: then all of their rows.
-            gone: see `Came`.
+            came: what is known of the rows.
         """
         known, rows = self._open.windows if self._open is not None else {}, 0
         for start, window in again.windows.items():
             there = shown.get(start)
             read_again = start in self._read_again and start in known and known[start].rows == window.rows
-            whole = there is not None and there.rows == window.rows and not gone.some(window.first, window.last)
+            whole = there is not None and there.rows == window.rows
+            whole = whole and (start in came.looked or not came.gone.some(window.first, window.last))
             if read_again or whole:
                 rows += window.rows - (there.rows if there is not None else 0) if new is None else new.get(start, 0)
         return max(0, rows)

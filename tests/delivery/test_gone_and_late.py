@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from edge_delta.core import events as telemetry
+from edge_delta.delivery.known_rows import ANY, Gone, KnownRows
 from edge_delta.settings import load as config
 from edge_delta.topology import commands
 from tests.delivery.test_windows import SUM, rows_at, windows
@@ -115,3 +116,23 @@ def test_it_is_told_that_nobody_knows_which_rows_a_window_had_where_the_state_is
     modes.insert(stations, *[row | {"id": 100 + i} for i, row in enumerate(rows_at(3, 3), 1)])
     assert once(stations, folder, 0).named("rows below the cursor not delivered")
     assert windows(folder) == [(0, "a", 31, 31.0)]
+
+
+@pytest.mark.parametrize("chosen", ["aggregated", ["aggregated", "raw"]], ids=["alone", "beside readings"])
+@pytest.mark.parametrize("lost", [KEPT, LOST], ids=["state kept", "state lost"])
+def test_a_late_row_of_a_window_that_the_same_run_writes_is_not_told_as_too_late(lost, chosen, stations, folder):
+    once(stations, folder, 0, chosen)
+    if lost:
+        shutil.rmtree(stations.path.parent / "state")
+    modes.insert(stations, *[row | {"id": 101} for row in rows_at(3)], *rows_at(20))
+    done = once(stations, folder, 0, chosen)
+    assert windows(folder) == [(0, "a", 31, 31.0)]
+    assert not done.named("rows came too late")
+    assert equal(stations)
+
+
+def test_it_stays_known_that_nobody_knows_which_rows_are_gone():
+    assert not KnownRows.of(KnownRows(upto=9, gone=ANY).kept()).gone.known
+    runs = [(10 * i, 1, 1) for i in range(6_000)]
+    assert not KnownRows.of(KnownRows(upto=70_000, gone=Gone(runs)).kept()).gone.known
+    assert KnownRows.of(KnownRows(upto=9, gone=Gone(runs[:3])).kept()).gone == Gone(runs[:3])
