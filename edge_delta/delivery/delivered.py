@@ -34,6 +34,11 @@ _THERE = "\0there"
 _OURS = frozenset({"reading_id", "source_rowid", "databricks_inserted_at", "node_id", GENERATION})
 
 
+def number() -> pl.Expr:
+    """The version of a row of a table that may have rows without one."""
+    return pl.col(VERSION).fill_null(1)
+
+
 def chain(sink: Sink, stands: Cursor) -> list[tuple[int, int, int]]:
     """The generations that a table has the source's rows of, the last first, with the ids that each has of them.
 
@@ -273,7 +278,7 @@ class Delivered(Struct, frozen=True):
         if not (self.first_states and VERSION in sink.columns()):
             return sink.ask(Question(own, asked))
         states = sink.ask(Question(own, {**asked, VERSION: VERSION}))
-        return states.filter(pl.col(VERSION).fill_null(1) == 1).drop(VERSION)
+        return states.filter(number() == 1).drop(VERSION)
 
     def _by_chance(self, rows: pl.DataFrame, compared: dict[str, tuple[pl.Expr, pl.Expr]]) -> pl.Expr:
         """Whether a row has no more in common with another than any rows have.

@@ -14,7 +14,7 @@ from edge_delta.core.places import tells_by_name
 from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import Question, Where, among, mine, within
 from edge_delta.core.updates import VERSION
-from edge_delta.delivery.delivered import Delivered
+from edge_delta.delivery.delivered import Delivered, number
 from edge_delta.delivery.other_ids import GENERATION
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ _SPARSE = 4
 """A range of ids is asked for as such where it is at most so many times as wide as there are rows wanted."""
 _OURS = frozenset({ROWID, "reading_id", "source_rowid", "databricks_inserted_at", "node_id", GENERATION, VERSION})
 _THERE = "\0there"
-
-
-def number() -> pl.Expr:
-    """The version of a row of a table that may have rows without one."""
-    return pl.col(VERSION).fill_null(1)
 
 
 def first(rows: pl.DataFrame) -> pl.DataFrame:

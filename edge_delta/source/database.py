@@ -224,9 +224,12 @@ class Database:
         return None if self._connection is None else self._signature()
 
     def _signature(self) -> object:
-        if self._connection is not None and self.gone():
+        try:
+            stat = self._stat()
+        except SourceUnavailable:
+            if self._connection is None:
+                raise
             return (*self.opened_as, None if self._immutable else self.scalar("PRAGMA data_version"))
-        stat = self._stat()
         file = (stat.st_dev, stat.st_ino)
         if self._immutable:
             return (*file, stat.st_mtime_ns, stat.st_size, self._wal.exists())
