@@ -14,6 +14,7 @@ from edge_delta.delivery.late_rows import delivered_by, missing, read
 from edge_delta.delivery.ledger import Ledger
 from edge_delta.delivery.survey import Suspect
 from edge_delta.delivery.sweep_parts import ByRows, LaneSweep, Round, Sweep
+from edge_delta.delivery.tally import NOTHING, tells
 from edge_delta.delivery.writing import Came
 
 if TYPE_CHECKING:
@@ -135,9 +136,18 @@ class Windows(ByRows):
         # A row under a used id may be in the window of the one before: then it has no more rows than it had.
         own = fresh - len(used)
         self._tell_left(max(0, own - late - whole) + max(0, len(used) - max(0, late - own)))
-        if new is None and ((suspect.by_time and fresh <= late + whole) or (suspect.is_new and late)):
+        lacks = late if suspect.is_new else suspect.by_time and fresh <= late + whole
+        if new is None and (lacks or self._may_hide(suspect)):
             self._tell_unsure(suspect)
         return 0 if new is None else fresh
+
+    def _may_hide(self, suspect: Suspect) -> bool:
+        """Whether late rows may make up for deleted ones in the number of a window, and single rows are not known."""
+        if suspect.full or not self.lane.route.source.keyed_by_rowid:
+            return False
+        counts, tally = self._counted(behind_all=True), self.lane.cursor().tally
+        in_order = self.in_order or (self.known.cursor is None and tells(NOTHING, tally, counts.rows, counts.ids))
+        return not (suspect.is_new and in_order)
 
     def _tell_gone(self, looks: list[_Look]) -> None:
         """Say so where open windows may lack rows that late ones make up for."""

@@ -36,6 +36,7 @@ class Suspect(Struct, frozen=True):
         by_time: whether times of rows that were there before are known to have changed.
         grown: by how many rows it has more than were known; None where nothing was known.
         key: of the row that it has more, where that is one and the sum of the keys tells it.
+        full: whether each of its ids had a row, so that one can only have come under a used id.
     """
 
     after: int
@@ -43,6 +44,7 @@ class Suspect(Struct, frozen=True):
     by_time: bool = False
     grown: int | None = None
     key: int | None = None
+    full: bool = False
 
     @property
     def is_new(self) -> bool:
@@ -126,6 +128,7 @@ class Survey(Struct):
         first = self._dense_from
         if first is None:
             first, _ = self.shared.census.ends(BEFORE_FIRST, end)
+        self.now.first = BEFORE_FIRST if first is None else first
         due = self._due()
         again = self._counted([(one.after, one.upto) for one in due])
         found = self._changed(due, again)
@@ -134,12 +137,11 @@ class Survey(Struct):
         whole = Counts(sum(r.counts.rows for r in new) + tail.rows, sum(r.counts.ids for r in new) + tail.ids)
         self.in_order = self.known.in_order(self.cursor, whole)
         if not self.in_order or (self.compares and whole.rows <= COMPARED_ROWS):
-            found += [Suspect(r.after, r.upto) for r in new if r.counts.rows]
+            found += [Suspect(r.after, r.upto, full=r.dense(self.now.first)) for r in new if r.counts.rows]
             found += [Suspect(horizon, end)] if tail.rows else []
         counted = {one.after: one for one in again}
         self.now.ranges = [*(counted.get(one.after, one) for one in self.known.ranges), *new]
         self.now.cursor, self.now.tail = self.cursor, tail
-        self.now.first = BEFORE_FIRST if first is None else first
         return found
 
     def _due(self) -> list[Range]:
@@ -201,7 +203,8 @@ class Survey(Struct):
             still = [(i, there[i]) for i, _ in known.times.samples if i in there]
             by_time = known.counts.rows > 0 and known.times.changed(now.times, still)
             if by_time or (now.counts != known.counts and self._dense_from is None):
-                found.append(Suspect(known.after, known.upto, by_time, now.counts.rows - known.counts.rows))
+                grown, full = now.counts.rows - known.counts.rows, known.dense(self.known.first)
+                found.append(Suspect(known.after, known.upto, by_time, grown, full=full))
         return found
 
 

@@ -204,12 +204,15 @@ class ByRows(Sweep):
                 known.set(after, upto, there)
 
     def _tell_unsure(self, suspect: Suspect) -> None:
-        lane, unsure = self.lane, self.round.swept.unsure
-        first, last = unsure.get(lane.name, (suspect.after + 1, suspect.upto))
-        unsure[lane.name] = min(first, suspect.after + 1), max(last, suspect.upto)
-        lane.route.device.log.warning(
-            Event.NOT_SWEPT, mode=lane.name, first_id=suspect.after + 1, last_id=suspect.upto, rows=suspect.grown
-        )
+        lane, unsure, first, last = self.lane, self.round.swept.unsure, suspect.after + 1, suspect.upto
+        if suspect.after == BEFORE_FIRST:
+            lowest, _ = self.round.shared.census.ends(suspect.after, last)
+            first = min(1, lowest if lowest is not None else 1)
+        before = unsure.get(lane.name, (first, last))
+        if lane.name in unsure and before[0] <= first and last <= before[1]:
+            return
+        unsure[lane.name] = min(before[0], first), max(before[1], last)
+        lane.route.device.log.warning(Event.NOT_SWEPT, mode=lane.name, first_id=first, last_id=last, rows=suspect.grown)
 
     def _with_those_of_before(self, suspects: list[Suspect], known: KnownRows) -> list[Suspect]:
         """With rows that a generation before has and is known to have, in ranges of their own."""

@@ -70,7 +70,7 @@ def test_late_rows_are_not_told_as_gone_or_left(late, sweep, stations, folder):
 @pytest.mark.parametrize("late", [3, 9])
 def test_late_rows_are_told_as_unsure_where_nothing_else_knows_them(late, stations, folder):
     [unsure] = told(stations, folder, deleted=0, late=late, lost=LOST, sweep=0)
-    assert (unsure["first_id"], unsure["last_id"]) == (10, 300)
+    assert (unsure["first_id"], unsure["last_id"]) == (1, 300)
 
 
 @pytest.mark.parametrize("late", [3, 9])
@@ -106,6 +106,45 @@ def test_deleted_rows_elsewhere_keep_no_late_row_from_its_window(stations, folde
     assert windows(folder) == [(0, "a", 32, 32.0), (5, "a", 10, 10.0)]
     assert not done.named("rows came too late")
     assert equal(stations)
+
+
+LEFT = "rows below the cursor not delivered"
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_it_is_told_that_late_rows_may_make_up_for_deleted_ones_where_the_state_is_lost(late, stations, folder):
+    modes.insert(stations, *rows_at(20))
+    once(stations, folder, 0)
+    shutil.rmtree(stations.path.parent / "state")
+    stations.run("DELETE FROM stations WHERE id IN (SELECT id FROM stations ORDER BY id LIMIT ?)", late)
+    modes.insert(stations, *[row | {"id": 100 + i} for i, row in enumerate(rows_at(*[3] * late), 1)])
+    assert [(one["first_id"], one["last_id"]) for one in once(stations, folder, 0).named(LEFT)] == [(1, 301)] * late
+
+
+GONE = {"all over": "id % 3000 = 2", "purged": "id < 500"}
+
+
+@pytest.mark.parametrize(("gone", "late", "apart", "unsure"), [
+    ("all over", True, 2, True),
+    ("all over", False, 2, True),
+    ("all over", False, 1, False),
+    ("purged", False, 2, False),
+    ("purged", False, 1, False),
+])  # fmt: skip
+def test_it_is_told_where_rows_of_ranges_that_changed_are_too_many_to_be_known(  # noqa: PLR0917
+    gone, late, apart, unsure, sensor, folder
+):
+    """Where each id had a row, none can have come late."""
+    modes.create(sensor)
+    insert = "INSERT INTO stations (id, sensor_id, timestamp, pressure)"
+    numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 120000)"
+    at = "strftime('%Y-%m-%dT%H:%M:%S', 1767225600 + i / 200, 'unixepoch')"
+    sensor.run(f"{insert} {numbers} SELECT {apart} * i, 'a', {at}, 1.0 FROM n")
+    once(sensor, folder, 0)
+    sensor.run(f"DELETE FROM stations WHERE {GONE[gone]}")
+    if late:
+        sensor.run(f"{insert} SELECT id + 1, 'a', timestamp, 1.0 FROM stations WHERE id % 3000 = 4")
+    assert bool(once(sensor, folder, 0).named(LEFT)) == unsure
 
 
 def test_it_is_told_that_nobody_knows_which_rows_a_window_had_where_the_state_is_lost(stations, folder):
