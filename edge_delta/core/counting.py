@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 FEW_ROWS = 10_000
 """The most rows of a range whose latest time is looked for; it costs five times as much as counting."""
+SUM_BITS = 62
+"""How long a sum of times is."""
 SAMPLES = 16
 """The rows of a range whose times are kept."""
 
@@ -24,19 +26,29 @@ NONE = Counts(0, 0)
 
 
 class Times(NamedTuple):
-    """By what used ids are told: the latest time of a range where its rows are few, and the times of some rows."""
+    """By what used ids are told.
+
+    Attributes:
+        latest: the latest time of a range where its rows are few.
+        samples: checksums of the times of some rows, by their ids.
+        sum: one number for the times of all rows; None where the table has too many.
+    """
 
     latest: str = ""
     samples: tuple[tuple[int, int], ...] = ()
+    sum: int | None = None
 
-    def changed(self, now: Times, there: Iterable[tuple[int, int]]) -> bool:
+    def changed(self, now: Times, there: Iterable[tuple[int, int]], *, same: bool) -> bool:
         """Whether rows have other times.
 
         Args:
             now: what the range has now; its samples are not looked at.
             there: those of the rows sampled before that are still there, as `Census.stamps` gives them.
+            same: whether the range has the ids that it had.
         """
         before = dict(self.samples)
+        if same and self.sum is not None and now.sum is not None and self.sum != now.sum:
+            return True
         return bool(self.latest and now.latest and self.latest != now.latest) or any(before[i] != t for i, t in there)
 
 

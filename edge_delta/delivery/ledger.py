@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from edge_delta.core.counting import FEW_ROWS, NONE, SAMPLES, Counts, Times
+from edge_delta.core.counting import FEW_ROWS, NONE, SAMPLES, SUM_BITS, Counts, Times
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.delivery.tally import tells
 
@@ -42,7 +42,9 @@ class Range(Struct, frozen=True):
         latest = max(self.times.latest, other.times.latest) if counts.rows <= FEW_ROWS else ""
         samples = (*self.times.samples, *other.times.samples)
         thinned = samples[1::2] if len(samples) > SAMPLES else samples  # the last row of a range stays one of them
-        return Range(self.after, other.upto, counts, Times(latest, thinned))
+        sums = self.times.sum, other.times.sum
+        whole = None if None in sums else sum(sums) % (1 << SUM_BITS)
+        return Range(self.after, other.upto, counts, Times(latest, thinned, whole))
 
 
 class Ledger(Struct):
@@ -111,8 +113,8 @@ class Ledger(Struct):
         if kept.get("generation") != cursor.generation or kept["cursor"] > cursor.rowid:
             return cls()
         ranges = [
-            Range(a, b, Counts(rows, ids), Times(latest, tuple((i, t) for i, t in samples)))
-            for a, b, rows, ids, latest, samples in kept["ranges"]
+            Range(a, b, Counts(rows, ids), Times(latest, tuple((i, t) for i, t in samples), *more))
+            for a, b, rows, ids, latest, samples, *more in kept["ranges"]  # without a sum of versions before
         ]
         stood = Cursor(kept["generation"], kept["cursor"], tally=kept["tally"])
         more = kept.get("stretches", {}), kept.get("looked")
@@ -127,7 +129,7 @@ class Ledger(Struct):
             "tally": at.tally,
             "tail": list(self.tail),
             "first": self.first,
-            "ranges": [[r.after, r.upto, *r.counts, r.times.latest, r.times.samples] for r in self.ranges],
+            "ranges": [[r.after, r.upto, *r.counts, *r.times] for r in self.ranges],
             "rows": self.rows,
             "stretches": self.stretches,
             "looked": self.looked,

@@ -201,8 +201,10 @@ class Survey(Struct):
             if not now.counts.rows:
                 continue
             still = [(i, there[i]) for i, _ in known.times.samples if i in there]
-            by_time = known.counts.rows > 0 and known.times.changed(now.times, still)
-            if by_time or (now.counts != known.counts and self._dense_from is None):
+            same = now.counts == known.counts
+            by_time = known.counts.rows > 0 and known.times.changed(now.times, still, same=same)
+            # Where each id has a row, some were purged, and one that is left may be another than it was.
+            if by_time or (not same and (self._dense_from is None or known.times.sum is not None)):
                 grown, full = now.counts.rows - known.counts.rows, known.dense(self.known.first)
                 found.append(Suspect(known.after, known.upto, by_time, grown, full=full))
         return found

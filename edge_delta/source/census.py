@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _SURE_AFTER = 2_000_000_000
 """Nanoseconds after which another writing has another time, whatever the file system's clock is."""
+_SUMMED_ROWS = 1_000_000
+"""The most rows of a table whose times are all looked at; it costs as much as counting them again."""
 _HALF = 31
 _MOST_ROWS = 2**30
 _LARGEST = 2**63 - 1
@@ -123,16 +125,18 @@ class Census(Struct, frozen=True):
                 return [Times()] * len(ranges)
             sampled = [self._here_and_there(table, after, upto, first) if c.rows else [] for after, upto, c in ranges]
             there = dict(self._stamps(table, stamp, chain.from_iterable(sampled)))
-            return [
-                Times(self._latest(table, stamp, *one), tuple((i, there[i]) for i in ids if i in there))
-                for one, ids in zip(ranges, sampled, strict=True)
-            ]
+            summed = sum(counts.rows for _, _, counts in ranges) <= _SUMMED_ROWS
+            found = []
+            for (after, upto, counts), ids in zip(ranges, sampled, strict=True):
+                rows = _rows(table, after, upto)
+                latest = self._latest(stamp, rows) if 0 < counts.rows <= FEW_ROWS else ""
+                total = self.database.scalar(f"SELECT arrow_sum({table.key}, {stamp}) {rows}") if summed else None
+                found.append(Times(latest, tuple((i, there[i]) for i in ids if i in there), total))
+            return found
 
-    def _latest(self, table: Table, stamp: str, after: int, upto: int, counts: Counts) -> str:
-        if not 0 < counts.rows <= FEW_ROWS:
-            return ""
-        asked = f"SELECT {_bytes_of(f'max({stamp})')} {_rows(table, after, upto)}"
-        return bytes.fromhex(self.database.scalar(asked)).decode("utf-8", "backslashreplace")
+    def _latest(self, stamp: str, rows: str) -> str:
+        found = self.database.scalar(f"SELECT {_bytes_of(f'max({stamp})')} {rows}")
+        return bytes.fromhex(found).decode("utf-8", "backslashreplace")
 
     def _here_and_there(self, table: Table, after: int, upto: int, first: int | None) -> list[int]:
         if first is not None:

@@ -10,6 +10,10 @@
  * rows   how many are expected; more are taken too
  *
  * An array that nobody takes is freed with the connection. Those that were taken outlive it.
+ *
+ * arrow_sum(key, cell): one number of 62 bits for the cells of some rows, whatever order they come in. It is the sum of
+ * a hash of each row, of its key and the bytes of its cell: FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv/), and
+ * then the finalizer of SplitMix64 (https://prng.di.unimi.it/splitmix64.c), or two rows that swap cells have one sum.
  */
 #include <stdatomic.h>
 #include <stddef.h>
@@ -358,6 +362,51 @@ static void disconnect(void *connection) {
   free(connection);
 }
 
+/* -- the sum */
+
+#define SUM_BITS 62
+#define FNV_BASIS 0xcbf29ce484222325u
+#define FNV_PRIME 0x100000001b3u
+
+static uint64_t hashed(uint64_t hash, const void *bytes, size_t count) {
+  for (const unsigned char *at = bytes, *end = at + count; at < end; at++) hash = (hash ^ *at) * FNV_PRIME;
+  return hash;
+}
+
+static uint64_t mixed(uint64_t hash) {
+  hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9u;
+  hash = (hash ^ (hash >> 27)) * 0x94d049bb133111ebu;
+  return hash ^ (hash >> 31);
+}
+
+static void sum_step(sqlite3_context *context, int arguments, sqlite3_value **argument) {
+  const sqlite3_api_routines *sqlite3_api = library();
+  (void)arguments;
+  uint64_t *sum = sqlite3_aggregate_context(context, sizeof *sum);
+  if (!sum) return;
+  int64_t key = sqlite3_value_int64(argument[0]);
+  int type = sqlite3_value_type(argument[1]);
+  uint64_t hash = hashed(hashed(FNV_BASIS, &key, sizeof key), &type, sizeof type);
+  if (type == SQLITE_INTEGER) {
+    int64_t number = sqlite3_value_int64(argument[1]);
+    hash = hashed(hash, &number, sizeof number);
+  } else if (type == SQLITE_FLOAT) {
+    double number = sqlite3_value_double(argument[1]);
+    hash = hashed(hash, &number, sizeof number);
+  } else if (type == SQLITE_TEXT || type == SQLITE_BLOB) {
+    const void *bytes = sqlite3_value_blob(argument[1]); /* of a text those that are stored */
+    int count = sqlite3_value_bytes(argument[1]);
+    if (bytes) hash = hashed(hash, bytes, (size_t)count);
+  }
+  *sum += mixed(hash);
+}
+
+static void sum_finish(sqlite3_context *context) {
+  const sqlite3_api_routines *sqlite3_api = library();
+  const uint64_t *sum = sqlite3_aggregate_context(context, 0);
+  sqlite3_result_int64(context, sum ? (int64_t)(*sum & ((1ull << SUM_BITS) - 1)) : 0);
+}
+
 #define LIMIT_LENGTH 0 /* SQLITE_LIMIT_LENGTH, https://sqlite.org/c3ref/c_limit_attached.html */
 
 /* arrow_limit(bytes): from now on SQLite refuses to load a longer text or blob (SQLITE_TOOBIG), before it is read. */
@@ -375,6 +424,8 @@ int sqlite3_columns_init(sqlite3 *database, char **error, const sqlite3_api_rout
   Connection *connection = calloc(1, sizeof *connection);
   if (!connection) return SQLITE_NOMEM;
   sqlite3_create_function_v2(database, "arrow_limit", 1, SQLITE_UTF8 | SQLITE_DIRECTONLY, NULL, limit, NULL, NULL, NULL);
+  sqlite3_create_function_v2(database, "arrow_sum", 2, SQLITE_UTF8 | SQLITE_DIRECTONLY, NULL, NULL, sum_step, sum_finish,
+                             NULL);
   int code = sqlite3_create_function_v2(database, "arrow_columns", -1, SQLITE_UTF8 | SQLITE_DIRECTONLY, connection, NULL,
                                         step, finish, disconnect);
   return code == SQLITE_OK ? SQLITE_OK_LOAD_PERMANENTLY : code; /* arrays that were taken need it after the connection */

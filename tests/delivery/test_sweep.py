@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 
 import pytest
 from deltalake import write_deltalake
@@ -15,6 +16,7 @@ from tests.support.inprocess import deliver
 from tests.support.tables import Place
 
 ALWAYS = {"SWEEP": "0"}
+ALERTS = {**ALWAYS, "EMERGENCY_CONFIG": '{"severity_thresholds": {"temperature": 20}, "anomaly_flag": false}'}
 
 
 def row(sensor, rowid, second):
@@ -95,6 +97,46 @@ def test_ids_of_a_ring_that_are_used_again_are_new_rows(sensor, folder):
     assert table.height == 100 + 210
 
 
+@pytest.fixture
+def minutes(sensor, folder):
+    """Three hundred rows, a minute apart, and a delivery of them."""
+    sensor.create()
+    sensor.run(
+        "INSERT INTO readings (id, sensor_id, timestamp, temperature) "
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300) "
+        "SELECT i, 's', strftime('%Y-%m-%dT%H:%M:%SZ', 1767225600 + 60 * i, 'unixepoch'), 20 FROM n"
+    )
+    run = partial(deliver, sensor.path, folder, env=ALERTS, processing_mode=["schematized", "emergency"])
+    run()
+    return run
+
+
+@pytest.mark.parametrize("purged", [0, 9], ids=["all there", "old ones purged"])
+def test_a_row_under_a_used_id_is_found_whose_time_lies_between_those_of_others(purged, minutes, sensor, folder):
+    for rowid in range(40, 46):
+        sensor.run("DELETE FROM readings WHERE id <= ?", purged * (rowid - 39))
+        row(sensor, rowid, 60 * rowid + 150)
+        sensor.run("UPDATE readings SET temperature = 90 WHERE id = ?", rowid)
+        found = minutes().named("rows below the cursor")
+        assert [(one["mode"], one["rows"]) for one in found] == [("emergency", 1), ("schematized", 1)]
+    assert ids(folder) == sorted([*range(1, 301), *range(40, 46)])
+    assert sorted(folder.read("_4_emergency")["reading_id"].unique()) == [*range(40, 46)]
+
+
+def test_what_a_version_before_counted_tells_of_no_used_id(minutes, sensor, folder):
+    state = sensor.path.parent / "state" / "sweep.json"
+    kept = json.loads(state.read_text())
+    for lane in ("schematized", "emergency"):
+        assert all(len(one) == 7 for one in kept[lane]["ranges"])
+        kept[lane]["ranges"] = [one[:6] for one in kept[lane]["ranges"]]
+    state.write_text(json.dumps(kept))
+    row(sensor, 301, 60 * 301)
+    assert not minutes().named("rows below the cursor")
+    row(sensor, 40, 60 * 40 + 150)
+    assert [one["rows"] for one in minutes().named("rows below the cursor") if one["mode"] == "schematized"] == [1]
+    assert ids(folder) == sorted([*range(1, 302), 40])
+
+
 def test_a_sweep_is_not_due_before_its_time(sensor, folder):
     sensor.create()
     row(sensor, 10, 10)
@@ -109,7 +151,6 @@ def test_a_sweep_is_not_due_before_its_time(sensor, folder):
 
 
 AGGREGATE = {**ALWAYS, "AGGREGATE_CONFIG": '{"window_minutes": 1, "aggregations": {"temperature": ["sum", "max"]}}'}
-ALERTS = {**ALWAYS, "EMERGENCY_CONFIG": '{"severity_thresholds": {"temperature": 20}, "anomaly_flag": false}'}
 
 
 def windows(place):

@@ -95,11 +95,11 @@ class Database:
 
     # -- rows
 
-    def _rows(self, ids: Iterable[int | None], how: str = "INSERT") -> None:
+    def _rows(self, ids: Iterable[int | None], how: str = "INSERT", at: int | None = None) -> None:
         for rowid in ids:
             tag = f"{self.name}{len(self.ever)}"
             self.second += 1 + len(self.ever) * 37 % 200
-            second = rowid if self.plan.kind == "time as key" and rowid is not None else self.second
+            second = rowid if self.plan.kind == "time as key" and rowid is not None else at or self.second
             row = (second, f"m{len(self.ever) % 3}", 20 + (len(self.ever) * 7 % 200) / 8)
             self.ever[tag] = row
             names = ["sensor_id", "model", "temperature", "humidity"]
@@ -141,6 +141,17 @@ class Database:
             self.run(f"DELETE FROM r WHERE {self.kind.key} = ?", ids[much % len(ids)])
             if self.plan.kind != "time as key":
                 self._rows([ids[much % len(ids)]])
+        self.deleted = True
+
+    def replace_in_its_time(self, much: int) -> None:
+        """As `replace`, but the new row's time lies between those of the others."""
+        tags = self.by_id() if self.kind.timed and self.kind.keeps_ids else {}
+        if not tags or self.plan.kind == "time as key":
+            self.replace(much)
+            return
+        rowid = sorted(tags)[much % len(tags)]
+        self.run(f"DELETE FROM r WHERE {self.kind.key} = ?", rowid)
+        self._rows([rowid], at=self.ever[tags[rowid]][0] + 1)
         self.deleted = True
 
     def insert_or_replace(self, much: int) -> None:

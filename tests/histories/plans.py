@@ -68,6 +68,7 @@ ROWS = {
     "insert many": 4,
     "fill in": 4,
     "replace": 4,
+    "replace in its time": 3,
     "insert or replace": 3,
     "reuse ids": 3,
     "update newest": 4,
@@ -101,7 +102,7 @@ RUNS = {
 }
 STEPS = ROWS | FILES | RUNS
 COLUMNS = ("add column", "rename column", "drop column")
-USED_AGAIN = ("replace", "insert or replace", "reuse ids")
+USED_AGAIN = ("replace", "replace in its time", "insert or replace", "reuse ids")
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def test_verify_is_content_where_a_table_was_made_again_and_emptied_before_a_row
     assert wrong is None, wrong
 
 
-@pytest.mark.parametrize("step", ["replace", "insert or replace", "reuse ids"])
+@pytest.mark.parametrize("step", ["replace", "replace in its time", "insert or replace", "reuse ids"])
 def test_verify_is_content_where_ids_were_used_again(step, sensor):
     wrong = happens(sensor, made((step, 3), ("deliver", 0), (step, 4)))
     assert wrong is None, wrong
@@ -100,7 +100,7 @@ def test_a_run_that_was_stopped_goes_on_behind_what_it_tried(tmp_path):
     assert not Noted(note, anew=True).tried
 
 
-@pytest.mark.parametrize("step", ["replace", "reuse ids", "insert or replace"])
+@pytest.mark.parametrize("step", ["replace", "replace in its time", "reuse ids", "insert or replace"])
 def test_a_row_under_a_used_id_is_told_where_its_window_has_as_many_rows_as_before(step, sensor):
     """Its window is the one of the row that had the id: counting finds no row too many."""
     wrong = happens(sensor, made((step, 12), modes=("aggregated",), once=False, batch=3, by_group=False))

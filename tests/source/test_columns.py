@@ -6,6 +6,7 @@ import contextlib
 import gc
 import re
 from contextlib import closing
+from itertools import combinations
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_delta.core.counting import SUM_BITS
 from edge_delta.core.errors import ConfigurationError, SourceUnavailable
 from edge_delta.source import Database, columns
 from edge_delta.source.columns import TEXT_AS_BYTES, statement
@@ -240,3 +242,28 @@ def test_an_installation_without_the_compiled_part_says_so(path, monkeypatch):
 def test_nothing_else_can_be_loaded_into_a_connection(database):
     with pytest.raises(SourceUnavailable, match="not authorized"):
         database.rows("SELECT load_extension('anything')")
+
+
+rows_of_a_sum = st.lists(
+    st.tuples(long_ints, st.one_of(st.none(), long_ints, reals, st.text(), st.binary())), max_size=8
+)
+
+
+def summed(database, rows):
+    lines = ", ".join(f"({key}, {literal(cell, 'z')})" for key, cell in rows)
+    return database.scalar(f"SELECT arrow_sum(column1, column2) FROM (VALUES {lines})") if rows else 0
+
+
+@given(rows_of_a_sum, st.randoms(use_true_random=False))
+def test_a_sum_tells_rows_apart_and_not_their_order(database, rows, random):
+    found = summed(database, rows)
+    assert 0 <= found < 2**SUM_BITS
+    assert found == summed(database, random.sample(rows, len(rows)))
+    assert (found + summed(database, [(1, "a")])) % 2**SUM_BITS == summed(database, [*rows, (1, "a")])
+
+
+def test_a_sum_depends_on_each_key_and_on_the_kind_and_bytes_of_each_cell(database):
+    cells = [None, 0, 1, 0.0, "", "0", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", b"", b"0"]
+    rows = [(key, cell) for key in (1, 2, 2**62) for cell in cells]
+    assert len({summed(database, [one]) for one in rows}) == len(rows)
+    assert len({summed(database, pair) for pair in combinations(rows, 2)}) == len(rows) * (len(rows) - 1) // 2
