@@ -64,6 +64,10 @@ class Source(Protocol):
     def moved(self) -> bool:
         """Whether the path names another file now; what is open can still be read to its end."""
 
+    @property
+    def file(self) -> tuple[int, int]:
+        """By what the file that is open can be told from others of this machine: device and inode."""
+
     def gone(self) -> SourceUnavailable | None:
         """Why the path names no file now, if what is open can still be read to its end; None otherwise."""
 

@@ -14,6 +14,7 @@ from edge_delta.core.events import Event, Log
 from edge_delta.core.retry import Outage, Persistence
 from edge_delta.core.swept import Swept
 from edge_delta.delivery.drains import Drains
+from edge_delta.delivery.left_behind import LeftBehind
 from edge_delta.delivery.pace import Pace, Tally
 from edge_delta.delivery.positions import Positions
 from edge_delta.delivery.reports import Reports
@@ -77,6 +78,7 @@ class Engine:
         self._reload = reload
         self._sweeping = sweeping or Sweeping(float("inf"), dict, lambda _kept: None)
         self._settling = settling or Settling(0)
+        self._left = LeftBehind(self._source, self._sweeping.load, self._sweeping.save, log)
         self._outage = Outage(log, observer)
         self._unwell = Unwell(log, observer)
         self._reports = Reports(log, observer, self._outage)
@@ -104,6 +106,7 @@ class Engine:
         while not stop.is_set():
             self._persist(self.cycle, stop, for_seconds=None)
             self._wait(stop)
+        self._persist(lambda _stop: self._left.read_to_its_end(self.turns, self._lanes), stop, for_seconds=0)
         self._persist(lambda _stop: self._finish(quick=True), stop, for_seconds=0)
         self._persist(self._settle, stop, for_seconds=0)
         self._sweeping.finish(self._lanes)
@@ -168,6 +171,7 @@ class Engine:
 
     def end(self, stop: Flag) -> None:
         """What `run` does last."""
+        self._left.read_to_its_end(self.turns, self._lanes)
         self._finish(quick=True)
         self._settle(stop)
         self._sweeping.finish(self._lanes)
@@ -188,13 +192,14 @@ class Engine:
 
     def _persist(self, work: Callable[[Flag], T], stop: Flag, *, for_seconds: float | None) -> T | None:
         """Work, tried again while it fails for a reason that may pass."""
-        persistence = Persistence(self._outage, stop, for_seconds=for_seconds)
-        return persistence.call(lambda: work(stop), on_failure=self._forget)
+        persistent = Persistence(self._outage, stop, for_seconds=for_seconds)
+        return persistent.call(lambda: work(stop), on_failure=self._forget)
 
     def _forget(self, error: TransientError) -> None:
         self._behind = True
+        self._left.note(self._lanes)
         # What a file has that was deleted or replaced is nowhere else: it stays open unless it is to blame.
-        if isinstance(error, SourceUnavailable) and self._source.gone() is None:
+        if isinstance(error, SourceUnavailable) and self._left.given_up():
             self._reader.reopen()
         else:
             self._reader.renew()
@@ -266,10 +271,11 @@ class Engine:
             once: whether there is no other one, so that nothing is more urgent than the rest, and nothing tried again.
         """
         self.take_over_settings()
+        self._left.tell(self._lanes)
         moved = self._source.moved()
         aside = moved or self._source.gone() is not None
         if not (self._source.changed() or aside or self._behind or self._drains.held or self._news):
-            self._idle()
+            self._reports.told.nothing_waits(lane.name for lane in self._lanes)
             yield from self._sweep(stop)
             self._over()
             return
@@ -288,6 +294,7 @@ class Engine:
             yield from self._sweep(stop)
             self._over()
         self._unwell.end(self._lanes, raises=once)
+        self._left.over()
         in_part = not once and self._unwell.part_of_source(self._source.unreadable(), self._until_next())
         self._behind = in_part or stop.is_set() or len(self._unwell.well(self._lanes)) < len(self._lanes)
 
@@ -313,11 +320,6 @@ class Engine:
                 else:
                     self._reports.settled(*found)
                     yield
-
-    def _idle(self) -> None:
-        for lane in self._lanes:
-            self._log.info(Event.CYCLE_STARTED, mode=lane.name, rows_waiting=0, will_fetch=0)
-            self._log.info(Event.CYCLE_FINISHED, mode=lane.name, rows_written=0, rows_rejected=0, rows_left=0)
 
     def _drain_all(self, stop: Flag, *, once: bool) -> Iterator[None]:
         while True:

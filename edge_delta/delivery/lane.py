@@ -61,7 +61,7 @@ class Lane:
         self._ahead: Cursor | None = None
         self._read: Cursor | None = None
         self.away = False  # whether its table does not answer: where it stood last counts meanwhile
-        self._stood: Cursor | None = None
+        self.stood: Cursor | None = None  # where it stood last, which is known while no table answers
         self.was_chosen = False  # so that rows which others read before a mode is chosen are none that it missed
         self._aside: list[Step] = []
         self._passed_by = 0
@@ -89,12 +89,12 @@ class Lane:
 
     def cursor(self) -> Cursor:
         """Where this lane goes on: behind the last row that it settled."""
-        if self.away and self._stood is not None:
-            return self._stood
+        if self.away and self.stood is not None:
+            return self.stood
         stands = self._ahead or self.sink.committed() or self._start
         if self._read is not None and (self._read.generation, self._read.rowid) > (stands.generation, stands.rowid):
             stands = self._ahead = self._read
-        self._stood = stands
+        self.stood = stands
         return stands
 
     def start_from(self, cursor: Cursor) -> None:
@@ -243,11 +243,11 @@ class Lane:
         self._ahead = None if step.commit is not None else step.cursor
         return step
 
-    def note_used_ids(self) -> None:
-        """Ids were used again: from now on a changed row tells of no other source. The next commit has it."""
+    def note(self, mark: Mark, value: int) -> None:
+        """Give the cursor a mark, which the next commit has."""
         cursor = self.cursor()
-        if not cursor.marks.get(Mark.REUSED):
-            self._ahead = cursor.marked(**{Mark.REUSED: 1})
+        if cursor.marks.get(mark) != value:
+            self._ahead = cursor.marked(**{mark: value})
 
     def correct(self, after: int, upto: int, came: Came) -> Corrected:
         """Make windows again that rows came for from below the cursor."""

@@ -42,8 +42,8 @@ class Range(Struct, frozen=True):
         latest = max(self.times.latest, other.times.latest) if counts.rows <= FEW_ROWS else ""
         samples = (*self.times.samples, *other.times.samples)
         thinned = samples[1::2] if len(samples) > SAMPLES else samples  # the last row of a range stays one of them
-        sums = self.times.sum, other.times.sum
-        whole = None if None in sums else sum(sums) % (1 << SUM_BITS)
+        one, two = self.times.sum, other.times.sum
+        whole = None if one is None or two is None else (one + two) % (1 << SUM_BITS)
         return Range(self.after, other.upto, counts, Times(latest, thinned, whole))
 
 

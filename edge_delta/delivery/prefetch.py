@@ -213,7 +213,7 @@ class ReadAhead(Generic[W]):
         finally:
             self._free.append(reader)
         source = self.source
-        if not reader.same_file(source):
+        if reader.file != source.file:
             raise SourceUnavailable(f"{source.path} was replaced while it was read")
         if batch is not None and batch.layout.names != source.layout.names:
             raise SourceUnavailable(f"table {source.table!r} in {source.path} was altered while it was read")

@@ -101,7 +101,7 @@ class Sweep(Struct):
         found = survey.suspects()
         self.now, self.in_order, self.whole = survey.now, survey.in_order, survey.whole
         if any(suspect.by_time for suspect in found):
-            self.lane.note_used_ids()
+            self.lane.note(Mark.REUSED, 1)  # from now on a changed row tells of no other source
         return found
 
     def _counted(self, *, behind_all: bool) -> Counts:

@@ -10,6 +10,8 @@ from edge_delta.core.model import GONE_CURE
 from edge_delta.core.time_formats import ODD_CURE, REJECTED_CURE, doubtful
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_delta.core.model import Step, Waiting
     from edge_delta.delivery.pace import Tally
 
@@ -35,6 +37,12 @@ class Told:
             last_id=waiting.last_rowid,
             will_fetch=min(waiting.rows, batch_rows),
         )
+
+    def nothing_waits(self, modes: Iterable[str]) -> None:
+        """Some lanes have nothing to do."""
+        for mode in modes:
+            self._log.info(Event.CYCLE_STARTED, mode=mode, rows_waiting=0, will_fetch=0)
+            self._log.info(Event.CYCLE_FINISHED, mode=mode, rows_written=0, rows_rejected=0, rows_left=0)
 
     def cycle_ends(self, mode: str, tally: Tally, left: int, seconds: float) -> None:
         """What became of it."""

@@ -229,11 +229,17 @@ class Database:
         except SourceUnavailable:
             if self._connection is None:
                 raise
-            return (*self.opened_as, None if self._immutable else self.scalar("PRAGMA data_version"))
+            return self._open_one()
         file = (stat.st_dev, stat.st_ino)
+        if self._connection is not None and file != self.opened_as:
+            return self._open_one()
         if self._immutable:
             return (*file, stat.st_mtime_ns, stat.st_size, self._wal.exists())
         return (*file, self.scalar("PRAGMA data_version"))
+
+    def _open_one(self) -> object:
+        """What changes with a file that has no name any more."""
+        return (*self.opened_as, None if self._immutable else self.scalar("PRAGMA data_version"))
 
     # -- reading
 
@@ -253,7 +259,8 @@ class Database:
             with contextlib.suppress(EdgeDeltaError):
                 self.rows("COMMIT")
         if self._immutable and self._signature() != before:
-            self.close()
+            if not (self.moved() or self.gone()):  # else it is nowhere else
+                self.close()
             raise SourceUnavailable(f"{self.path} was opened for writing while it was read")
 
     def _reopen_if_a_writer_came(self) -> None:

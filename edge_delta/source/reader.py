@@ -316,9 +316,10 @@ class SQLiteSource:
             self._verify(base)
             return self._read_extent(extent, base)
 
-    def same_file(self, other: SQLiteSource) -> bool:
-        """Whether both have the same file open."""
-        return self._database.opened_as == other._database.opened_as
+    @property
+    def file(self) -> tuple[int, int]:
+        """See `edge_delta.core.ports.Source.file`."""
+        return self._database.opened_as
 
     def _read_extent(self, extent: Extent, cursor: Cursor) -> Batch | None:
         from edge_delta.source import rows  # noqa: PLC0415 - not before there are some

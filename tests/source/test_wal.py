@@ -227,6 +227,31 @@ def test_a_file_opened_as_unchanging_that_is_written_while_it_is_read_is_read_ag
                 assert database.scalar("SELECT count(*) FROM readings") == 150
 
 
+def test_a_file_opened_as_unchanging_that_is_replaced_while_it_is_read_stays_open(sensor, tmp_path):
+    sensor.create()
+    sensor.add(100)
+    path = sensor.path
+    sensor.close()
+    with Sensor(tmp_path / "other.db") as other:
+        other.create()
+
+    def replaced(database):
+        with database.snapshot():
+            database.scalar("SELECT count(*) FROM readings")
+            (tmp_path / "other.db").replace(path)
+
+    with contextlib.closing(Database(path)) as database:
+        with pytest.raises(SourceUnavailable, match="opened for writing while it was read"):
+            replaced(database)
+        for _ in range(2):
+            with database.snapshot():
+                assert database.scalar("SELECT count(*) FROM readings") == 100
+            path.touch()  # what is written to the other one says nothing of this one
+        database.close()
+        with database.snapshot():
+            assert database.scalar("SELECT count(*) FROM readings") == 0
+
+
 # -- other names of the file
 
 
@@ -391,3 +416,23 @@ def test_rows_of_a_file_that_is_deleted_are_read_before_there_is_another_one(sen
         running.wait_until(lambda: folder.read().height == 21, what="all rows of both files")
         running.wait_for("recovered")
     assert sorted(folder.read()["source_generation"].to_list()) == [0] * 17 + [1] * 4
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["deleted", "deleted and made again"])
+def test_rows_of_a_file_that_is_deleted_are_read_where_the_process_is_told_to_stop(  # noqa: PLR0917
+    again, sensor, folder, command, tmp_path
+):
+    sensor.create()
+    sensor.add(10)
+    running = command(sensor.path, folder, node_id="n1", interval=600).start()
+    running.wait_for("cycle finished")
+    sensor.add(7, start=10)
+    sensor.kill()
+    for suffix in ("", "-wal", "-shm"):
+        sensor.path.with_name(sensor.path.name + suffix).unlink()
+    with Sensor(tmp_path / "device" / "sensor.db") if again else contextlib.nullcontext() as other:
+        if again:
+            other.create()
+            other.add(4, start=5_000)
+        assert running.terminate() == 0
+    assert folder.read()["source_generation"].to_list().count(0) == 17

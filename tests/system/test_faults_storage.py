@@ -261,3 +261,40 @@ def test_rows_of_a_file_that_goes_during_an_outage_are_delivered_after_it(sensor
     assert running.terminate() == 0
     generations = wired_lake.read()["source_generation"].to_list()
     assert (generations.count(0), generations.count(1)) == (150, there - 150)
+
+
+@pytest.mark.parametrize("how", ["terminate", "kill"])
+def test_rows_of_a_file_that_went_during_an_outage_are_told_as_lost_where_the_process_ended(  # noqa: PLR0917
+    how, sensor, proxy, edge, wired_lake, tmp_path
+):
+    """The next process finds another file, and no row in it tells of those."""
+    sensor.add(100)
+    running = edge.start()
+    running.wait_for("batch committed", count=2)
+    proxy.plan(Answer(503), times=None)
+    sensor.add(20, start=100)
+    running.wait_for("unavailable", timeout=60)
+    path = sensor.path
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+    sensor.open(path)
+    sensor.create()
+    sensor.add(7, start=1_000)
+    state = tmp_path / "state" / "sweep.json"
+    if how == "terminate":
+        assert running.terminate() == 0
+    else:
+        running.wait_until(
+            lambda: state.exists() and '"left"' in state.read_text(), what="a try that fails", timeout=60
+        )
+        running.kill()
+    proxy.clear()
+    done = edge.once()
+    assert [(e["mode"], e["rows"]) for e in done.named("rows lost")] == [("schematized", 20)]
+    assert wired_lake.read().height == 107
+    told = edge.run("verify")
+    assert told.code == 1
+    assert "20 rows that were read went with their source" in told.stdout
+    assert '"rows_lost": 20' in (tmp_path / "state" / "last_upload.json").read_text()
+    assert not edge.once().named("rows lost")
+    assert "left" not in json.loads(state.read_text())

@@ -137,7 +137,8 @@ class ByCounts(Struct):
     def _used_again(self, known: Range) -> bool:
         [now] = self.census.times([(known.after, known.upto, known.counts)], None)
         there = self.census.stamps([i for i, _ in known.times.samples]) if known.times.samples else []
-        return known.times.changed(now, there)
+        whole = not any(known.after < first <= known.upto for first in self._gone)
+        return known.times.changed(now, there, same=whole)
 
     def bound(self, after: int) -> int | None:
         """See `Proof.bound`: what is deleted is of one range."""

@@ -131,6 +131,11 @@ class FamilySource(OfLastFile):
         """Never: a file that goes is another one from then on, and is read to its end all the same."""
         return False
 
+    @property
+    def file(self) -> tuple[int, int]:
+        """None: they are many."""
+        return 0, 0
+
     def gone(self) -> SourceUnavailable | None:
         """Never, for the same reason."""
         return None
