@@ -419,7 +419,7 @@ def test_rows_of_a_file_that_is_deleted_are_read_before_there_is_another_one(sen
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["deleted", "deleted and made again"])
-def test_rows_of_a_file_that_is_deleted_are_read_where_the_process_is_told_to_stop(  # noqa: PLR0917
+def test_rows_of_a_file_that_is_deleted_are_read_where_the_process_is_told_to_stop(
     again, sensor, folder, command, tmp_path
 ):
     sensor.create()
