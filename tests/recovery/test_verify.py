@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hypothesis.strategies as st
+import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from hypothesis import given, settings
@@ -220,3 +221,29 @@ def test_a_late_row_that_came_into_no_window_is_a_difference(sensor, folder, com
         edge.once(flush=flush).succeeded()
     found = verified(sensor.path, folder, tmp_path, node_id="n1", config=file, mode="aggregated")
     assert counts(found) == {"lost": 1}
+
+
+@pytest.mark.parametrize("mode", ["raw", "schematized", "emergency"])
+def test_rows_under_an_id_that_was_used_again_are_no_repeats_after_all_rows_from_it_on_were_deleted(
+    mode, sensor, folder, command
+):
+    sensor.run("CREATE TABLE r (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp TEXT, temperature REAL, v REAL)")
+    for n in range(1, 21):
+        sensor.run("INSERT INTO r VALUES (?, ?, ?, ?)", n, f"2026-09-21T00:00:{n:02}Z", float(n), float(n))
+    conditions = '{"severity_thresholds": {"v": 5, "temperature": 5}, "anomaly_flag": false}'
+    raised = {"EMERGENCY_CONFIG": conditions, "SWEEP": "0"}
+    edge = command(sensor.path, folder, node_id="n1", processing_mode=mode)
+    edge.once(env=raised).succeeded()
+    sensor.run("REPLACE INTO r VALUES (19, '2026-10-01T00:00:00Z', 77, 77)")
+    edge.once(env=raised).succeeded()
+    sensor.run("DELETE FROM r WHERE id >= 19")
+    told = edge.run("verify", interval=None, retry_for=None, env=raised)
+    assert told.code == 0, told.stdout
+    assert "rows were deleted after delivery, ids 19 to 20" in told.stdout
+    suffix = {"raw": "_0_raw", "schematized": "_1_schematized", "emergency": "_4_emergency"}[mode]
+    under = folder.read(suffix).filter(pl.col("id" if mode == "raw" else "reading_id") == 19)
+    assert under.height == (4 if mode == "emergency" else 2)
+    write_deltalake(folder.uri(suffix), under.head(1), mode="append")
+    told = edge.run("verify", interval=None, retry_for=None, env=raised)
+    assert told.code == 1, told.stdout
+    assert "row 19: 2 times in the table" in told.stdout

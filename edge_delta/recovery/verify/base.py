@@ -9,11 +9,13 @@ from msgspec import Struct
 from edge_delta.core.errors import SourceReset
 from edge_delta.core.model import BEFORE_FIRST, Context, Cursor, Mark
 from edge_delta.core.places import tells_by_name
+from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import COUNT, Condition, Question, between, mine, named, rejected_by, within
 from edge_delta.delivery.asked_again import AskedAgain
 from edge_delta.delivery.identity import Identity, Lanes
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator
     from datetime import datetime
 
     import polars as pl
@@ -88,6 +90,22 @@ class Compared(Struct, frozen=True):
         """The table's column with the reading's time."""
         stamp = self.source.timestamp
         return self.traits.time or (stamp.alias if stamp is not None else None)
+
+    def telling(self, names: Iterable[str], there: Container[str]) -> Iterator[tuple[str, str]]:
+        """What is read of the table: what the source has too, and what tells rows under one id from each other.
+
+        The source may have no row of a range any more, and so no columns.
+
+        Args:
+            names: what is compared.
+            there: the table's columns, in small letters.
+
+        Returns:
+            Each column in small letters, and as it is to be called.
+        """
+        told_by = (n for n in (*self.traits.key_parts, self.time) if n is not None)
+        wanted = ((n.lower(), n) for n in dict.fromkeys([*names, *told_by]) if n != ROWID)
+        return ((low, name) for low, name in wanted if low in there)
 
     def mine(self, generation: int) -> Where:
         """This device's rows of a generation."""

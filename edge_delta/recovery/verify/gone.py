@@ -101,7 +101,7 @@ class Gone(Struct):
         known = table[ROWID].is_in(source[ROWID].implode())
         deleted = ~known & (table[ROWID] <= upto)
         replaced = pl.Series([False] * table.height, dtype=pl.Boolean)
-        if time in table.columns and _NOW in both.columns:
+        if time in table.columns and _NOW in both.columns and both[_NOW].null_count() < both.height:
             same = (both[str(time)] == both[_NOW]).fill_null(value=True)
             others = ~same & known
             first = both.select(ROWID, same.alias("same")).select(pl.col("same").any().over(ROWID)).to_series()

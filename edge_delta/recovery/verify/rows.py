@@ -204,13 +204,13 @@ class RowsCheck:
         names = [n for n in rows.columns if n.lower() in by_name and not self._left_out(n)]
         ours = rows.select(*dict.fromkeys([ROWID, *names]))
         theirs = table.select(
-            pl.col(self._key).alias(ROWID), *(pl.col(by_name[n.lower()]).alias(n) for n in names if n != ROWID)
+            pl.col(self._key).alias(ROWID), *(pl.col(by_name[n]).alias(as_) for n, as_ in parts.telling(names, by_name))
         )
         delivered = theirs.height
         if len(there := used_ids.of_now(ours, theirs, self._keys, used_ids.time_of(parts.route))) < len(theirs):
             self.report.notes.append(f"{len(theirs) - len(there)} rows are there under ids that were used again since")
             theirs = there
-        theirs = self._still_there(theirs, expected.source, end)
+        theirs = self._still_there(theirs, expected.source, end).select(ours.columns)
         sums = checksum(ours), checksum(theirs)
         counts = (expected.read, delivered, len(rejected), expected.not_selected)
         self.report.ranges.append(Checked(generation, *told, *counts, *sums))
