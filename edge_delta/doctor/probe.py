@@ -15,6 +15,7 @@ from edge_delta.core.errors import ConfigurationError, NoSpace
 from edge_delta.device.state import is_full, kept_node_id
 from edge_delta.doctor.findings import Finding, ok, warning
 from edge_delta.sinks import address as storage
+from edge_delta.sinks.delta.disk import require_folders
 from edge_delta.topology.tables import UNKNOWN, DeviceTables
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ def probed(settings: Settings) -> Iterator[Finding]:
 
 
 def _folder(base: Path) -> Iterator[Finding]:
-    there = next(p for p in base.parents if p.exists())
+    with storage.translated(str(base)):
+        require_folders(base.parent)
+        there = next(p for p in base.parents if p.exists())
     if not os.access(there, os.W_OK):
         raise ConfigurationError(
             f"folder {there} cannot be written by user {os.getuid()}", "Give that user write permission on it"

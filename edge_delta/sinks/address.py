@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -43,6 +44,7 @@ _UNKNOWN_AUTHORITY = r"UnknownIssuer|invalid peer certificate|CERTIFICATE_VERIFY
 _NOT_THERE = r"Object at location (?!\S*_delta_log)\S+\.parquet not found"
 _NO_BUCKET = r"NoSuchBucket|ContainerNotFound"
 _NO_CREDENTIALS = r"(?i)credential|instance metadata|169\.254\.169\.254|IMDS"
+_FOLDER_REFUSED = r"(?i)permission ?denied|operation not permitted|os error (?:1|13)\b"
 _SECRETS = r"(?i)(X-Amz-(?:Credential|Signature|Security-Token)=|sig=|AccountKey=)[^&\s\"]+"
 _MAY_BE_MISSING = "_last_checkpoint"
 """An object that is asked for in each log and that the first commits of a table do not have."""
@@ -85,7 +87,7 @@ def address(table_path: str, *, node_id: str) -> str:
                 "uc://catalog.schema.table",
             )
         return filled.removesuffix("/").replace("s3a://", "s3://")
-    return str(Path(filled).expanduser().resolve())
+    return os.path.realpath(Path(filled).expanduser())  # Path.resolve raises on a link to itself, until Python 3.13
 
 
 def in_catalog(uri: str) -> bool:
@@ -142,7 +144,7 @@ def errors(uri: str, operation: str) -> Iterator[None]:
     """
     outcome = "failed"
     try:
-        with _translated(uri):
+        with translated(uri):
             yield
         outcome = "done"
     finally:
@@ -150,8 +152,8 @@ def errors(uri: str, operation: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _translated(uri: str) -> Iterator[None]:
-    """Turn whatever delta-rs raises into the tree of `edge_delta.core.errors`: the one place where that is done."""
+def translated(uri: str) -> Iterator[None]:
+    """Turn whatever delta-rs or a folder raises into the tree of `edge_delta.core.errors`: that is done here alone."""
     try:
         yield
     except EdgeDeltaError:
@@ -230,6 +232,11 @@ def unavailable(uri: str, error: BaseException) -> StorageUnavailable:
     message, whole = plain(error), _whole(error)  # what tells the cause often stands at the end of a long message
     if re.search(_FULL, whole):
         return NoSpace(f"no space left to write table {uri}", "Free some space; nothing is lost meanwhile")
+    # The path of a folder may have any word, so that what tells a store's errors tells nothing there.
+    return (_in_folder if is_folder(uri) else _in_store)(uri, message, whole)
+
+
+def _in_store(uri: str, message: str, whole: str) -> StorageUnavailable:
     if re.search(_NO_BUCKET, whole):
         return StorageUnavailable(f"the bucket of {uri} does not exist", "Create it, or check --table-path")
     if re.search(_REFUSED, whole):
@@ -244,10 +251,24 @@ def unavailable(uri: str, error: BaseException) -> StorageUnavailable:
     return _unreached(uri, message, whole)
 
 
+def _in_folder(uri: str, message: str, whole: str) -> StorageUnavailable:
+    if re.search(_FOLDER_REFUSED, whole):
+        return AccessRefused(
+            f"access to folder {uri} is refused: {message}",
+            f"Give user {os.getuid()} permission to read and write the folder and all in it, or make it that user's",
+        )
+    return _unreached(uri, message, whole)
+
+
 def _unreached(uri: str, message: str, whole: str) -> StorageUnavailable:
     if re.search(_NOT_THERE, whole):
         return StorageUnavailable(
             f"a data file of {uri} is not there: {message}",
             "This passes where another writer has removed it; if it stays, restore the file or an earlier version",
+        )
+    if is_folder(uri):
+        return StorageUnavailable(
+            f"folder {uri} cannot be reached: {message}",
+            "Check that each part of the path is a folder, and that its disk is mounted and answers",
         )
     return StorageUnavailable(f"{uri} cannot be reached: {message}", "Check the address and the network")

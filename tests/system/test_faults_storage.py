@@ -8,6 +8,7 @@ import io
 import json
 import statistics
 import time
+from pathlib import Path
 
 import pytest
 
@@ -298,3 +299,54 @@ def test_rows_of_a_file_that_went_during_an_outage_are_told_as_lost_where_the_pr
     assert '"rows_lost": 20' in (tmp_path / "state" / "last_upload.json").read_text()
     assert not edge.once().named("rows lost")
     assert "left" not in json.loads(state.read_text())
+def replaced_by_a_file(base):
+    base.write_bytes(b"")
+
+
+def replaced_by_a_link_to_itself(base):
+    base.symlink_to(base)
+
+
+@pytest.mark.parametrize("replaced", [replaced_by_a_file, replaced_by_a_link_to_itself])
+def test_a_folder_that_something_else_takes_the_place_of_is_an_outage_and_its_return_the_end(
+    replaced, sensor, folder, command, tmp_path
+):
+    sensor.create()
+    sensor.add(10)
+    edge = command(sensor.path, folder, node_id="n1")
+    base, away = Path(folder.base).parent, tmp_path / "away"
+    running = edge.start()
+    running.wait_for("batch committed")
+    base.rename(away)
+    replaced(base)
+    sensor.add(10, start=100)
+    told = running.wait_for("unavailable")
+    assert f"folder {folder.uri('_1_schematized')} cannot be reached" in told["error"]
+    assert "Check that each part of the path is a folder" in told["error"]
+    base.unlink()
+    away.rename(base)
+    running.wait_for("batch committed", count=2)
+    assert running.terminate() == 0
+    assert len(running.named("unavailable")) == 1
+    assert ids(folder) == list(range(1, 21))
+
+
+@pytest.mark.parametrize("replaced", [replaced_by_a_file, replaced_by_a_link_to_itself])
+def test_once_and_check_say_what_is_in_the_way_of_a_folder(replaced, sensor, folder, command, tmp_path):
+    sensor.create()
+    sensor.add(10)
+    edge = command(sensor.path, folder, node_id="n1")
+    edge.once().succeeded()
+    base = Path(folder.base).parent
+    base.rename(tmp_path / "away")
+    replaced(base)
+    sensor.add(10, start=100)
+    done = edge.once(retry_for=1)
+    assert done.code == 1
+    assert f"folder {folder.uri('_1_schematized')} cannot be reached" in done.error
+    assert f"'{base}" in done.error
+    for words in ("check", "verify", "maintain"):
+        told = edge.run(words, interval=None, retry_for=None)
+        assert told.code == 1, told.stdout
+        assert "cannot be reached" in told.stdout + told.stderr
+        assert "mistake of edge-delta" not in told.stdout + told.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from functools import cache
 from typing import TYPE_CHECKING
@@ -60,6 +61,22 @@ def sync_all(paths: Iterable[Path]) -> None:
     """Put files or directories on the disk, see `Disk.committed`."""
     for path in paths:
         sync(path)
+
+
+def require_folders(path: Path) -> None:
+    """Whether a folder is there or could be made: else what is in its way would pass for a table that nobody made yet.
+
+    Raises:
+        OSError: if a part of the path is no folder, or cannot be looked at.
+    """
+    for place in (path, *path.parents):
+        try:
+            mode = place.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not stat.S_ISDIR(mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+        return
 
 
 def is_young(path: Path) -> bool:

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 from edge_delta.core.events import Event
 from edge_delta.sinks.address import is_folder
-from edge_delta.sinks.delta.disk import is_young, sync, sync_file_system, written
+from edge_delta.sinks.delta.disk import is_young, require_folders, sync, sync_file_system, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,6 +197,12 @@ class Disk:
 def disk_of(uri: str, *, sync: bool = True, log: Log | None = None) -> Disk | None:
     """The disk of a table in a folder, None for one in a store; see `Disk`."""
     return Disk(folder_of(uri), sync=sync, log=log) if is_folder(uri) else None
+
+
+def require_folders_to(uri: str) -> None:
+    """Where there is no table at an address: nothing is in the way of one, see `require_folders`."""
+    if is_folder(uri):
+        require_folders(folder_of(uri))
 
 
 def folder_of(uri: str) -> Path:

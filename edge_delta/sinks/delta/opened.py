@@ -15,6 +15,7 @@ from deltalake.exceptions import TableNotFoundError
 from edge_delta.core.errors import AccessRefused, NotRegistered
 from edge_delta.core.model import Cursor, Inventory
 from edge_delta.sinks import access as reach
+from edge_delta.sinks.delta.durable import require_folders_to
 from edge_delta.sinks.delta.features import refuse_what_cannot_be_written
 from edge_delta.sinks.delta.identity import Identity, restored
 from edge_delta.sinks.delta.inventory import inventory
@@ -157,6 +158,7 @@ class OpenedTable:
                 reached = self.access.now()
                 return DeltaTable(reached.location, storage_options=reached.options or None)
             except (TableNotFoundError, NotRegistered):
+                require_folders_to(self.uri)
                 return None
 
     def version(self) -> int | None:
@@ -204,6 +206,7 @@ class OpenedTable:
             try:
                 handle = DeltaTable(self._reached.location, storage_options=self._reached.options or None)
             except TableNotFoundError:
+                require_folders_to(self.uri)
                 self._known_missing = True
                 return
             if self._disk is not None:
@@ -221,12 +224,18 @@ class OpenedTable:
     def witnessed(self, generation: int) -> Cursor | None:
         """Where the source stood in a generation, with all its witnesses; None if it has nothing of that generation."""
         table = self._open()
-        return None if table is None else self._cursors.witnessed(table, generation)
+        if table is None:
+            return None
+        with self._asked("open"):
+            return self._cursors.witnessed(table, generation)
 
     def refused(self, frame: pl.DataFrame) -> Mapping[int, tuple[str, str]]:
         """See `edge_delta.core.ports.Sink.refused`."""
         table = self._open()
-        return {} if table is None else frames().refused(table, frame, self.uri)
+        if table is None:
+            return {}
+        with self._asked("query"):
+            return frames().refused(table, frame, self.uri)  # type: ignore[no-any-return]
 
     def files(self, *, listing: bool = False) -> Inventory:
         """What the table's files come to: live ones, and the others too where they are listed."""

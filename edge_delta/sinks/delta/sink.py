@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from edge_delta.core.errors import AccessRefused, CommitConflict, TableCrowded
 from edge_delta.core.model import Commit, Cursor
 from edge_delta.core.retry import Turns
+from edge_delta.sinks import address as storage
 from edge_delta.sinks import conditional_put
 from edge_delta.sinks.delta import sql
 from edge_delta.sinks.delta.cursors import COMMON_MARKS, Cursors
@@ -123,7 +124,8 @@ class DeltaSink(OpenedTable):
         while True:
             tries += 1
             try:
-                commit = self._append(frame, cursor, replacing, started)
+                with storage.translated(self.uri):  # also what fails between the requests, as a look into the folder
+                    commit = self._append(frame, cursor, replacing, started)
             except AccessRefused as error:
                 # What a catalog vended has ended before its time. The log says whether the commit stands.
                 if renewed or not error.renewable:

@@ -19,7 +19,7 @@ from edge_delta.sinks import access as reach
 from edge_delta.sinks import address as storage
 from edge_delta.sinks.delta import compaction
 from edge_delta.sinks.delta.creation import durable_properties
-from edge_delta.sinks.delta.durable import folder_of
+from edge_delta.sinks.delta.durable import folder_of, require_folders_to
 from edge_delta.sinks.delta.heal import temporary_files
 from edge_delta.sinks.delta.inventory import inventory, trim_log
 from edge_delta.sinks.delta.lease import LEASE, LOOKED_AFTER, VACUUMED, Lease, milliseconds
@@ -203,6 +203,7 @@ class Keeper:
             reached = self._access.now()
             table = DeltaTable(reached.location, storage_options=reached.options or None)
         except TableNotFoundError:
+            require_folders_to(self.uri)
             return None
         if self._disk is not None:
             self._disk.opened(table.version())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -10,11 +11,22 @@ from pathlib import Path
 import polars as pl
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
-from edge_delta.core.errors import DiskFailed, ProtocolUnsupported, SchemaMismatch, StorageUnavailable, TableDamaged
+from edge_delta.core.errors import (
+    AccessRefused,
+    DiskFailed,
+    NoSpace,
+    ProtocolUnsupported,
+    SchemaMismatch,
+    StorageUnavailable,
+    TableDamaged,
+)
 from edge_delta.core.model import Cursor
 from edge_delta.core.questions import Question, named
+from edge_delta.sinks import address
 from edge_delta.sinks.delta.cursors import application_id
+from edge_delta.sinks.delta.durable import Disk
 from edge_delta.sinks.delta.sink import DeltaSink
 
 APP = application_id("n1", "readings")
@@ -143,3 +155,65 @@ def test_a_data_file_that_cannot_be_read_is_none_of_the_rows_that_wait(root, dam
     damage(file)
     with pytest.raises(kind, match=said):
         DeltaSink(str(root), {}, APP).ask(Question((), named("id", "value")))
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "said"),
+    [
+        (errno.ENOTDIR, StorageUnavailable, "each part of the path is a folder"),
+        (errno.EISDIR, StorageUnavailable, "each part of the path is a folder"),
+        (errno.ELOOP, StorageUnavailable, "each part of the path is a folder"),
+        (errno.ENAMETOOLONG, StorageUnavailable, "each part of the path is a folder"),
+        (errno.ESTALE, StorageUnavailable, "its disk is mounted"),
+        (errno.EIO, StorageUnavailable, "its disk is mounted"),
+        (errno.ENOSPC, NoSpace, "Free some space"),
+        (errno.EROFS, DiskFailed, "Look at dmesg"),
+        (errno.EACCES, AccessRefused, "permission to read and write the folder"),
+        (errno.EPERM, AccessRefused, "permission to read and write the folder"),
+    ],
+)
+def test_whatever_a_folder_answers_to_a_look_at_its_last_commit_is_one_of_our_errors(
+    code, kind, said, tmp_path, monkeypatch
+):
+    root = tmp_path / "t"
+    sink = DeltaSink(str(root), {}, APP, disk=Disk(root))
+    sink.append(frame(1), Cursor(rowid=1))
+
+    def answer(_disk, version):
+        raise OSError(code, os.strerror(code), f"{version}.json")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Disk, "same", answer)
+        with pytest.raises(kind, match=said):
+            sink.append(frame(2), Cursor(rowid=2))
+    sink.append(frame(2), Cursor(rowid=2))
+    assert sorted(pl.read_delta(str(root))["id"]) == [1, 2]
+
+
+def test_what_delta_rs_meets_while_a_cursor_is_asked_for_is_one_of_our_errors(tmp_path, monkeypatch):
+    sink = DeltaSink(str(tmp_path / "t"), {}, APP)
+    sink.append(frame(1), Cursor(rowid=1))
+
+    def answer(*_):
+        raise OSError("Stale file handle (os error 116)")
+
+    monkeypatch.setattr(DeltaTable, "transaction_version", answer)
+    with pytest.raises(StorageUnavailable, match="Stale file handle"):
+        sink.witnessed(0)
+
+
+@pytest.mark.parametrize("name", ["401", "credentials"])
+def test_a_word_in_the_path_of_a_folder_tells_nothing_of_a_store(name, tmp_path):
+    uri = str(tmp_path / name / "t")
+    told = address.unavailable(uri, NotADirectoryError(errno.ENOTDIR, "Not a directory", uri))
+    assert type(told) is StorageUnavailable
+    assert "each part of the path is a folder" in str(told)
+
+
+def test_a_folder_that_may_not_be_written_is_told_with_its_permissions_and_no_bucket(tmp_path):
+    uri = str(tmp_path / "t")
+    told = address.unavailable(uri, DeltaError("Generic LocalFileSystem error: Permission denied (os error 13)"))
+    assert isinstance(told, AccessRefused)
+    assert f"Give user {os.getuid()} permission" in str(told)
+    assert "bucket" not in str(told)
+    assert "credentials" not in str(told)
