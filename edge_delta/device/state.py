@@ -115,10 +115,13 @@ def is_full(path: Path) -> bool:
 
     One that is mounted read-only is never full: some of them say so although they are only packed tightly.
     """
-    existing = next((p for p in (path, *path.absolute().parents) if p.exists()), None)
-    if existing is None:
+    try:
+        existing = next((p for p in (path, *path.absolute().parents) if p.exists()), None)
+        if existing is None:
+            return False
+        space = os.statvfs(existing)
+    except OSError:  # of a disk that does not answer nothing is known
         return False
-    space = os.statvfs(existing)
     return not space.f_flag & os.ST_RDONLY and space.f_bavail * space.f_frsize < _LEAST_ROOM
 
 
@@ -211,14 +214,12 @@ class StateDirectory:
 
         Raises:
             NodeUnknown: if no id is known and the table exists.
+            ConfigurationError: if one is kept and cannot be read, or a new one cannot be kept.
         """
         if configured is not None:
             return configured
-        file = self._process / _NODE_ID
-        with contextlib.suppress(FileNotFoundError):
-            kept = file.read_text(encoding="utf-8").strip()
-            if kept:
-                return kept
+        if kept := self._kept_id():
+            return kept
         if not new_node and target_exists():
             raise NodeUnknown(
                 f"the target table exists, but {self.path} does not say which device this is",
@@ -233,6 +234,17 @@ class StateDirectory:
                 "Set NODE_ID, or free some space",
             ) from error
         return made
+
+    def _kept_id(self) -> str | None:
+        file = self._process / _NODE_ID
+        try:
+            return file.read_text(encoding="utf-8").strip() or None
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:  # a new id would deliver everything again
+            raise ConfigurationError(
+                f"{file} cannot be read: {error}", "Set NODE_ID to this device's id, which is in the table's rows"
+            ) from error
 
     def witness_key(self) -> bytes:
         """The key that rows are told again by, made at the first start.

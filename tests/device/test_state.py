@@ -306,3 +306,10 @@ def test_a_device_with_a_prefix_of_its_own_that_forgot_its_id_stops_too(sensor, 
     done = command(sensor.path, own).once()
     assert done.code == 3
     assert "--new-node" in done.error
+
+
+@pytest.mark.parametrize("damaged", [lambda file: file.mkdir(), lambda file: file.write_bytes(b"\xff\xfe")])
+def test_an_id_that_cannot_be_read_is_a_wrong_setting_and_not_made_again(damaged, state):
+    damaged(state.path / "node_id")
+    with pytest.raises(ConfigurationError, match=r"node_id cannot be read: .*Set NODE_ID"):
+        state.node_id(None, new_node=False, target_exists=not_there)
