@@ -299,6 +299,8 @@ def test_rows_of_a_file_that_went_during_an_outage_are_told_as_lost_where_the_pr
     assert '"rows_lost": 20' in (tmp_path / "state" / "last_upload.json").read_text()
     assert not edge.once().named("rows lost")
     assert "left" not in json.loads(state.read_text())
+
+
 def replaced_by_a_file(base):
     base.write_bytes(b"")
 
