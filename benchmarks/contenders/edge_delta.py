@@ -17,8 +17,11 @@ def main() -> None:
     database, target = sys.argv[1:3]
     log = io.StringIO()
     with contextlib.redirect_stderr(log):
+        from edge_delta.cli.main import JEMALLOC
         from edge_delta.cli.main import main as edge_delta
+        from edge_delta.cli.process import one_arena_each
 
+        one_arena_each(JEMALLOC)
         state = str(Path(target).with_name("state"))
         places = ["--sqlite", database, "--table-path", f"{target}/readings", "--state-dir", state]
         code = edge_delta([*places, "--node-id", "bench", "--processing-mode", "schematized", "--once"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from edge_delta.cli.parser import chosen, command, parser_of
 from edge_delta.core.errors import EdgeDeltaError
-from edge_delta.core.machine import one_arena
+from edge_delta.core.machine import tune_malloc
 from edge_delta.device import library_output
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def run_and_leave(jemalloc: Mapping[str, str]) -> NoReturn:
 
     Nothing is left to be done by then, and taking every module apart would be a tenth of what an idle run costs.
     """
-    _one_arena_each(jemalloc)
+    one_arena_each(jemalloc)
     library_output.capture()
     try:
         code = main()
@@ -35,7 +35,7 @@ def run_and_leave(jemalloc: Mapping[str, str]) -> NoReturn:
     os._exit(code)
 
 
-def _one_arena_each(jemalloc: Mapping[str, str]) -> None:
+def one_arena_each(jemalloc: Mapping[str, str]) -> None:
     """Give each allocator one arena.
 
     Allocators have an arena a thread, which keeps what was freed: with one arena each, a device needs some 70 MB less.
@@ -45,7 +45,7 @@ def _one_arena_each(jemalloc: Mapping[str, str]) -> None:
     """
     for name, value in jemalloc.items():
         os.environ.setdefault(name, value)
-    one_arena()
+    tune_malloc()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 FEW_ROWS = 10_000
 """The most rows of a range whose latest time is looked for; it costs five times as much as counting."""
+MOST_SUMMED = 1_000_000
+"""The most rows of a table whose times are all looked at; it costs as much as counting them again."""
 SUM_BITS = 62
 """How long a sum of times is."""
 SAMPLES = 16
@@ -78,12 +80,13 @@ class Census(Protocol):
     def ids(self, after: int, upto: int, *, timed: bool) -> list[tuple[int, int]]:
         """The ids of a range in their order, with a checksum of each row's time, or 0."""
 
-    def times(self, ranges: Sequence[tuple[int, int, Counts]], first: int | None) -> Sequence[Times]:
+    def times(self, ranges: Sequence[tuple[int, int, Counts]], first: int | None, *, most: int) -> Sequence[Times]:
         """The times of ranges, each with the key that it is behind, its last key, and what it has.
 
         Args:
             ranges: the ranges.
             first: the lowest id, if each one from there up to the last has a row.
+            most: the most rows whose times are all looked at.
         """
 
     def stamps(self, ids: Iterable[int]) -> list[tuple[int, int]]:

@@ -136,22 +136,27 @@ def sync_file_system(descriptor: int) -> bool:
         return False
 
 
-_MALLOC = {"M_ARENA_MAX": (-8, 1), "M_TRIM_THRESHOLD": (-1, 64 << 20), "M_MMAP_THRESHOLD": (-3, 32 << 20)}
-"""Parameters of malloc.h, and what they are set to; the thresholds are in bytes."""
+_ARENAS, _TRIM_THRESHOLD, _MMAP_THRESHOLD = -8, -1, -3
+"""Parameters of mallopt(3), as malloc.h numbers them."""
+_KEPT, _LARGEST_KEPT = 64 << 20, 32 << 20
+"""Bytes that stay with the process once they are freed, and the largest array that they are of."""
 
 
-def one_arena() -> None:
-    """Tell the C library to allocate from one arena, and to keep what a batch frees for the next one (mallopt(3)).
+def tune_malloc() -> None:
+    """Tell the C library to allocate from one arena, and on a single core to keep what a batch frees for the next one.
 
-    By itself it maps new pages for large arrays, which the kernel clears: a tenth of the CPU of a million rows on one
-    core. musl and macOS have no such parameters.
+    By itself it maps new pages for large arrays, and the kernel clears them: a tenth of the CPU of a backlog. What it
+    keeps is some 15 MiB, which two cores need for what is read ahead. musl and macOS have no such parameters.
     """
     import ctypes  # noqa: PLC0415 - beside what it is for
 
     library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        for number, value in _MALLOC.values():
-            library.mallopt(number, value)
+    if not hasattr(library, "mallopt"):
+        return
+    library.mallopt(_ARENAS, 1)
+    if cores() == 1:
+        library.mallopt(_TRIM_THRESHOLD, _KEPT)
+        library.mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
 
 
 _DONT_NEED = 4

@@ -10,9 +10,9 @@ import contextlib
 from threading import Event as Flag
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from edge_delta.core.errors import SourceReset, TransientError
+from edge_delta.core.errors import SourceReset, SourceUnavailable, TransientError
 from edge_delta.core.events import Event
 from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 
@@ -43,6 +43,7 @@ class LeftBehind(Struct):
     save: Callable[[dict[str, Any]], None]
     log: Log
     _untold: bool = True
+    _told: set[str] = field(default_factory=set)
     _noted: bool = False
     _refused: int = 0
 
@@ -56,8 +57,11 @@ class LeftBehind(Struct):
         if self.source.gone() is not None:
             return False
         self._refused += 1
-        if self.source.moved() and self._refused < _TRIES:
+        moved = self.source.moved()
+        if moved and self._refused < _TRIES:
             return False
+        if moved and not self._noted:  # nobody knows how many
+            self.log.warning(Event.LOST, rows=None)
         self._untold = self._noted
         return True
 
@@ -70,8 +74,9 @@ class LeftBehind(Struct):
         """
         self.note(lanes)
         if self.aside:
-            for _ in turns(Flag()):
-                pass
+            with contextlib.suppress(SourceUnavailable):  # such as that there is no other file yet
+                for _ in turns(Flag()):
+                    pass
 
     def note(self, lanes: Sequence[Lane]) -> None:
         """Keep how many rows are left, if it has gone."""
@@ -85,9 +90,10 @@ class LeftBehind(Struct):
                 begin = furthest.rowid
             except SourceReset:  # no row of it was read
                 begin = BEFORE_FIRST
-            rows = self.source.census.behind(begin)
+            rows, last = self.source.census.behind(begin), self.source.waiting(Cursor()).last_rowid
             if rows or self._noted:
-                self.save({**self.load(), _KEY: [rows, *self.source.file]})
+                left = {"rows": rows, "file": self.source.file, "upto": None if stood else last}
+                self.save({**self.load(), _KEY: left})
                 self._noted = True
 
     def tell(self, lanes: Sequence[Lane]) -> None:
@@ -95,15 +101,20 @@ class LeftBehind(Struct):
         if not self._untold:
             return
         if (left := self.load().get(_KEY)) is not None:
-            rows, *file = left
-            for lane in lanes if rows and not self._there(lanes, rows, file) else ():
-                cursor = lane.cursor()
-                self.log.warning(Event.LOST, mode=lane.name, rows=rows, generation=cursor.generation)
-                lane.note(Mark.LOST, cursor.marks.get(Mark.LOST, 0) + rows)
-                lane.settle()
-            self._noted = True
+            for lane in lanes if not self._there(lanes, left) else ():
+                self._tell(lane, left)
             self._forget()
-        self._untold = False
+        self._untold, self._told = False, set()
+
+    def _tell(self, lane: Lane, left: dict[str, Any]) -> None:
+        cursor, rows, upto = lane.cursor(), left["rows"], left["upto"]
+        if upto is not None:  # no table had answered, so that all rows were counted
+            rows = max(0, min(rows, upto - max(cursor.rowid, 0)))
+        if rows and lane.name not in self._told:
+            self.log.warning(Event.LOST, mode=lane.name, rows=rows, generation=cursor.generation)
+            lane.note(Mark.LOST, cursor.marks.get(Mark.LOST, 0) + rows)
+            lane.settle()
+            self._told.add(lane.name)
 
     def over(self) -> None:
         """A cycle came to its end: what is open now has nothing that is not delivered."""
@@ -111,10 +122,10 @@ class LeftBehind(Struct):
         if self._noted and not self.aside:
             self._forget()
 
-    def _there(self, lanes: Sequence[Lane], rows: int, file: list[int]) -> bool:
+    def _there(self, lanes: Sequence[Lane], left: dict[str, Any]) -> bool:
         """Whether the file has its name again, with these rows."""
-        behind = min(self.source.census.behind(lane.cursor().rowid) for lane in lanes)
-        return [*self.source.file] == file and behind >= rows
+        begin = BEFORE_FIRST if left["upto"] is not None else max(lane.cursor().rowid for lane in lanes)
+        return self.source.census.behind(begin) >= left["rows"] and [*self.source.file] == [*left["file"]]
 
     def _forget(self) -> None:
         self.save({key: value for key, value in self.load().items() if key != _KEY})

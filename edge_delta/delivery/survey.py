@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from edge_delta.core.counting import NONE, Counts
+from edge_delta.core.counting import MOST_SUMMED, NONE, Counts
 from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.delivery.ledger import RANGES, Ledger, Range
 
@@ -22,6 +22,8 @@ LOOK_SECONDS = 0.5
 """CPU time for counting what was counted before; what is left is counted in the next cycles, as much in each."""
 _SEEN_AT_ONCE = 4_000_000
 """Up to so many rows are counted all at once where each id has a row, which takes half as long as by ranges."""
+_SUMMED_AT_FIRST = 100_000
+"""The most rows whose times are all looked at in a first sweep, which follows a backlog and has nothing to compare."""
 COMPARED_ROWS = 50_000
 """So many rows that came in order since the last sweep are compared with the table whatever was counted: ids that were
 used again before anything was known of their times cannot be told otherwise."""
@@ -78,11 +80,11 @@ class Shared(Struct):
             self._seconds += time.thread_time() - began
         return self._counts[after, upto]
 
-    def times(self, ranges: Sequence[tuple[int, int, Counts]], first: int | None) -> Sequence[Times]:
+    def times(self, ranges: Sequence[tuple[int, int, Counts]], first: int | None, *, most: int) -> Sequence[Times]:
         """See `Census.times`."""
-        asked = (tuple(ranges), first)
+        asked = (tuple(ranges), first, most)
         if asked not in self._times:
-            self._times[asked] = self.census.times(ranges, first)
+            self._times[asked] = self.census.times(ranges, first, most=most)
         return self._times[asked]
 
     def has_each(self, first: int, upto: int) -> bool:
@@ -189,7 +191,8 @@ class Survey(Struct):
 
     def _counted(self, bounds: list[tuple[int, int]]) -> list[Range]:
         counted = [(after, upto, self._counts(after, upto)) for after, upto in bounds]
-        times = self.shared.times(counted, self._dense_from) if counted else []
+        most = MOST_SUMMED if self.compares else _SUMMED_AT_FIRST
+        times = self.shared.times(counted, self._dense_from, most=most) if counted else []
         return [Range(*one, its) for one, its in zip(counted, times, strict=True)]
 
     def _changed(self, before: list[Range], again: list[Range]) -> list[Suspect]:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 _SURE_AFTER = 2_000_000_000
 """Nanoseconds after which another writing has another time, whatever the file system's clock is."""
-_SUMMED_ROWS = 1_000_000
-"""The most rows of a table whose times are all looked at; it costs as much as counting them again."""
 _HALF = 31
 _MOST_ROWS = 2**30
 _LARGEST = 2**63 - 1
@@ -117,7 +115,7 @@ class Census(Struct, frozen=True):
 
     # -- times
 
-    def times(self, ranges: Sequence[tuple[int, int, Counts]], first: int | None) -> list[Times]:
+    def times(self, ranges: Sequence[tuple[int, int, Counts]], first: int | None, *, most: int) -> list[Times]:
         """What `edge_delta.core.counting.Census.times` says."""
         with self.looking() as table:
             stamp = _stamp(table)
@@ -125,7 +123,7 @@ class Census(Struct, frozen=True):
                 return [Times()] * len(ranges)
             sampled = [self._here_and_there(table, after, upto, first) if c.rows else [] for after, upto, c in ranges]
             there = dict(self._stamps(table, stamp, chain.from_iterable(sampled)))
-            summed = sum(counts.rows for _, _, counts in ranges) <= _SUMMED_ROWS
+            summed = sum(counts.rows for _, _, counts in ranges) <= most
             found = []
             for (after, upto, counts), ids in zip(ranges, sampled, strict=True):
                 rows = _rows(table, after, upto)

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from edge_delta.core.counting import Counts, Times
+from edge_delta.core.counting import MOST_SUMMED, Counts, Times
 from edge_delta.core.model import BEFORE_FIRST
 from edge_delta.source import Database, SQLiteSource
 
@@ -20,7 +20,7 @@ def census(sensor):
 
 
 def times(census, after, upto, rows, first=None):
-    return census.times([(after, upto, Counts(rows, 0))], first)[0]
+    return census.times([(after, upto, Counts(rows, 0))], first, most=MOST_SUMMED)[0]
 
 
 def test_a_range_that_is_purged_after_it_was_counted_has_no_times(sensor, census):
@@ -49,5 +49,5 @@ def test_times_tell_used_ids_and_no_purged_ones(sensor, census):
 
 def test_times_of_a_range_with_every_id_are_those_that_are_found_by_looking(census):
     ranges = [(0, 37, Counts(37, 0)), (37, 100, Counts(63, 0))]
-    assert census.times(ranges, 1) == census.times(ranges, None)
+    assert census.times(ranges, 1, most=50) == census.times(ranges, None, most=50)
     assert times(census, 0, 100, 91, first=10).samples[0][0] == 10 + 90 // 16

@@ -9,7 +9,7 @@ import polars as pl
 from msgspec import Struct, field
 
 from edge_delta.core.cells import as_json
-from edge_delta.core.counting import NONE, Counts
+from edge_delta.core.counting import MOST_SUMMED, NONE, Counts
 from edge_delta.core.plan import ROWID
 from edge_delta.core.questions import Question, among, mine, named, rejected_by, within
 from edge_delta.delivery import fitting, versions
@@ -135,7 +135,7 @@ class ByCounts(Struct):
         return found
 
     def _used_again(self, known: Range) -> bool:
-        [now] = self.census.times([(known.after, known.upto, known.counts)], None)
+        [now] = self.census.times([(known.after, known.upto, known.counts)], None, most=MOST_SUMMED)
         there = self.census.stamps([i for i, _ in known.times.samples]) if known.times.samples else []
         whole = not any(known.after < first <= known.upto for first in self._gone)
         return known.times.changed(now, there, same=whole)

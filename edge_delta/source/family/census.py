@@ -121,7 +121,7 @@ class FamilyCensus:
             found += [(i + shift, time) for i, time in ids or ()]
         return found
 
-    def times(self, ranges: Sequence[tuple[int, int, Counts]], first: int | None) -> Sequence[Times]:  # noqa: ARG002 - as of a census
+    def times(self, ranges: Sequence[tuple[int, int, Counts]], first: int | None, *, most: int) -> Sequence[Times]:  # noqa: ARG002 - as of a census
         """None: that a file's ids were used again is told by its witnesses."""
         return [Times()] * len(ranges)
 
