@@ -135,9 +135,10 @@ class ByCounts(Struct):
         return found
 
     def _used_again(self, known: Range) -> bool:
-        [now] = self.census.times([(known.after, known.upto, known.counts)], None, most=MOST_SUMMED)
-        there = self.census.stamps([i for i, _ in known.times.samples]) if known.times.samples else []
         whole = not any(known.after < first <= known.upto for first in self._gone)
+        most = MOST_SUMMED if whole and known.times.sum is not None else 0
+        [now] = self.census.times([(known.after, known.upto, known.counts)], None, most=most)
+        there = self.census.stamps([i for i, _ in known.times.samples]) if known.times.samples else []
         return known.times.changed(now, there, same=whole)
 
     def bound(self, after: int) -> int | None:
