@@ -77,22 +77,26 @@ class LeftBehind(Struct):
             with contextlib.suppress(SourceUnavailable):  # such as that there is no other file yet
                 for _ in turns(Flag()):
                     pass
+            self.note(lanes)
 
     def note(self, lanes: Sequence[Lane]) -> None:
         """Keep how many rows are left, if it has gone."""
         if not self.aside:
             return
+        with contextlib.suppress(TransientError):  # as far as tables answer; else where they stood last counts
+            for lane in lanes:
+                lane.cursor()
         stood = [lane.stood for lane in lanes if lane.stood is not None]
         furthest = max(stood, key=lambda cursor: (cursor.generation, cursor.rowid), default=Cursor())
         with contextlib.suppress(TransientError):
+            begin, generation = furthest.rowid, furthest.generation
             try:
                 self.source.verify(furthest)
-                begin = furthest.rowid
-            except SourceReset:  # no row of it was read
-                begin = BEFORE_FIRST
+            except SourceReset:  # no row of it was read: they will be of the next one
+                begin, generation = BEFORE_FIRST, generation + 1
             rows, last = self.source.census.behind(begin), self.source.waiting(Cursor()).last_rowid
             if rows or self._noted:
-                left = {"rows": rows, "file": self.source.file, "upto": None if stood else last}
+                left = {"rows": rows, "generation": generation, "upto": last, "file": self.source.file}
                 self.save({**self.load(), _KEY: left})
                 self._noted = True
 
@@ -107,9 +111,9 @@ class LeftBehind(Struct):
         self._untold, self._told = False, set()
 
     def _tell(self, lane: Lane, left: dict[str, Any]) -> None:
-        cursor, rows, upto = lane.cursor(), left["rows"], left["upto"]
-        if upto is not None:  # no table had answered, so that all rows were counted
-            rows = max(0, min(rows, upto - max(cursor.rowid, 0)))
+        cursor, rows = lane.cursor(), left["rows"]
+        if rows and cursor.generation >= left["generation"]:  # some may have been delivered after they were counted
+            rows = max(0, min(rows, left["upto"] - max(cursor.rowid, 0)))
         if rows and lane.name not in self._told:
             self.log.warning(Event.LOST, mode=lane.name, rows=rows, generation=cursor.generation)
             lane.note(Mark.LOST, cursor.marks.get(Mark.LOST, 0) + rows)
@@ -124,8 +128,10 @@ class LeftBehind(Struct):
 
     def _there(self, lanes: Sequence[Lane], left: dict[str, Any]) -> bool:
         """Whether the file has its name again, with these rows."""
-        begin = BEFORE_FIRST if left["upto"] is not None else max(lane.cursor().rowid for lane in lanes)
-        return self.source.census.behind(begin) >= left["rows"] and [*self.source.file] == [*left["file"]]
+        cursors = [c for lane in lanes if (c := lane.cursor()).generation == left["generation"]]
+        begin = max((cursor.rowid for cursor in cursors), default=BEFORE_FIRST)
+        behind = min(left["rows"], left["upto"] - max(begin, 0)) if left["rows"] else 0
+        return self.source.census.behind(begin) >= behind and [*self.source.file] == [*left["file"]]
 
     def _forget(self) -> None:
         self.save({key: value for key, value in self.load().items() if key != _KEY})

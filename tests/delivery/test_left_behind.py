@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_delta.core.errors import SourceUnavailable, StorageUnavailable
+from edge_delta.core.errors import SourceReset, SourceUnavailable, StorageUnavailable
 from edge_delta.core.events import Event
 from edge_delta.core.model import Cursor, Mark, Waiting
 from edge_delta.delivery.left_behind import LeftBehind
@@ -48,6 +48,9 @@ class Lane:
         self.stood = self.at if stood else None
 
     def cursor(self):
+        if self.error is not None:
+            raise self.error
+        self.stood = self.at
         return self.at
 
     def note(self, mark, value):
@@ -114,8 +117,37 @@ def test_rows_that_are_there_again_are_not_lost(source, rows, kept):
 
 @pytest.mark.parametrize(("delivered", "rows"), [(0, 10), (6, 4), (10, 0)])
 def test_rows_are_those_behind_the_cursor_where_no_table_answered_the_process_that_ended(delivered, rows, kept):
-    left(File(moved=True), kept).note([Lane("a", 0, stood=False)])
+    away = Lane("a", 0, stood=False)
+    away.error = StorageUnavailable("away")
+    left(File(moved=True), kept).note([away])
     lane = Lane("a", delivered)
+    left(File(file=(1, 3)), kept).tell([lane])
+    assert lost(lane) == [rows]
+
+
+@pytest.mark.parametrize(("answers", "rows"), [(True, 1), (False, 3)])
+def test_rows_that_the_last_cycle_delivered_are_not_left_where_a_table_can_tell(answers, rows, kept):
+    lane = Lane("a", 7)
+    lane.at = Cursor(rowid=9)
+    lane.error = None if answers else StorageUnavailable("away")
+    left(File(moved=True), kept).note([lane])
+    assert kept["left"]["rows"] == rows
+
+
+@pytest.mark.parametrize(("fresh", "generation", "rowid", "rows"), [
+    (False, 0, 7, 3),
+    (False, 0, 9, 1),
+    (False, 0, 10, 0),
+    (True, 0, 7, 10),
+    (True, 1, 4, 6),
+    (True, 1, 10, 0),
+])  # fmt: skip
+def test_what_was_delivered_after_it_was_counted_is_not_lost(fresh, generation, rowid, rows, kept):
+    source = File(moved=True)
+    source.broken = SourceReset("another one") if fresh else None
+    left(source, kept).note([Lane("a", 7)])
+    lane = Lane("a", 0)
+    lane.at = Cursor(generation=generation, rowid=rowid)
     left(File(file=(1, 3)), kept).tell([lane])
     assert lost(lane) == [rows]
 

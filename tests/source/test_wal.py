@@ -436,3 +436,27 @@ def test_rows_of_a_file_that_is_deleted_are_read_where_the_process_is_told_to_st
             other.add(4, start=5_000)
         assert running.terminate() == 0
     assert folder.read()["source_generation"].to_list().count(0) == 17
+
+
+def test_rows_of_a_file_that_is_gone_are_told_as_lost_by_nobody_once_they_are_delivered(sensor, folder, command):
+    """The cycle that read them ends with the error that there is no file, and the process ends there."""
+    sensor.create()
+    sensor.add(10)
+    running = command(sensor.path, folder, node_id="n1", interval=0.2, fuzz_factor=0).start()
+    running.wait_for("batch committed")
+    sensor.run("BEGIN")
+    sensor.add(7, start=10)
+    for suffix in ("", "-wal", "-shm"):
+        sensor.path.with_name(sensor.path.name + suffix).unlink()
+    sensor.run("COMMIT")
+    running.wait_until(lambda: folder.read().height == 17, what="rows of the file that is gone")
+    running.wait_for("unavailable")
+    running.kill()
+    sensor.kill()
+    with Sensor(sensor.path) as again:
+        again.create()
+        again.add(4, start=5_000)
+        device = command(sensor.path, folder, node_id="n1")
+        assert not device.once().succeeded().named("rows lost")
+        assert device.run("verify").code == 0
+    assert folder.read().height == 21
