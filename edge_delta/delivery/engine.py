@@ -192,8 +192,8 @@ class Engine:
 
     def _persist(self, work: Callable[[Flag], T], stop: Flag, *, for_seconds: float | None) -> T | None:
         """Work, tried again while it fails for a reason that may pass."""
-        persistent = Persistence(self._outage, stop, for_seconds=for_seconds)
-        return persistent.call(lambda: work(stop), on_failure=self._forget)
+        persistence = Persistence(self._outage, stop, for_seconds=for_seconds)
+        return persistence.call(lambda: work(stop), on_failure=self._forget)
 
     def _forget(self, error: TransientError) -> None:
         self._behind = True

@@ -111,9 +111,8 @@ class LeftBehind(Struct):
         self._untold, self._told = False, set()
 
     def _tell(self, lane: Lane, left: dict[str, Any]) -> None:
-        cursor, rows = lane.cursor(), left["rows"]
-        if rows and cursor.generation >= left["generation"]:  # some may have been delivered after they were counted
-            rows = max(0, min(rows, left["upto"] - max(cursor.rowid, 0)))
+        cursor = lane.cursor()
+        rows = _behind(left, cursor)
         if rows and lane.name not in self._told:
             self.log.warning(Event.LOST, mode=lane.name, rows=rows, generation=cursor.generation)
             lane.note(Mark.LOST, cursor.marks.get(Mark.LOST, 0) + rows)
@@ -128,11 +127,18 @@ class LeftBehind(Struct):
 
     def _there(self, lanes: Sequence[Lane], left: dict[str, Any]) -> bool:
         """Whether the file has its name again, with these rows."""
-        cursors = [c for lane in lanes if (c := lane.cursor()).generation == left["generation"]]
-        begin = max((cursor.rowid for cursor in cursors), default=BEFORE_FIRST)
-        behind = min(left["rows"], left["upto"] - max(begin, 0)) if left["rows"] else 0
-        return self.source.census.behind(begin) >= behind and [*self.source.file] == [*left["file"]]
+        cursor = max((lane.cursor() for lane in lanes), key=lambda one: (one.generation, one.rowid))
+        begin = cursor.rowid if cursor.generation >= left["generation"] else BEFORE_FIRST
+        there = self.source.census.behind(begin)  # opens the file, if it is not open
+        return there >= _behind(left, cursor) and [*self.source.file] == [*left["file"]]
 
     def _forget(self) -> None:
         self.save({key: value for key, value in self.load().items() if key != _KEY})
         self._noted = False
+
+
+def _behind(left: dict[str, Any], cursor: Cursor) -> int:
+    """How many of the rows that were left lie behind a cursor: some may have been delivered after they were counted."""
+    rows = int(left["rows"])
+    read = rows > 0 and cursor.generation >= left["generation"]
+    return max(0, min(rows, left["upto"] - max(cursor.rowid, 0))) if read else rows

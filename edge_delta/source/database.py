@@ -224,22 +224,12 @@ class Database:
         return None if self._connection is None else self._signature()
 
     def _signature(self) -> object:
-        try:
-            stat = self._stat()
-        except SourceUnavailable:
-            if self._connection is None:
-                raise
-            return self._open_one()
-        file = (stat.st_dev, stat.st_ino)
-        if self._connection is not None and file != self.opened_as:
-            return self._open_one()
-        if self._immutable:
-            return (*file, stat.st_mtime_ns, stat.st_size, self._wal.exists())
-        return (*file, self.scalar("PRAGMA data_version"))
-
-    def _open_one(self) -> object:
-        """What changes with a file that has no name any more."""
-        return (*self.opened_as, None if self._immutable else self.scalar("PRAGMA data_version"))
+        if not self._immutable:
+            return (*self.opened_as, self.scalar("PRAGMA data_version"))
+        if self._connection is not None and (self.moved() or self.gone()):  # its name tells nothing of it any more
+            return self.opened_as
+        stat = self._stat()
+        return (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size, self._wal.exists())
 
     # -- reading
 

@@ -376,6 +376,19 @@ def test_a_single_run_leaves_the_journal_mode_to_the_application(sensor, folder,
     assert len(ids(folder)) == 10
 
 
+def beside_a_file_that_goes(sensor, folder, command):
+    """A process that delivered ten rows, before seven more came into a file that was deleted meanwhile."""
+    sensor.create()
+    sensor.add(10)
+    running = command(sensor.path, folder, node_id="n1", interval=0.2, fuzz_factor=0).start()
+    running.wait_for("batch committed")
+    sensor.run("BEGIN")
+    sensor.add(7, start=10)
+    sensor.unlink()
+    sensor.run("COMMIT")
+    return running
+
+
 def test_rows_of_a_file_that_is_deleted_between_two_cycles_are_read_through_the_open_connection(
     sensor, folder, command, tmp_path
 ):
@@ -386,8 +399,7 @@ def test_rows_of_a_file_that_is_deleted_between_two_cycles_are_read_through_the_
     running.wait_for("batch committed")
     sensor.add(7, start=10)
     sensor.kill()
-    for suffix in ("", "-wal", "-shm"):
-        sensor.path.with_name(sensor.path.name + suffix).unlink()
+    sensor.unlink()
     with Sensor(tmp_path / "device" / "sensor.db") as again:
         again.create()
         again.add(4, start=5_000)
@@ -397,15 +409,7 @@ def test_rows_of_a_file_that_is_deleted_between_two_cycles_are_read_through_the_
 
 def test_rows_of_a_file_that_is_deleted_are_read_before_there_is_another_one(sensor, folder, command, tmp_path):
     """A cycle that meets no file at all lets nothing go."""
-    sensor.create()
-    sensor.add(10)
-    running = command(sensor.path, folder, node_id="n1", interval=0.2, fuzz_factor=0).start()
-    running.wait_for("batch committed")
-    sensor.run("BEGIN")
-    sensor.add(7, start=10)
-    for suffix in ("", "-wal", "-shm"):
-        sensor.path.with_name(sensor.path.name + suffix).unlink()
-    sensor.run("COMMIT")
+    running = beside_a_file_that_goes(sensor, folder, command)
     told = running.wait_for("unavailable")
     assert "is gone" in told["error"]
     running.wait_until(lambda: folder.read().height == 17, what="rows of the file that is gone")
@@ -428,8 +432,7 @@ def test_rows_of_a_file_that_is_deleted_are_read_where_the_process_is_told_to_st
     running.wait_for("cycle finished")
     sensor.add(7, start=10)
     sensor.kill()
-    for suffix in ("", "-wal", "-shm"):
-        sensor.path.with_name(sensor.path.name + suffix).unlink()
+    sensor.unlink()
     with Sensor(tmp_path / "device" / "sensor.db") if again else contextlib.nullcontext() as other:
         if again:
             other.create()
@@ -440,15 +443,7 @@ def test_rows_of_a_file_that_is_deleted_are_read_where_the_process_is_told_to_st
 
 def test_rows_of_a_file_that_is_gone_are_told_as_lost_by_nobody_once_they_are_delivered(sensor, folder, command):
     """The cycle that read them ends with the error that there is no file, and the process ends there."""
-    sensor.create()
-    sensor.add(10)
-    running = command(sensor.path, folder, node_id="n1", interval=0.2, fuzz_factor=0).start()
-    running.wait_for("batch committed")
-    sensor.run("BEGIN")
-    sensor.add(7, start=10)
-    for suffix in ("", "-wal", "-shm"):
-        sensor.path.with_name(sensor.path.name + suffix).unlink()
-    sensor.run("COMMIT")
+    running = beside_a_file_that_goes(sensor, folder, command)
     running.wait_until(lambda: folder.read().height == 17, what="rows of the file that is gone")
     running.wait_for("unavailable")
     running.kill()

@@ -70,6 +70,11 @@ class Sensor:
             raise RuntimeError(answer)
         return answer
 
+    def unlink(self) -> None:
+        """Delete the file and those beside it; the process keeps what it has open."""
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink()
+
     def close(self) -> None:
         """Close the connection properly, which checkpoints the WAL, and end the process."""
         if self._process.poll() is None:

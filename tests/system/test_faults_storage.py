@@ -238,21 +238,25 @@ def test_no_secret_is_shown_at_any_log_level_whatever_fails(sensor, proxy, edge)
         assert not [name for name, secret in secrets.items() if secret in text]
 
 
-@pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "deleted and made again"])
-def test_rows_of_a_file_that_goes_during_an_outage_are_delivered_after_it(sensor, proxy, edge, wired_lake, replaced):
-    """They are nowhere else: a file that no name leads to is not let go because a store does not answer."""
+def in_an_outage(sensor, proxy, edge):
+    """A process that delivered a hundred rows, when the store ceased to answer and twenty more came."""
     sensor.add(100)
     running = edge.start()
     running.wait_for("batch committed", count=2)
     proxy.plan(Answer(503), times=None)
     sensor.add(20, start=100)
     running.wait_for("unavailable", timeout=60)
+    return running
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "deleted and made again"])
+def test_rows_of_a_file_that_goes_during_an_outage_are_delivered_after_it(sensor, proxy, edge, wired_lake, replaced):
+    """They are nowhere else: a file that no name leads to is not let go because a store does not answer."""
+    running = in_an_outage(sensor, proxy, edge)
     sensor.add(30, start=120)
-    path = sensor.path
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink()
+    sensor.unlink()
     if replaced:
-        sensor.open(path)
+        sensor.open(sensor.path)
         sensor.create()
         sensor.add(7, start=1_000)
     time.sleep(3)  # some tries
@@ -269,16 +273,9 @@ def test_rows_of_a_file_that_went_during_an_outage_are_told_as_lost_where_the_pr
     how, sensor, proxy, edge, wired_lake, tmp_path
 ):
     """The next process finds another file, and no row in it tells of those."""
-    sensor.add(100)
-    running = edge.start()
-    running.wait_for("batch committed", count=2)
-    proxy.plan(Answer(503), times=None)
-    sensor.add(20, start=100)
-    running.wait_for("unavailable", timeout=60)
-    path = sensor.path
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink()
-    sensor.open(path)
+    running = in_an_outage(sensor, proxy, edge)
+    sensor.unlink()
+    sensor.open(sensor.path)
     sensor.create()
     sensor.add(7, start=1_000)
     state = tmp_path / "state" / "sweep.json"
