@@ -119,23 +119,21 @@ class Windows(ByRows):
 
     def _corrected(self, look: _Look, shared: Came) -> Generator[Step, None, int]:
         """Put the late rows of a range into their windows; how many are known to be new."""
-        suspect, new, used = look.suspect, look.new, look.used
+        suspect, new = look.suspect, look.new
         fresh = (suspect.grown or 0) if new is None else len(new)
         ids = self._new_of(suspect) if new is None else new
-        came = shared._replace(ids=ids, used=used, all_known=new is not None)
-        step, late, whole, look.by_window = self.lane.correct(suspect.after, suspect.upto, came)
+        came = shared._replace(ids=ids, used=look.used, all_known=new is not None)
+        step, late, whole, look.by_window, left = self.lane.correct(suspect.after, suspect.upto, came)
         yield from self._told(step, late)
         while new is not None and late > fresh:  # more came meanwhile, and are in the windows that were read again
             more = self._there(suspect)
             later = {i for i, _ in more} - {i for i, _ in look.there}
             if not later:
                 break
-            step, rows, others, _ = self.lane.correct(suspect.after, suspect.upto, Came(later))
+            step, rows, _, _, others = self.lane.correct(suspect.after, suspect.upto, Came(later))
             yield from self._told(step, rows)
-            look.there, fresh, late, whole = more, fresh + len(later), late + rows, whole + others
-        # A row under a used id may be in the window of the one before: then it has no more rows than it had.
-        own = fresh - len(used)
-        self._tell_left(max(0, own - late - whole) + max(0, len(used) - max(0, late - own)))
+            look.there, fresh, late, left = more, fresh + len(later), late + rows, left + others
+        self._tell_left(max(0, fresh - late - whole) if new is None else left)
         lacks = late if suspect.is_new else suspect.by_time and fresh <= late + whole
         if new is None and (lacks or self._may_hide(suspect)):
             self._tell_unsure(suspect)

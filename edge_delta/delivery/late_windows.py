@@ -39,10 +39,12 @@ class _Range(Struct):
     Attributes:
         extents: first and last row by window.
         rejected: the rows that belong to none.
-        new: how many new rows each window has, where they are known.
+        known: how many rows that are known to be new each window has.
+        new: those of them that have no used id.
     """
 
     extents: dict[int, tuple[int, int]] = field(default_factory=dict)
+    known: Counter[int] = field(default_factory=Counter)
     new: Counter[int] = field(default_factory=Counter)
     rejected: list[Rejection] = field(default_factory=list)
 
@@ -80,9 +82,15 @@ class SweptWindows(Windows):
         late = {start: rows for start, rows in _more(again, behind, own, versions).items() if start not in purged}
         swept = cursor.swept()
         refused = self._route.refuse(there.rejected, swept, swept=True)
-        whole = self._whole(again, shown, there.new if came.all_known else None, came)
+        whole = self._whole(again, shown, came)
+        placed = {*late, *purged, *floors, *whole}
+        found = Corrected(
+            there=max(0, sum(whole.values())),
+            new=there.new,
+            left=sum(rows for start, rows in there.known.items() if start not in placed),
+        )
         if not late and not refused.rows:
-            return Corrected(there=whole, new=there.new)
+            return found
         due = again.without(floors).joined(behind, mode).only(late)
         due = due.with_written({s: v.rows for s, v in shown.items() if s in late})
         turn = self._turn(swept, swept, known.without(late).joined(due, mode), None)
@@ -90,7 +98,7 @@ class SweptWindows(Windows):
         self._from_before |= bool(shown)
         step = self._written(turn, set(late), closed, None)
         count = sum(late.values()) + refused.rows
-        return Corrected(replace(step, read=count, rejected=refused.rows, refused=refused), count, whole, there.new)
+        return found._replace(step=replace(step, read=count, rejected=refused.rows, refused=refused), late=count)
 
     @property
     def unsure(self) -> Unsure | None:
@@ -108,26 +116,23 @@ class SweptWindows(Windows):
                 own[start] = max(window.rows, own.get(start, 0))
         return own
 
-    def _whole(
-        self, again: OpenWindows, shown: Mapping[int, InTable], new: Mapping[int, int] | None, came: Came
-    ) -> int:
-        """Late rows in windows that have all rows of now: open ones that this process read again, and written ones.
+    def _whole(self, again: OpenWindows, shown: Mapping[int, InTable], came: Came) -> dict[int, int]:
+        """Windows that have all rows of now, written or read again in this process, and how many are not written.
 
         Args:
             again: the windows, of all rows that are there.
             shown: those that the table has.
-            new: how many late rows each has; None where that is not known: then all of their rows.
             came: what is known of the rows.
         """
-        known, rows = self._open.windows if self._open is not None else {}, 0
+        known, found = self._open.windows if self._open is not None else {}, {}
         for start, window in again.windows.items():
             there = shown.get(start)
             read_again = start in self._read_again and start in known and known[start].rows == window.rows
             whole = there is not None and there.rows == window.rows
             whole = whole and (start in came.looked or not came.gone.some(window.first, window.last))
             if read_again or whole:
-                rows += window.rows - (there.rows if there is not None else 0) if new is None else new.get(start, 0)
-        return max(0, rows)
+                found[start] = window.rows - (there.rows if there is not None else 0)
+        return found
 
     def renewed(self, _batch: Batch, _last: pl.DataFrame, _before: Cursor) -> None:
         """Nothing: a window is made of the rows as they were delivered first."""
@@ -162,17 +167,20 @@ class SweptWindows(Windows):
 
     def _range(self, after: int, upto: int, cursor: Cursor, context: Context, came: Came) -> _Range:
         found, new = _Range(), list(came.ids - came.used)
+        known = list(came.ids)
         for batch in self._batches(after, upto, cursor):
             rows, broken = self._rows.of(batch, context)
             found.rejected += [*batch.rejected, *broken]
             extents = rows.group_by(pl.col(WINDOW).cast(pl.Int64)).agg(
                 pl.col(ROWID).min().alias("first"),
                 pl.col(ROWID).max().alias("last"),
+                pl.col(ROWID).is_in(known).sum().alias("known"),
                 pl.col(ROWID).is_in(new).sum().alias("new"),
             )
-            for window, first, last, count in extents.iter_rows():
+            for window, first, last, known_there, new_there in extents.iter_rows():
                 found.widen(window, first, last)
-                found.new[window] += count
+                found.known[window] += known_there
+                found.new[window] += new_there
         return found
 
     def _batches(self, after: int, upto: int, cursor: Cursor) -> Iterator[Batch]:

@@ -63,14 +63,16 @@ class Corrected(NamedTuple):
     Attributes:
         step: the commit, if there was one.
         late: how many of these rows are in it.
-        there: how many of the others are in windows that have all rows which are there now.
-        new: how many of the new ones each window has.
+        there: how many rows are not in the table, and in windows that have all rows which are there now.
+        new: how many of the new ones each window has, without those that have used ids.
+        left: how many of the new ones are in no window, and not rejected.
     """
 
     step: Step | None = None
     late: int = 0
     there: int = 0
     new: Mapping[int, int] = MappingProxyType({})
+    left: int = 0
 
 
 class Writing(Protocol):

@@ -111,6 +111,26 @@ def test_deleted_rows_elsewhere_keep_no_late_row_from_its_window(stations, folde
 LEFT = "rows below the cursor not delivered"
 
 
+@pytest.mark.parametrize("chosen", ["aggregated", ["aggregated", "raw"]], ids=["alone", "beside readings"])
+@pytest.mark.parametrize("minutes", [(22,), (22, 23), (22, 5), (5, 22), (22, 5, 1)], ids=str)
+@pytest.mark.parametrize("apart", [False, True], ids=["at once", "one after the other"])
+def test_rows_under_used_ids_that_lie_in_an_open_window_are_in_it(apart, minutes, chosen, stations, folder):
+    modes.insert(stations, *rows_at(20, 21))
+    done = [once(stations, folder, 0, chosen)]
+    for rowid, row in enumerate(rows_at(*minutes), 1):
+        stations.run("DELETE FROM stations WHERE id = ?", 10 * rowid)
+        modes.insert(stations, row | {"id": 10 * rowid})
+        done += [once(stations, folder, 0, chosen)] if apart else []
+    done.append(once(stations, folder, 0, chosen))
+    assert not [event for one in done for event in one.named("rows below the cursor not delivered")]
+    assert [e["rows"] for one in done for e in one.named("rows came too late")] == [1] * (1 in minutes)
+    modes.insert(stations, *rows_at(40))
+    once(stations, folder, 0, chosen)
+    written = {start: rows for start, _, rows, _ in windows(folder)}
+    assert written[20] == 2 + sum(minute > 20 for minute in minutes)
+    assert equal(stations) == (1 not in minutes)
+
+
 @pytest.mark.parametrize("late", [0, 1])
 def test_it_is_told_that_late_rows_may_make_up_for_deleted_ones_where_the_state_is_lost(late, stations, folder):
     modes.insert(stations, *rows_at(20))

@@ -41,18 +41,18 @@ def check(
     _say_what_was_updated(route, report, elsewhere.mirror)
     _say_what_no_sweep_delivered(route, report, elsewhere.mirror)
     _say_what_was_gone(compared, report, elsewhere.mirror, started)
-    _say_what_settings_may_have_made(route, report)
+    _say_what_may_have_changed(route, report)
     return report
 
 
-def _say_what_settings_may_have_made(route: Route, report: Verification) -> None:
-    """Alerts and windows are compared with what the settings of now would make, which may be others than then."""
+def _say_what_may_have_changed(route: Route, report: Verification) -> None:
+    """Alerts and windows are compared with what rows and settings of now would make, which may be others than then."""
     if route.traits.replayable or not any(report.counts[kind] for kind in ("missing", "extra", "cell")):
         return
     sections = "aggregate" if route.traits.windowed else "emergency"
     report.notes.append(
-        f"where [{sections}], timestamp_format or source_time_zone were changed after delivery, that is why: "
-        f"edge-delta reset --processing-mode {route.name} --to-beginning makes all of it again by the settings of now"
+        f"where rows were updated after delivery, or [{sections}], timestamp_format or source_time_zone changed, that "
+        f"is why: edge-delta reset --processing-mode {route.name} --to-beginning makes all of it again as of now"
     )
 
 
