@@ -47,7 +47,8 @@ class Mark(StrEnum):
     SHAPE = "shape"  # what windows and groups the table has
     MEANT = "meant"  # the generation whose rows a reset asked for again
     KEPT = "kept"  # the last of them, by its id of now, that was there when the source was seen to be another one
-    IDS = "ids"  # a checksum of the rows in windows that the table has in no version; 0 if unknown
+    IDS = "ids"  # a checksum of the rows in open windows that the table has in no version; 0 if unknown
+    WRITTEN_IDS = "written_ids"  # the same of those in the other open windows; none if there are none
 
 
 class Cursor(Struct, frozen=True):

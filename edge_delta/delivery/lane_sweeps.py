@@ -130,7 +130,8 @@ class Windows(ByRows):
             later = {i for i, _ in more} - {i for i, _ in look.there}
             if not later:
                 break
-            step, rows, _, _, others = self.lane.correct(suspect.after, suspect.upto, Came(later))
+            came = came._replace(ids=later, used=set(), looked={*came.looked, *look.by_window})
+            step, rows, _, _, others = self.lane.correct(suspect.after, suspect.upto, came)
             yield from self._told(step, rows)
             look.there, fresh, late, left = more, fresh + len(later), late + rows, left + others
         self._tell_left(max(0, fresh - late - whole) if new is None else left)

@@ -12,6 +12,7 @@ import polars as pl
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from edge_delta.core.model import Mark
 from edge_delta.core.plan import ROWID
 from edge_delta.modes.aggregated import WINDOW
 
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from edge_delta.modes.aggregated import Aggregated
 
 
-_CHECKED = 2**62
-"""Checksums are smaller than this, and one more."""
+_CHECKED = 2**61
+"""Checksums are smaller than this."""
+_OF_TIMES = 2**62
+"""Is added to the one of `Mark.IDS`: smaller ones are of an earlier version, and of ids and windows."""
 _MIXES = 0x1E3779B97F4A7C15, 0x3F58476D1CE4E5B9
-_MIXED = pl.col(ROWID) * _MIXES[0] ^ pl.col(WINDOW).cast(pl.Int64) * _MIXES[1]
+_MIXED = pl.col(ROWID) * _MIXES[0] ^ pl.col("timestamp").cast(pl.Int64) * _MIXES[1]
 CHECKED = (_MIXED ^ (_MIXED // 2**29)) * _MIXES[0]
-"""A number for a row's id and window, by whose sum some rows are told from others. The arithmetic wraps around."""
+"""A number for a row's id and time, by whose sum some rows are told from others. The arithmetic wraps around."""
 TOO_LATE = "purged"
 """The rule of rejected rows whose window is written, and can no longer be made again."""
 
@@ -59,7 +62,7 @@ class Window(Struct, frozen=True):
         earliest: the earliest of their times.
         latest: the latest of them.
         written: how many rows the table's version of it was made of; 0 if it is not there.
-        ids: what its rows' ids come to, see `CHECKED`.
+        ids: what its rows' ids and times come to, see `CHECKED`.
     """
 
     first: int
@@ -164,9 +167,11 @@ class OpenWindows(Struct, frozen=True):
         return {start: window for start, window in self.windows.items() if not window.written}
 
     @property
-    def checksum(self) -> int:
-        """Of the ids of all rows in windows that the table has in no version; never 0."""
-        return 1 + sum(window.ids for window in self.unwritten.values()) % _CHECKED
+    def checksums(self) -> dict[str, int]:
+        """Of ids and times of all rows, by mark: in windows that the table has in no version, and in the others."""
+        unwritten = sum(window.ids for window in self.unwritten.values())
+        written = sum(window.ids for window in self.windows.values() if window.written)
+        return {Mark.IDS: _OF_TIMES + unwritten % _CHECKED, Mark.WRITTEN_IDS: written % _CHECKED}
 
     def first(self, default: int) -> int:
         """The first row that is in one of them."""
@@ -189,15 +194,22 @@ class OpenWindows(Struct, frozen=True):
         return {start: window for start, window in self.windows.items() if window.earliest > limit}
 
 
+def larger_by(checksums: Mapping[str, int], known: Mapping[str, int], marks: Iterable[str]) -> int | None:
+    """How much larger checksums are than those of a cursor; None where it has none."""
+    if known.get(Mark.IDS, 0) < _OF_TIMES:
+        return None
+    return sum(checksums[mark] - known.get(mark, 0) for mark in marks) % _CHECKED
+
+
 def explained(more: int, late: int, numbers: Sequence[int]) -> bool:
-    """Whether one or two more rows are what a checksum is larger by.
+    """Whether one or two more rows are what checksums are larger by.
 
     Args:
-        more: the difference of two checksums.
+        more: by how much, see `larger_by`.
         late: how many rows are more, 1 or 2.
         numbers: the number of each row that may be one of them, see `CHECKED`.
     """
-    more, single = more % _CHECKED, {n % _CHECKED for n in numbers}
+    single = {n % _CHECKED for n in numbers}
     return more in single if late == 1 else any((more - n) % _CHECKED in single - {n} for n in single)
 
 

@@ -13,7 +13,7 @@ from edge_delta.core.questions import Question, mine, moments, named, within
 from edge_delta.delivery import fitting
 from edge_delta.delivery.identity import still_there
 from edge_delta.delivery.known_rows import ANY, Gone
-from edge_delta.delivery.open_windows import CHECKED, between, explained, in_windows
+from edge_delta.delivery.open_windows import CHECKED, between, explained, in_windows, larger_by
 from edge_delta.delivery.writing import Unsure
 from edge_delta.modes.aggregated import COUNT, SPAN, WINDOW, Aggregated
 
@@ -134,34 +134,37 @@ class WindowRows:
                 yield self.of(batch, context)[0]
                 cursor = Cursor(before.generation, batch.cursor.rowid, marks=before.marks)
 
-    def missing(self, windows: OpenWindows, cursor: Cursor, context: Context) -> int:
-        """How many rows that were read before, and are in no written window, are there no more.
+    def missing(self, windows: OpenWindows, cursor: Cursor, context: Context, *, same: bool) -> int:
+        """How many rows that were read before, and are in none of the windows' versions, are there no more.
 
-        They are counted. Where late rows hide in the number that some are gone, a checksum of ids and windows tells
-        that it is so: then 1, as nobody knows how many. Where many came late, `unsure` says so.
+        They are counted. Where others hide in the number that some are gone, late ones or such as have their ids now, a
+        checksum of ids and times tells that it is so: then 1, as nobody knows how many. Where many came late, `unsure`
+        says so.
 
         Args:
             windows: the open windows as the source has them now.
             cursor: where the lane stood.
             context: what the mode may know.
+            same: whether the table's versions are replaced by these, and have no rows which are there no more.
         """
         self.unsure = None
-        late, known = windows.pending - cursor.marks.get(Mark.PENDING, 0), cursor.marks.get(Mark.IDS, 0)
+        late = windows.pending - cursor.marks.get(Mark.PENDING, 0)
         if late < 0:
             return -late
-        fresh = windows.unwritten
-        rows = sum(window.rows for window in fresh.values())
-        if not known or rows < windows.pending or windows.checksum == known:  # or some may be late for others
+        checked = windows.windows if same else windows.unwritten
+        more = larger_by(windows.checksums, cursor.marks, [Mark.IDS, *([Mark.WRITTEN_IDS] if same else [])])
+        rows = sum(window.rows for window in checked.values())
+        if not more or rows < windows.pending:  # or some may be late for others
             return 0
         if not late:
             return 1
         if late > _MOST_LATE or rows > _MOST_COMPARED:
-            self.unsure = Unsure([*fresh], late, windows.first(0) - 1, cursor.rowid)
+            self.unsure = Unsure([*checked], late, windows.first(0) - 1, cursor.rowid)
             return 0
         numbers: list[int] = []
         for some in self.read_again([(windows.first(0), cursor.rowid)], cursor, context):
-            numbers += some.filter(in_windows(fresh)).select(CHECKED).to_series().to_list()
-        return int(not explained(windows.checksum - known, late, numbers))
+            numbers += some.filter(in_windows(checked)).select(CHECKED).to_series().to_list()
+        return int(not explained(more, late, numbers))
 
     def in_table(self, starts: Collection[int], cursor: Cursor, context: Context) -> dict[int, InTable]:
         """Those of the windows that are in the table."""

@@ -228,8 +228,7 @@ class Windows:
 
     def _marks(self, turn: _Turn, rest: OpenWindows, now: set[int]) -> dict[str, int]:
         before, open_from = turn.cursor.marks, rest.first(turn.cursor.rowid + 1)
-        marks: dict[str, int] = {Mark.OPEN: open_from, Mark.PENDING: rest.pending, Mark.IDS: rest.checksum}
-        marks[Mark.SHAPE] = self._rows.mode.shape
+        marks = {Mark.OPEN: open_from, Mark.PENDING: rest.pending, Mark.SHAPE: self._rows.mode.shape, **rest.checksums}
         if now:
             marks[Mark.WRITTEN] = max(*now, before.get(Mark.WRITTEN, min(now)))
         if self._lost:
@@ -305,7 +304,8 @@ class Windows:
         stays = [start for start, version in shown.items() if windows.windows[start].rows < version.rows]
         windows = windows.without(stays).with_written({start: version.rows for start, version in shown.items()})
         self._from_before, self._read_again = self._from_before or bool(shown), {*windows.windows}
-        if missing := self._rows.missing(windows, cursor, context):
+        same = not stays and life(cursor) == cursor.generation
+        if missing := self._rows.missing(windows, cursor, context, same=same):
             self._lost += missing
             self._warn(Event.PURGED_EARLY, rows=missing, windows=len(windows.windows))
         return windows

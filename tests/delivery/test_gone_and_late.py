@@ -131,6 +131,27 @@ def test_rows_under_used_ids_that_lie_in_an_open_window_are_in_it(apart, minutes
     assert equal(stations) == (1 not in minutes)
 
 
+@pytest.mark.parametrize("chosen", ["aggregated", ["aggregated", "raw"]], ids=["alone", "beside readings"])
+@pytest.mark.parametrize("sweep", [0, 3_600])
+@pytest.mark.parametrize("lost", [KEPT, LOST], ids=["state kept", "state lost"])
+@pytest.mark.parametrize("emit", ["early", "closed"])
+@pytest.mark.parametrize("used", [1, 9])
+def test_rows_of_an_open_window_that_gave_their_ids_to_others_of_it_are_told(  # noqa: PLR0917
+    used, emit, lost, sweep, chosen, stations, folder
+):
+    settings = {"aggregations": SUM, "allowed_lateness": 0, "emit": emit}
+    modes.deliver(stations.path, folder, chosen, sweep=sweep, aggregate=settings)
+    if lost:
+        shutil.rmtree(stations.path.parent / "state")
+    for rowid in range(300, 300 - 10 * used, -10):
+        stations.run("DELETE FROM stations WHERE id = ?", rowid)
+        modes.insert(stations, rows_at(3)[0] | {"id": rowid})
+    modes.deliver(stations.path, folder, chosen, sweep=sweep, aggregate=settings)
+    modes.insert(stations, *rows_at(20, 40))
+    modes.deliver(stations.path, folder, chosen, sweep=sweep, aggregate=settings)
+    assert sum(rows for start, _, rows, _ in windows(folder) if start == 0) == (30 + used if equal(stations) else 30)
+
+
 @pytest.mark.parametrize("late", [0, 1])
 def test_it_is_told_that_late_rows_may_make_up_for_deleted_ones_where_the_state_is_lost(late, stations, folder):
     modes.insert(stations, *rows_at(20))
