@@ -19,6 +19,10 @@ from edge_delta.core.questions import between, mine, rejected_by
 from edge_delta.delivery.lives import life, lives_on
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from edge_delta.core.ports import Sink
+    from edge_delta.core.questions import Where
     from edge_delta.delivery.identity import Lanes
     from edge_delta.delivery.lineage import Known
     from edge_delta.delivery.route import Route
@@ -52,6 +56,7 @@ class AskedAgain:
         self._route = route
         self._lanes = lanes
         self._meant: tuple[int, Cursor | None] | None = None
+        self._counted: int | None = None
 
     def differs(self, cursor: Cursor) -> str:
         """In what the source is not the one that a reset saw whose rows did not all come yet; empty if it is."""
@@ -81,8 +86,10 @@ class AskedAgain:
             SourceReset: if it is and the settings say to stop.
         """
         reason, meant = self.differs(cursor), self._of(cursor)
-        if not reason or meant is None:
+        if meant is None:
             return cursor
+        if not reason:
+            return self._recounted(cursor, meant)
         if self._route.device.stop_on_reset:
             raise SourceReset(
                 f"{reason}, as they were when a reset asked for them again",
@@ -171,6 +178,35 @@ class AskedAgain:
 
     # -- what is superseded
 
+    def _recounted(self, cursor: Cursor, meant: Cursor) -> Cursor:
+        """The cursor, where rows are about to come again: what is superseded is cut to those that are there still."""
+        record, begins = self._route.tables.recorded(), cursor.marks.get(Mark.BEGINS, BEFORE_FIRST)
+        if record is None or cursor.rowid != begins or self._counted == cursor.generation:
+            return cursor
+        from edge_delta.delivery import unreadable  # noqa: PLC0415 - Polars, and seldom needed
+
+        self._counted = cursor.generation
+        where = self._recorded_by(meant.generation, cursor.generation)
+        there, lost = unreadable.recounted(self._route, record, where)
+        self._record(record, there, where, cursor.generation)
+        # What the reset told is in this number, or in that of the generation which it saw.
+        before = meant.marks.get(Mark.LOST, 0) if self._route.traits.windowed else 0
+        lost += before + unreadable.of_open_windows(self._route, meant)
+        more = lost - cursor.marks.get(Mark.LOST, 0)
+        if more <= 0:
+            return cursor
+        self._route.device.log.warning(Event.LOST, mode=self._route.name, rows=more, generation=meant.generation)
+        return cursor.marked(**{Mark.LOST: lost})
+
+    def _recorded_by(self, first: int, last: int) -> Where:
+        own = (*mine(self._route.device.node_id), *rejected_by(self._route.source.table, self._route.name))
+        return (*own, *between("by_generation", first, last))
+
+    def _record(self, sink: Sink, there: pl.DataFrame, where: Where, generation: int) -> None:
+        stands = sink.committed()
+        place = stands.rowid + 1 if stands is not None and stands.generation == generation else 0
+        sink.append(there, Cursor(generation, place), replacing=where)
+
     def _cut(
         self, cursor: Cursor, meant: Cursor, kept: Kept | None, upto: int | None, *, by: int | None = None
     ) -> None:
@@ -189,18 +225,15 @@ class AskedAgain:
         from edge_delta.sinks import superseded as table  # noqa: PLC0415 - Polars, and seldom needed
 
         route = self._route
-        own = (*mine(route.device.node_id), *rejected_by(route.source.table, route.name))
-        where = (*own, *between("by_generation", meant.generation, cursor.generation))
+        where = self._recorded_by(meant.generation, cursor.generation)
         first = kept.first if kept is not None and kept.then != kept.now else None
         left = table.cut(sink, where, (meant.rowid, upto), first=first)
         if by is not None and kept is not None and kept.first is not None:
             context = route.context(by)
             rows = [(g, kept.first - 1, kept.then, True) for g in range(life(cursor), cursor.generation + 1)]
             left = left.vstack(table.as_frame(rows, context, mode=route.name))
-            where = (*own, *between("by_generation", meant.generation, by))
-        generation, stands = cursor.generation if by is None else by, sink.committed()
-        place = stands.rowid + 1 if stands is not None and stands.generation == generation else 0
-        sink.append(left, Cursor(generation, place), replacing=where)
+            where = self._recorded_by(meant.generation, by)
+        self._record(sink, left, where, cursor.generation if by is None else by)
 
     def _told_lost(self, cursor: Cursor, meant: Cursor, upto: int) -> Cursor:
         """The cursor, with rows of open windows that were to come again and do not.

@@ -66,7 +66,7 @@ class SweptWindows(Windows):
         own = self._own(there, shown)
         for start, several in versions.items():
             there.widen(start, *extent(several))
-        if not came.gone.known:  # those that this process read again have all rows, whatever went before
+        if self._told_gone or not came.gone.known:  # those that were read again have all rows, whatever went before
             came = came._replace(looked={*came.looked, *self._read_again})
         floors, still = stays(versions), StillThere(shown, came.gone)
         again, behind = OpenWindows(), OpenWindows()
@@ -94,9 +94,11 @@ class SweptWindows(Windows):
         due = again.without(floors).joined(behind, mode).only(late)
         due = due.with_written({s: v.rows for s, v in shown.items() if s in late})
         turn = self._turn(swept, swept, known.without(late).joined(due, mode), None)
-        closed = due.closed_by(turn.cursor.marks.get(Mark.WATERMARK), mode.lateness)
+        # A late row may close others too, whose rows no later process would take for open ones.
+        closed = turn.windows.closed_by(turn.cursor.marks.get(Mark.WATERMARK), mode.lateness)
+        now = {*late, *(start for start in closed if turn.windows.windows[start].pending)}
         self._from_before |= bool(shown)
-        step = self._written(turn, set(late), closed, None)
+        step = self._written(turn, now, closed, None)
         count = sum(late.values()) + refused.rows
         return found._replace(step=replace(step, read=count, rejected=refused.rows, refused=refused), late=count)
 

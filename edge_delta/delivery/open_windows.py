@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from edge_delta.modes.aggregated import Aggregated
 
 
-_CHECKED = 2**61
+_CHECKED = 2**40
 """Checksums are smaller than this."""
+_COUNTED = 2**21
+"""So are, in front of the one of `Mark.WRITTEN_IDS`, numbers of rows."""
 _OF_TIMES = 2**62
 """Is added to the one of `Mark.IDS`: smaller ones are of an earlier version, and of ids and windows."""
 _MIXES = 0x1E3779B97F4A7C15, 0x3F58476D1CE4E5B9
@@ -170,8 +172,28 @@ class OpenWindows(Struct, frozen=True):
     def checksums(self) -> dict[str, int]:
         """Of ids and times of all rows, by mark: in windows that the table has in no version, and in the others."""
         unwritten = sum(window.ids for window in self.unwritten.values())
-        written = sum(window.ids for window in self.windows.values() if window.written)
-        return {Mark.IDS: _OF_TIMES + unwritten % _CHECKED, Mark.WRITTEN_IDS: written % _CHECKED}
+        written = [window for window in self.windows.values() if window.written]
+        rows, ids = sum(window.written for window in written), sum(window.ids for window in written)
+        return {
+            Mark.IDS: _OF_TIMES + unwritten % _CHECKED,
+            Mark.WRITTEN_IDS: rows % _COUNTED * _CHECKED + ids % _CHECKED,
+        }
+
+    def same_written(self, known: Mapping[str, int]) -> bool:
+        """Whether as many rows are in written ones as a cursor says, or all of one of them may be gone."""
+        return self.checksums[Mark.WRITTEN_IDS] // _CHECKED == known.get(Mark.WRITTEN_IDS, 0) // _CHECKED
+
+    def larger_by(self, known: Mapping[str, int], *, written: bool) -> int | None:
+        """How much larger the checksums are than those of a cursor; None where it has none.
+
+        Args:
+            known: the cursor's marks.
+            written: whether that of windows which the table has is one of them.
+        """
+        if known.get(Mark.IDS, 0) < _OF_TIMES:
+            return None
+        marks = (Mark.IDS, *([Mark.WRITTEN_IDS] if written else []))
+        return sum(self.checksums[mark] - known.get(mark, 0) for mark in marks) % _CHECKED
 
     def first(self, default: int) -> int:
         """The first row that is in one of them."""
@@ -194,18 +216,11 @@ class OpenWindows(Struct, frozen=True):
         return {start: window for start, window in self.windows.items() if window.earliest > limit}
 
 
-def larger_by(checksums: Mapping[str, int], known: Mapping[str, int], marks: Iterable[str]) -> int | None:
-    """How much larger checksums are than those of a cursor; None where it has none."""
-    if known.get(Mark.IDS, 0) < _OF_TIMES:
-        return None
-    return sum(checksums[mark] - known.get(mark, 0) for mark in marks) % _CHECKED
-
-
 def explained(more: int, late: int, numbers: Sequence[int]) -> bool:
     """Whether one or two more rows are what checksums are larger by.
 
     Args:
-        more: by how much, see `larger_by`.
+        more: by how much, see `OpenWindows.larger_by`.
         late: how many rows are more, 1 or 2.
         numbers: the number of each row that may be one of them, see `CHECKED`.
     """

@@ -13,7 +13,7 @@ from edge_delta.core.questions import Question, mine, moments, named, within
 from edge_delta.delivery import fitting
 from edge_delta.delivery.identity import still_there
 from edge_delta.delivery.known_rows import ANY, Gone
-from edge_delta.delivery.open_windows import CHECKED, between, explained, in_windows, larger_by
+from edge_delta.delivery.open_windows import CHECKED, between, explained, in_windows
 from edge_delta.delivery.writing import Unsure
 from edge_delta.modes.aggregated import COUNT, SPAN, WINDOW, Aggregated
 
@@ -28,7 +28,7 @@ _NOW = "\0now"
 _NONE = pl.lit(value=False)
 _MOST_LATE = 2
 """The most late rows that are told from others by a checksum."""
-_MOST_COMPARED = 500_000
+_MOST_COMPARED = 100_000
 """Among so many rows at most: each has a number in memory."""
 
 
@@ -152,7 +152,7 @@ class WindowRows:
         if late < 0:
             return -late
         checked = windows.windows if same else windows.unwritten
-        more = larger_by(windows.checksums, cursor.marks, [Mark.IDS, *([Mark.WRITTEN_IDS] if same else [])])
+        more = windows.larger_by(cursor.marks, written=same)
         rows = sum(window.rows for window in checked.values())
         if not more or rows < windows.pending:  # or some may be late for others
             return 0

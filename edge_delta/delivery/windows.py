@@ -22,13 +22,14 @@ from msgspec.structs import replace
 
 from edge_delta.core.errors import SourceUnavailable
 from edge_delta.core.events import Event
-from edge_delta.core.model import BEFORE_FIRST, Batch, Commit, Context, Cursor, Mark, Refused, Rejection, Step
+from edge_delta.core.model import Batch, Commit, Context, Cursor, Mark, Refused, Rejection, Step
 from edge_delta.core.plan import ROWID
 from edge_delta.delivery import fitting
 from edge_delta.delivery.earlier_windows import EarlierWindows
 from edge_delta.delivery.lives import life, lives_on
 from edge_delta.delivery.open_windows import TOO_LATE, Emission, OpenWindows, Window, from_first, in_windows, latest_of
 from edge_delta.delivery.quantiles import QuantilesOf
+from edge_delta.delivery.restored import restored
 from edge_delta.delivery.rows import empty_like
 from edge_delta.delivery.tally import place
 from edge_delta.delivery.window_rows import StillThere, WindowRows, held_to, stretches
@@ -82,6 +83,7 @@ class Windows:
         self._told_ahead = False
         self._from_before = False  # whether windows of the table were made again: their rows may be others by now
         self._read_again: set[int] = set()  # open windows that have all rows of now, those from below the cursor too
+        self._told_gone = False  # whether it was told that rows of these are gone
 
     def forget(self) -> None:
         """The open windows are had again from the source."""
@@ -287,28 +289,15 @@ class Windows:
         """The open windows, from the rows between the first that is in one and the cursor."""
         if self._open is None:
             held_to(self._rows.mode, cursor, self._route.sink.uri)
-            self._open = self._restored(cursor)
+            self._open, shown, missing = restored(
+                self._rows, self._earlier, cursor, self._route.context(cursor.generation)
+            )
+            self._from_before, self._read_again = self._from_before or shown, {*self._open.windows}
+            self._told_gone = missing > 0
+            if missing:
+                self._lost += missing
+                self._warn(Event.PURGED_EARLY, rows=missing, windows=len(self._open.windows))
         return self._open
-
-    def _restored(self, cursor: Cursor) -> OpenWindows:
-        first, windows, mode = cursor.marks.get(Mark.OPEN), OpenWindows(), self._rows.mode
-        if first is None or cursor.rowid == BEFORE_FIRST:
-            return windows
-        context, watermark = self._route.context(cursor.generation), cursor.marks.get(Mark.WATERMARK)
-        for rows in self._rows.read_again([(first, cursor.rowid)], cursor, context):
-            some = OpenWindows.of(rows, mode)
-            windows = windows.joined(some.without(some.closed_by(watermark, mode.lateness)), mode)
-        windows = self._earlier.corrected(windows, cursor, context)
-        shown = self._rows.in_table(windows.windows, cursor, context)
-        # A version that has rows which can no longer be read is better than what would be computed now.
-        stays = [start for start, version in shown.items() if windows.windows[start].rows < version.rows]
-        windows = windows.without(stays).with_written({start: version.rows for start, version in shown.items()})
-        self._from_before, self._read_again = self._from_before or bool(shown), {*windows.windows}
-        same = not stays and life(cursor) == cursor.generation
-        if missing := self._rows.missing(windows, cursor, context, same=same):
-            self._lost += missing
-            self._warn(Event.PURGED_EARLY, rows=missing, windows=len(windows.windows))
-        return windows
 
     def _from_table(self, starts: Collection[int], before: Cursor, context: Context) -> tuple[OpenWindows, list[int]]:
         """Windows of the table, from their rows; and those whose rows are not all there by now."""

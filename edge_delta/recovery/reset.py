@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from edge_delta.core.ports import Sink
     from edge_delta.delivery.lane import Lane
-    from edge_delta.recovery.unreadable import Unreadable
+    from edge_delta.delivery.unreadable import Unreadable
 
 
 class Destination(Struct, frozen=True):
@@ -221,13 +221,17 @@ class Rewind(Struct, frozen=True):
         return NO_END if first is None else first - 1
 
     def _unreadable(self, of_before: _Before, behind: int) -> Unreadable:
-        """What cannot come again, see `edge_delta.recovery.unreadable`."""
-        from edge_delta.recovery import unreadable as found  # noqa: PLC0415 - Polars, only where rows come again
+        """What cannot come again, see `edge_delta.delivery.unreadable`."""
+        from edge_delta.delivery import unreadable as found  # noqa: PLC0415 - Polars, only where rows come again
 
-        after = self._after(behind)
-        if of_before.cursor is None or of_before.upto <= after:
+        after, route = self._after(behind), self.lane.route
+        if of_before.cursor is None:
             return found.Unreadable()
-        return found.unreadable(self.lane.route, of_before.cursor.generation, after, of_before.upto)
+        told = found.Unreadable()
+        if of_before.upto > after:
+            told = found.unreadable(route, of_before.cursor.generation, after, of_before.upto)
+        of_open = 0 if of_before.reason else found.of_open_windows(route, of_before.cursor)
+        return replace(told, lost=told.lost + of_open)
 
     def _record(self, superseded: Sink, stands: Cursor, of_before: Cursor, behind: int, unreadable: Unreadable) -> None:
         """Say which rows of which generation the new one takes the place of; again if this was cut short.

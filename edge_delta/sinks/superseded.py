@@ -48,6 +48,11 @@ def as_frame(rows: Iterable[tuple[int, int, int, bool]], context: Context, *, mo
     return pl.DataFrame(found, schema=SCHEMA, orient="row")
 
 
+def read(sink: Sink, where: Where) -> pl.DataFrame:
+    """A part of the table, in its shape."""
+    return sink.ask(Question(where)).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+
+
 def cut(sink: Sink, where: Where, ends: tuple[int, int | None], *, first: int | None) -> pl.DataFrame:
     """What the table has, less those rows that do not come again.
 
@@ -58,7 +63,7 @@ def cut(sink: Sink, where: Where, ends: tuple[int, int | None], *, first: int | 
         first: where those have other ids by now, the one that the first of them had.
     """
     last, upto = ends
-    there = sink.ask(Question(where)).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+    there = read(sink, where)
     if upto is None:
         return there.clear()
     # Of rows whose ids were others already no fewer ids lie between two of them than there are now.

@@ -15,6 +15,8 @@
  * a hash of each row, of its key and the bytes of its cell: FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv/), and
  * then the finalizer of SplitMix64 (https://prng.di.unimi.it/splitmix64.c), or two rows that swap cells have one sum.
  */
+#define _GNU_SOURCE /* O_NOFOLLOW */
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -416,6 +418,38 @@ static void limit(sqlite3_context *context, int arguments, sqlite3_value **argum
   sqlite3_limit(sqlite3_context_db_handle(context), LIMIT_LENGTH, sqlite3_value_int(argument[0]));
 }
 
+#define DESCRIPTORS "/proc/self/fd/"
+
+static int name_as_given(sqlite3_vfs *vfs, const char *name, int size, char *full) {
+  (void)vfs;
+  size_t length = strlen(name);
+  if (length >= (size_t)size) return SQLITE_CANTOPEN;
+  memcpy(full, name, length + 1);
+  return SQLITE_OK;
+}
+
+/* As SQLite opens files: it follows no link, as it has followed them all before. */
+static int open_descriptor_too(const char *name, int flags, int mode) {
+  if (!strncmp(name, DESCRIPTORS, strlen(DESCRIPTORS))) flags &= ~O_NOFOLLOW;
+  return open(name, flags, mode);
+}
+
+/*
+ * The file system "descriptor": the usual one, but that it opens /proc/self/fd/7 itself. Else SQLite would follow that link
+ * to a name, which another file may have by now.
+ */
+static void add_descriptors(const sqlite3_api_routines *sqlite3_api) {
+  static atomic_flag added = ATOMIC_FLAG_INIT;
+  static sqlite3_vfs descriptors;
+  sqlite3_vfs *usual = sqlite3_vfs_find(NULL);
+  if (!usual || usual->iVersion < 3 || atomic_flag_test_and_set(&added)) return;
+  descriptors = *usual;
+  descriptors.zName = "descriptor";
+  descriptors.xFullPathname = name_as_given;
+  usual->xSetSystemCall(usual, "open", (void (*)(void))open_descriptor_too);
+  sqlite3_vfs_register(&descriptors, 0);
+}
+
 int sqlite3_columns_init(sqlite3 *database, char **error, const sqlite3_api_routines *sqlite3_api) {
   (void)error;
   const sqlite3_api_routines *known = NULL;
@@ -426,6 +460,7 @@ int sqlite3_columns_init(sqlite3 *database, char **error, const sqlite3_api_rout
   sqlite3_create_function_v2(database, "arrow_limit", 1, SQLITE_UTF8 | SQLITE_DIRECTONLY, NULL, limit, NULL, NULL, NULL);
   sqlite3_create_function_v2(database, "arrow_sum", 2, SQLITE_UTF8 | SQLITE_DIRECTONLY, NULL, NULL, sum_step, sum_finish,
                              NULL);
+  add_descriptors(sqlite3_api);
   int code = sqlite3_create_function_v2(database, "arrow_columns", -1, SQLITE_UTF8 | SQLITE_DIRECTONLY, connection, NULL,
                                         step, finish, disconnect);
   return code == SQLITE_OK ? SQLITE_OK_LOAD_PERMANENTLY : code; /* arrays that were taken need it after the connection */

@@ -8,7 +8,6 @@ and a kept connection is what sees another process's commits cheaply (``PRAGMA d
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -18,7 +17,7 @@ from arro3.core import Table as ArrowTable
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
 from edge_delta.source import columns, headers
 from edge_delta.source.connections import Connections
-from edge_delta.source.files import is_mount_point, other_name
+from edge_delta.source.files import at_rest, is_mount_point, other_name, signature
 from edge_delta.source.refusals import refused
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_MS = 5_000
 _ANY_LENGTH = 2**31
-_AT_REST_SECONDS = 3
 _MAGIC = b"SQLite format 3\x00"
 
 
@@ -74,6 +72,7 @@ class Database:
         self.opened_as: tuple[int, int] = (0, 0)
         self._held = False
         self._immutable = False
+        self._file: headers.Descriptor | None = None
         self._wal = path
         self._settled: object = None
         self._seen: object = None
@@ -125,26 +124,38 @@ class Database:
         return connection
 
     def _connect(self) -> adbc_driver_manager.AdbcConnection:
+        if self._file is not None:
+            return self._connect_to_its_end(self._file)
         stat = self._stat()
         self._wal = self._beside("-wal")
         header = headers.read(self.path)
         self._immutable = headers.in_wal_mode(header) and not self._wal.exists() and not self._writes
         if self._immutable and stat.st_nlink > 1:
             raise other_name(self.path, stat)
-        # What is written within one tick of the file system's clock cannot be told by a time.
-        at_rest = self._immutable and time.time() - stat.st_mtime > _AT_REST_SECONDS
-        self._settled = self._signature() if at_rest else None
+        settled = self._immutable and at_rest(stat)
+        self._settled = self._signature() if settled else None
         mode = "rw" if self._writes else "ro&immutable=1" if self._immutable else "ro"
         uri = f"file:{quote(str(self.path.resolve()))}?mode={mode}"
         self.opened_as = (stat.st_dev, stat.st_ino)
-        alike = at_rest or not self._immutable  # else nobody can tell whether it is still the same
+        alike = settled or not self._immutable  # else nobody can tell whether it is still the same
         key = (uri, *self.opened_as, self._settled, self._longest, None if alike else object())
         with self._errors():
             self._connection = connection = self._shared.of(uri, key)
         self._key = key
-        if not self._immutable:
+        if self._immutable:
+            self._file = headers.descriptor(self.path, self.opened_as)
+        else:
             headers.hold(self.opened_as, header)
             self._held = True
+        return connection
+
+    def _connect_to_its_end(self, file: headers.Descriptor) -> adbc_driver_manager.AdbcConnection:
+        """Open a file again that has no name, or another one: it may have been written before it went."""
+        stat = file.stat()
+        self._settled = signature(stat, written=False) if at_rest(stat) else None
+        self._key = object()
+        with self._errors():
+            self._connection = connection = self._shared.of(file.uri, self._key)
         return connection
 
     def limit(self, longest: int) -> None:
@@ -179,13 +190,19 @@ class Database:
 
     def close(self) -> None:
         """Close; the next call opens again, whatever file is there then."""
+        self._leave()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if self._held:
+            self._held = False
+            headers.release(self.opened_as)
+
+    def _leave(self) -> None:
         opened, self._connection = self._connection is not None, None
         self._seen = self._encoding = None
         if opened:
             self._shared.leave(self._key)
-        if self._held:
-            self._held = False
-            headers.release(self.opened_as)
 
     # -- noticing change
 
@@ -227,9 +244,8 @@ class Database:
         if not self._immutable:
             return (*self.opened_as, self.scalar("PRAGMA data_version"))
         if self._connection is not None and (self.moved() or self.gone()):  # its name tells nothing of it any more
-            return self.opened_as
-        stat = self._stat()
-        return (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size, self._wal.exists())
+            return self.opened_as if self._file is None else signature(self._file.stat(), written=False)
+        return signature(self._stat(), written=self._wal.exists())
 
     # -- reading
 
@@ -256,10 +272,12 @@ class Database:
     def _reopen_if_a_writer_came(self) -> None:
         if self._connection is None:
             self._open()
-        elif self._immutable and not (self.moved() or self.gone()) and self._unsettled():
+        elif self._immutable and self._unsettled():
             # An immutable connection never looks at the file again.
-            seen = self._seen
-            self.close()
+            seen, aside = self._seen, self.moved() or self.gone()
+            if aside and self._file is None:
+                return
+            self._leave() if aside else self.close()
             self._open()
             self._seen = seen
 

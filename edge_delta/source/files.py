@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
@@ -11,6 +12,9 @@ from edge_delta.core.machine import mount_points
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+_AT_REST_SECONDS = 3
 
 
 def is_mount_point(path: Path) -> bool:
@@ -84,3 +88,18 @@ def _size(file: Path) -> int:
         return file.stat().st_size
     except OSError:
         return 0
+
+
+def at_rest(stat: os.stat_result) -> bool:
+    """Whether a file's signature tells whether it is written; within one tick of the clock no time does."""
+    return time.time() - stat.st_mtime > _AT_REST_SECONDS
+
+
+def signature(stat: os.stat_result, *, written: bool) -> tuple[int, int, int, int, bool]:
+    """What is another one where a file was written.
+
+    Args:
+        stat: of the file.
+        written: whether there is a -wal file beside it.
+    """
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size, written

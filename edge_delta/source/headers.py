@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from edge_delta.core.errors import ConfigurationError, SourceUnavailable
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BYTES = 100
 """The length of the header (https://sqlite.org/fileformat2.html, 1.3)."""
 _WAL_VERSION_OFFSET = 18  # https://sqlite.org/fileformat2.html, 1.3.3: 2 at this offset means WAL
 OPENING = threading.RLock()
 """Held while a file is read here or opened by SQLite: the one must not end while the other begins."""
+_DESCRIPTORS = Path("/proc/self/fd")
 _held: dict[tuple[int, int], tuple[int, bytes]] = {}
+_left: dict[tuple[int, int], list[int]] = {}  # descriptors that are closed once no connection has locks any more
 
 
 def read(path: Path) -> bytes:
@@ -63,3 +62,51 @@ def release(file: tuple[int, int]) -> None:
         count, header = _held.pop(file, (1, b""))
         if count > 1:
             _held[file] = count - 1, header
+        else:
+            for descriptor in _left.pop(file, []):
+                os.close(descriptor)
+
+
+class Descriptor:
+    """A file by what is open, whatever name it has, if any.
+
+    Args:
+        number: the descriptor.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def stat(self) -> os.stat_result:
+        """As of a path."""
+        return os.fstat(self._number)
+
+    @property
+    def uri(self) -> str:
+        """For SQLite, of a file that nobody writes."""
+        return f"file:{_DESCRIPTORS}/{self._number}?vfs=descriptor&mode=ro&immutable=1"
+
+    def close(self) -> None:
+        """Close it, or leave that to the last connection which has locks on the file."""
+        with OPENING:
+            stat = self.stat()
+            file = stat.st_dev, stat.st_ino
+            if file in _held:
+                _left.setdefault(file, []).append(self._number)
+            else:
+                os.close(self._number)
+
+
+def descriptor(path: Path, file: tuple[int, int]) -> Descriptor | None:
+    """A file's descriptor; None if its name has another file by now, or the system has no names for descriptors."""
+    if not _DESCRIPTORS.is_dir():
+        return None
+    try:
+        found = Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        return None
+    stat = found.stat()
+    if (stat.st_dev, stat.st_ino) == file:
+        return found
+    found.close()
+    return None

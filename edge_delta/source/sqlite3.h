@@ -25,9 +25,34 @@ typedef struct sqlite3_value sqlite3_value;
 typedef struct sqlite3_vfs sqlite3_vfs;
 typedef int (*sqlite3_callback)(void *, int, char **, char **);
 
+/* https://sqlite.org/c3ref/vfs.html */
+struct sqlite3_vfs {
+  int iVersion, szOsFile, mxPathname;
+  sqlite3_vfs *pNext;
+  const char *zName;
+  void *pAppData;
+  int (*xOpen)(sqlite3_vfs *, const char *, sqlite3_file *, int, int *);
+  int (*xDelete)(sqlite3_vfs *, const char *, int);
+  int (*xAccess)(sqlite3_vfs *, const char *, int, int *);
+  int (*xFullPathname)(sqlite3_vfs *, const char *, int, char *);
+  void *(*xDlOpen)(sqlite3_vfs *, const char *);
+  void (*xDlError)(sqlite3_vfs *, int, char *);
+  void (*(*xDlSym)(sqlite3_vfs *, void *, const char *))(void);
+  void (*xDlClose)(sqlite3_vfs *, void *);
+  int (*xRandomness)(sqlite3_vfs *, int, char *);
+  int (*xSleep)(sqlite3_vfs *, int);
+  int (*xCurrentTime)(sqlite3_vfs *, double *);
+  int (*xGetLastError)(sqlite3_vfs *, int, char *);
+  int (*xCurrentTimeInt64)(sqlite3_vfs *, sqlite3_int64 *);
+  int (*xSetSystemCall)(sqlite3_vfs *, const char *, void (*)(void));
+  void (*(*xGetSystemCall)(sqlite3_vfs *, const char *))(void);
+  const char *(*xNextSystemCall)(sqlite3_vfs *, const char *);
+};
+
 #define SQLITE_OK 0
 #define SQLITE_ERROR 1
 #define SQLITE_NOMEM 7
+#define SQLITE_CANTOPEN 14
 #define SQLITE_OK_LOAD_PERMANENTLY 256
 
 #define SQLITE_INTEGER 1

@@ -226,7 +226,8 @@ def test_a_row_from_below_the_cursor_that_is_read_with_an_open_window_is_in_its_
     modes.insert(stations, row(2, 1))
     cursor = Process(stations, folder).finish().cursor
     assert windows(folder) == [(0, "a", 3, 3.0)]
-    assert (cursor.rowid, cursor.marks) == (3, {**stands.marks, Mark.SWEPT: 1})
+    assert cursor.marks.keys() == stands.marks.keys()
+    assert [mark for mark, value in cursor.marks.items() if value != stands.marks[mark]] == [Mark.WRITTEN_IDS]
 
 
 # -- what a step says

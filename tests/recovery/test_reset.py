@@ -206,3 +206,73 @@ def test_rows_of_the_window_that_a_reset_goes_back_into_are_told_as_lost_though_
     sensor.run("DELETE FROM readings WHERE id = 7")
     done = reset(sensor.path, folder, tmp_path, "--to-id", "9", "--yes", mode="aggregated")
     assert "1 ROWS ARE LOST" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("gone", ["id <= 5", "id BETWEEN 12 AND 23", "id > 0"], ids=str)
+def test_windows_whose_rows_go_between_a_reset_and_the_next_run_stay_current(gone, sensor, folder, tmp_path):
+    windows = in_windows(sensor, folder)
+    assert reset(sensor.path, folder, tmp_path, "--to-beginning", "--yes", mode="aggregated").returncode == 0
+    sensor.run(f"DELETE FROM readings WHERE {gone}")
+    for _ in range(2):
+        deliver(sensor.path, folder, env=windows, processing_mode="aggregated", flush=True)
+    assert sum(rows for _, rows in current_windows(folder)) == 30
+
+
+def test_what_goes_of_windows_between_a_reset_and_the_next_run_is_told(sensor, folder, tmp_path):
+    windows = in_windows(sensor, folder)
+    assert reset(sensor.path, folder, tmp_path, "--to-beginning", "--yes", mode="aggregated").returncode == 0
+    sensor.run("DELETE FROM readings WHERE id IN (8, 20)")
+    lost = []
+    for _ in range(2):
+        done = deliver(sensor.path, folder, env=windows, processing_mode="aggregated", flush=True)
+        lost += [event["rows"] for event in done.named("rows lost")]
+    assert lost == [2]
+    assert sum(rows for _, rows in current_windows(folder)) == 28
+
+
+@pytest.mark.parametrize("deleted", ["before", "after"])
+def test_rows_of_an_open_window_that_a_reset_cannot_deliver_again_are_told(deleted, sensor, folder, tmp_path):
+    windows = in_windows(sensor, folder)
+    sensor.run(
+        "INSERT INTO readings (id, sensor_id, timestamp, temperature) "
+        "SELECT id + 30, sensor_id, strftime('%Y-%m-%dT%H:%M:%SZ', unixepoch(timestamp) + 300, 'unixepoch'), 1 "
+        "FROM readings WHERE id < 10"
+    )
+    deliver(sensor.path, folder, env=windows, processing_mode="aggregated")
+    delete = "DELETE FROM readings WHERE id BETWEEN 36 AND 38"
+    if deleted == "before":
+        sensor.run(delete)
+    done = reset(sensor.path, folder, tmp_path, "--to-beginning", "--yes", mode="aggregated")
+    assert ("3 ROWS ARE LOST" in done.stdout) == (deleted == "before")
+    if deleted == "after":
+        sensor.run(delete)
+    found = deliver(sensor.path, folder, env=windows, processing_mode="aggregated", flush=True).named("rows lost")
+    assert [event["rows"] for event in found] == [3] * (deleted == "after")
+    assert sum(rows for _, rows in current_windows(folder)) == 36
+
+
+def test_rows_whose_ids_were_used_again_are_told_where_a_reset_takes_their_place(sensor, folder, tmp_path):
+    sensor.create()
+    sensor.add(20)
+    settings = {"processing_mode": ["schematized", "aggregated"], "env": {"SWEEP": "0"}, "flush": True}
+    deliver(sensor.path, folder, **settings)
+    for rowid in range(2, 6):
+        sensor.run("DELETE FROM readings WHERE id = ?", rowid)
+        time = f"strftime('%Y-%m-%dT%H:%M:%SZ', {1_767_225_600 + 4_000 + rowid}, 'unixepoch')"
+        sensor.run(f"INSERT INTO readings (id, sensor_id, timestamp) VALUES ({rowid}, 's', {time})")
+    deliver(sensor.path, folder, **settings)
+    done = reset(sensor.path, folder, tmp_path, "--to-beginning", "--yes", mode="schematized,aggregated")
+    assert done.stdout.count("4 ROWS ARE LOST") == 2, done.stdout
+
+
+def current_windows(place):
+    """First row and number of rows of the windows that count, as the view has it."""
+    table, record = place.read("_3_aggregated"), place.read("_superseded").filter(mode="aggregated")
+    gone = [
+        (table["source_generation"] == generation)
+        & (table["first_reading_id"] > after)
+        & (table["last_reading_id"] <= upto)
+        for generation, after, upto in record.select("source_generation", "after_id", "upto_id").rows()
+    ]
+    left = table.filter(~pl.any_horizontal(*gone)) if gone else table
+    return left.select("first_reading_id", "record_count").rows()

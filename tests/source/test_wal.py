@@ -241,8 +241,7 @@ def test_a_file_opened_as_unchanging_that_is_replaced_while_it_is_read_stays_ope
             (tmp_path / "other.db").replace(path)
 
     with contextlib.closing(Database(path)) as database:
-        with pytest.raises(SourceUnavailable, match="opened for writing while it was read"):
-            replaced(database)
+        replaced(database)
         for _ in range(2):
             with database.snapshot():
                 assert database.scalar("SELECT count(*) FROM readings") == 100
@@ -405,6 +404,34 @@ def test_rows_of_a_file_that_is_deleted_between_two_cycles_are_read_through_the_
         again.add(4, start=5_000)
         running.wait_until(lambda: folder.read().height == 21, what="all rows of both files")
     assert sorted(folder.read()["source_generation"].to_list()) == [0] * 17 + [1] * 4
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved away", "replaced", "deleted before a stop"])
+def test_rows_of_a_file_that_goes_are_read_where_the_sensor_connects_for_each_write(how, folder, command, tmp_path):
+    """Then there is no -wal file when the file is opened, which is read as one that nobody writes."""
+    path = tmp_path / "device" / "sensor.db"
+    path.parent.mkdir()
+    with Sensor(path) as sensor:
+        sensor.create()
+        sensor.add(10)
+    running = command(path, folder, node_id="n1", interval=600 if how.endswith("stop") else 2, fuzz_factor=0).start()
+    running.wait_for("cycle finished")
+    for number in range(10, 17):
+        with Sensor(path) as sensor:
+            sensor.add(1, start=number)
+    with Sensor(tmp_path / "other.db") as other:
+        other.create()
+        other.add(4, start=5_000)
+    if how == "moved away":
+        path.rename(tmp_path / "kept.db")
+    elif how != "replaced":
+        path.unlink()
+    (tmp_path / "other.db").replace(path)
+    if how.endswith("stop"):
+        assert running.terminate() == 0
+    else:
+        running.wait_until(lambda: folder.read().height == 21, what="all rows of both files")
+    assert folder.read()["source_generation"].to_list().count(0) == 17
 
 
 def test_rows_of_a_file_that_is_deleted_are_read_before_there_is_another_one(sensor, folder, command, tmp_path):

@@ -85,16 +85,14 @@ class Cursors:
         rowid = handle.transaction_version(own)
         fresh = Cursor(generation=generation)
         first = handle.transaction_version(f"{own}/w0")
-        there = handle.transaction_version(f"{own}/marks") if self._marks else 0
-        asked = [mark for mark in self._marks if there is None or there & _bit(mark)]
-        marks = {mark: handle.transaction_version(f"{own}/{mark}") for mark in asked}
+        marks, tally = self._marked(handle, own)
         return Cursor(
             generation=generation,
             rowid=fresh.rowid if rowid is None else rowid,
             fingerprint=handle.transaction_version(f"{own}/row") if first is None else None,
             witnesses=() if first is None else (first,),
-            marks={name: value for name, value in marks.items() if value is not None},
-            tally=(there or 0) >> _BITS,
+            marks=marks,
+            tally=tally,
         )
 
     def witnessed(self, handle: DeltaTable, generation: int) -> Cursor | None:
@@ -109,11 +107,15 @@ class Cursors:
         words = [handle.transaction_version(f"{own}/w{i}") for i in range(_WITNESSES)]
         there = tuple(word for word in words if word is not None)
         row = handle.transaction_version(f"{own}/row") if not there else None
-        found = {
-            mark: handle.transaction_version(f"{own}/{mark}") for mark in (*_OF_LIVES, Mark.WATERMARK, Mark.PENDING)
-        }
-        marks = {str(mark): number for mark, number in found.items() if number is not None}
+        marks, _ = self._marked(handle, own)
         return Cursor(generation, rowid, row, marks, there)
+
+    def _marked(self, handle: DeltaTable, own: str) -> tuple[dict[str, int], int]:
+        """The marks of a generation, and its tally."""
+        flags = handle.transaction_version(f"{own}/marks") if self._marks else 0
+        asked = [mark for mark in self._marks if flags is None or flags & _bit(mark)]
+        found = {str(mark): handle.transaction_version(f"{own}/{mark}") for mark in asked}
+        return {mark: number for mark, number in found.items() if number is not None}, (flags or 0) >> _BITS
 
     def transactions(self, cursor: Cursor, stands: Cursor | None, *, anew: bool) -> list[Transaction]:
         """The cursor as ``txn`` actions that are not yet there.
