@@ -52,6 +52,12 @@ def since_boot() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
+def opened(descriptor: int) -> Path | None:
+    """A path to what a descriptor has open, whatever its name is by now; on macOS there is none."""
+    path = _PROC / "self" / "fd" / str(descriptor)
+    return path if path.parent.is_dir() else None
+
+
 def mount_points() -> list[str]:
     """What is mounted where this process looks (proc(5), mountinfo); nothing is known of it on macOS."""
     try:

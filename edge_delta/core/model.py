@@ -34,8 +34,7 @@ class Mark(StrEnum):
     """Rows up to here came to this table in an earlier generation, or went to other modes' tables."""
     PENDING = "pending"  # rows that were read and are in no written window
     AHEAD = "ahead"  # the earliest time of rows that are too far ahead of the clock to close a window; 0 if none is
-    LOST = "lost"
-    """Rows that were read, came into no window, and can no longer be read; in all generations so far."""
+    LOST = "lost"  # rows that were read, came into no window, and can no longer be read; in all generations so far
     COUNTED = "counted"  # rows that were not behind the cursor, in a table that is read in the order of time
     SWEPT = "swept"  # counts the commits with rows from below the cursor
     AGAIN = "again"  # rows of generations up to this one were delivered again because somebody asked for it
@@ -48,7 +47,7 @@ class Mark(StrEnum):
     MEANT = "meant"  # the generation whose rows a reset asked for again
     KEPT = "kept"  # the last of them, by its id of now, that was there when the source was seen to be another one
     IDS = "ids"  # a checksum of the rows in open windows that the table has in no version; 0 if unknown
-    WRITTEN_IDS = "written_ids"  # the same of those in the other open windows; none if there are none
+    WRITTEN_IDS = "written_ids"  # number and checksum of those in the others
 
 
 class Cursor(Struct, frozen=True):

@@ -31,6 +31,7 @@ ON_TIME = "\0on time"
 TOLD = "\0told"
 LIKELY = "\0likely"
 _THERE = "\0there"
+_OF_THE_TIME = "original_timezone"  # is read with it
 _OURS = frozenset({"reading_id", "source_rowid", "databricks_inserted_at", "node_id", GENERATION})
 
 
@@ -190,7 +191,7 @@ class Delivered(Struct, frozen=True):
         changed = known - timely
         if 2 * len(changed) < len(known):
             return True
-        others = [n for n in self.kept_columns(frame) if n != self.time]
+        others = [n for n in self.kept_columns(frame) if n not in {self.time, _OF_THE_TIME}]
         if not others:
             self.route.device.log.warning(
                 Event.NOT_SWEPT, mode=self.route.name, rows=len(changed), first_id=min(changed), last_id=max(changed)

@@ -25,9 +25,9 @@ from edge_delta.delivery.writing import Corrected
 from edge_delta.modes.aggregated import WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from edge_delta.core.model import Batch, Context, Rejection
+    from edge_delta.core.model import Batch, Context, Rejection, Step
     from edge_delta.delivery.earlier_windows import Version
     from edge_delta.delivery.window_rows import InTable
     from edge_delta.delivery.writing import Came, Unsure
@@ -93,14 +93,17 @@ class SweptWindows(Windows):
             return found
         due = again.without(floors).joined(behind, mode).only(late)
         due = due.with_written({s: v.rows for s, v in shown.items() if s in late})
-        turn = self._turn(swept, swept, known.without(late).joined(due, mode), None)
-        # A late row may close others too, whose rows no later process would take for open ones.
-        closed = turn.windows.closed_by(turn.cursor.marks.get(Mark.WATERMARK), mode.lateness)
-        now = {*late, *(start for start in closed if turn.windows.windows[start].pending)}
         self._from_before |= bool(shown)
-        step = self._written(turn, now, closed, None)
+        step = self._rewritten(swept, known.without(late).joined(due, mode), late)
         count = sum(late.values()) + refused.rows
         return found._replace(step=replace(step, read=count, rejected=refused.rows, refused=refused), late=count)
+
+    def _rewritten(self, cursor: Cursor, windows: OpenWindows, late: Collection[int]) -> Step:
+        """Write windows that late rows came for, and others that these close: no later process takes those for open."""
+        turn = self._turn(cursor, cursor, windows, None)
+        closed = turn.windows.closed_by(turn.cursor.marks.get(Mark.WATERMARK), self._rows.mode.lateness)
+        now = {*late, *(start for start in closed if turn.windows.windows[start].pending)}
+        return self._written(turn, now, closed, None)
 
     @property
     def unsure(self) -> Unsure | None:

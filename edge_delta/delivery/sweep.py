@@ -125,10 +125,10 @@ class Sweeping(Struct):
         """
         from edge_delta.delivery import lane_sweeps, survey, sweep_parts  # noqa: PLC0415 - a start need not pay for them
 
-        began, kept, swept, whole = time.perf_counter(), self._with_fresh(self.load()), Swept(), True
-        there = [lane for lane in lanes if lane.cursor().rowid != BEFORE_FIRST]
-        if not there:
+        began, swept, whole = time.perf_counter(), Swept(), True
+        if not (there := [lane for lane in lanes if lane.cursor().rowid != BEFORE_FIRST]):
             return
+        kept = self._with_fresh(_of_same_times(self.load(), there[0]))
         written = there[0].route.source.census.written()
         if written is not None and written == kept.get("written") and all(_stands(lane, kept) for lane in there):
             self._dirty = False
@@ -163,7 +163,17 @@ class Sweeping(Struct):
         if whole:
             anew = {lane.name: {**kept[lane.name], "looked": None} for lane in lanes}
             kept = {**kept, **anew, "at": time.time()}
-        self.save({**kept, "written": written})
+        self.save({**kept, "written": written, "time": _time(lanes[0])})
+
+
+def _time(lane: Lane) -> str | None:
+    stamp = lane.route.source.timestamp
+    return None if stamp is None else stamp.name
+
+
+def _of_same_times(kept: dict[str, Any], lane: Lane) -> dict[str, Any]:
+    """What was kept; nothing where rows were told by another column, which the settings named as the time then."""
+    return kept if kept.get("time", now := _time(lane)) == now else {}
 
 
 def _stands(lane: Lane, kept: dict[str, Any]) -> bool:

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError, SourceUnavailable
+from edge_delta.core.machine import opened
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BYTES = 100
 """The length of the header (https://sqlite.org/fileformat2.html, 1.3)."""
 _WAL_VERSION_OFFSET = 18  # https://sqlite.org/fileformat2.html, 1.3.3: 2 at this offset means WAL
 OPENING = threading.RLock()
 """Held while a file is read here or opened by SQLite: the one must not end while the other begins."""
-_DESCRIPTORS = Path("/proc/self/fd")
 _held: dict[tuple[int, int], tuple[int, bytes]] = {}
 _left: dict[tuple[int, int], list[int]] = {}  # descriptors that are closed once no connection has locks any more
 
@@ -72,10 +75,12 @@ class Descriptor:
 
     Args:
         number: the descriptor.
+        path: a path to what it has open.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, path: Path) -> None:
         self._number = number
+        self._path = path
 
     def stat(self) -> os.stat_result:
         """As of a path."""
@@ -84,7 +89,7 @@ class Descriptor:
     @property
     def uri(self) -> str:
         """For SQLite, of a file that nobody writes."""
-        return f"file:{_DESCRIPTORS}/{self._number}?vfs=descriptor&mode=ro&immutable=1"
+        return f"file:{self._path}?vfs=descriptor&mode=ro&immutable=1"
 
     def close(self) -> None:
         """Close it, or leave that to the last connection which has locks on the file."""
@@ -99,14 +104,12 @@ class Descriptor:
 
 def descriptor(path: Path, file: tuple[int, int]) -> Descriptor | None:
     """A file's descriptor; None if its name has another file by now, or the system has no names for descriptors."""
-    if not _DESCRIPTORS.is_dir():
-        return None
     try:
-        found = Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-    stat = found.stat()
-    if (stat.st_dev, stat.st_ino) == file:
-        return found
-    found.close()
+    name, stat = opened(number), os.fstat(number)
+    if name is not None and (stat.st_dev, stat.st_ino) == file:
+        return Descriptor(number, name)
+    os.close(number)
     return None

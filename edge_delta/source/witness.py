@@ -142,6 +142,7 @@ class Witnesses:
         names = sorted((c.name.lower(), c.kind.value) for c in self._columns)
         self._columns_id = how.hashed(_COLUMNS, self._stamp.name.lower() if self._stamp is not None else None, names)
         self._key_id = how.hashed(_KEY, "key")
+        self._others: dict[int, Witnesses | None] = {}
 
     def made_of(self, table: Table, how: Witnessing) -> bool:
         """Whether these are the witnesses of a table as it is now."""
@@ -242,11 +243,21 @@ class Witnesses:
             reason = f"{self._place} was delivered with another witness key"
             return self._gone_back(cursor, now) or Verdict(same=False, unsure=True, likely_same=True, reason=reason)
         alike = kept.columns == self._columns_id
+        if not alike and (other := self._with_another_time(kept)) is not None:
+            return other.verdict(cursor)
         if now is not None:
             if now == kept.own or (not alike and self.timed and now.time == kept.own.time):
                 return Verdict(same=True)
             return self._of_changed(kept, now, cursor, alike=alike)
         return self._of_gone(kept, cursor, alike=alike)
+
+    def _with_another_time(self, kept: Kept) -> Witnesses | None:
+        """Those of the same columns where the settings named another one as the time, or none; None if not one fits."""
+        if kept.columns not in self._others:
+            stamps = [None, *self.table.columns]
+            all_ = (Witnesses(self.database, replace(self.table, timestamp=stamp), self.how) for stamp in stamps)
+            self._others[kept.columns] = next((one for one in all_ if one.fits(kept)), None)
+        return self._others[kept.columns]
 
     def _of_changed(self, kept: Kept, now: Seen, cursor: Cursor, *, alike: bool) -> Verdict:
         """The cursor's row is another one, or an updated one."""

@@ -516,6 +516,30 @@ def test_times_that_are_read_otherwise_since_are_no_other_rows(sensor, folder, t
     assert folder.read().height == 100
 
 
+@pytest.mark.parametrize("modes", [["schematized"], ["raw", "schematized", "sanitized"]], ids=len)
+def test_a_time_column_that_is_named_later_makes_no_row_another_one(modes, sensor, folder):
+    sensor.run("CREATE TABLE readings (id INTEGER PRIMARY KEY, measured TEXT, built TEXT, value REAL)")
+
+    def add(first, count):
+        sensor.run(
+            "INSERT INTO readings WITH RECURSIVE n (i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n LIMIT ?) SELECT i, "
+            "strftime('%Y-%m-%dT%H:%M:%S+01:00', 1767225600 + i, 'unixepoch'), '2020-01-0' || (1 + i % 9), i / 7.0 "
+            "FROM n",
+            first,
+            count,
+        )
+
+    add(1, 100)
+    for turn, column in enumerate([None, "measured", "measured", "built", None]):
+        named = {} if column is None else {"timestamp_field": column}
+        for _ in range(2):
+            done = deliver(sensor.path, folder, env=ALWAYS, processing_mode=modes, **named)
+            assert not done.named("source reset")
+        add(101 + 10 * turn, 10)
+    for suffix in ("_1_schematized", *(["_2_sanitized"] if len(modes) > 1 else [])):
+        assert ids(folder, suffix) == [*range(1, 141)]
+
+
 def test_lanes_that_wrote_nothing_yet_begin_in_the_generation_of_the_others(sensor, folder):
     sensor.create()
     for number in range(1, 50):
