@@ -38,8 +38,8 @@ def read(path: Path) -> bytes:
             stat = path.stat()
             if (stat.st_dev, stat.st_ino) in _held:
                 return _held[stat.st_dev, stat.st_ino][1]
-            with path.open("rb") as opened:
-                return opened.read(BYTES)
+            with path.open("rb") as database:
+                return database.read(BYTES)
     except PermissionError as error:
         raise ConfigurationError(
             f"{path} may not be read by user {os.getuid()}", "Give that user read permission on it"
@@ -108,8 +108,9 @@ def descriptor(path: Path, file: tuple[int, int]) -> Descriptor | None:
         number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-    name, stat = opened(number), os.fstat(number)
-    if name is not None and (stat.st_dev, stat.st_ino) == file:
-        return Descriptor(number, name)
-    os.close(number)
+    name = opened(number)
+    found = Descriptor(number, name or path)
+    if name is not None and (found.stat().st_dev, found.stat().st_ino) == file:
+        return found
+    found.close()
     return None
