@@ -50,7 +50,7 @@ class Found(Struct, frozen=True):
         first: its first time, as it is understood.
         last: its last one.
         zoneless: whether times are texts that do not say where they were written.
-        named: whether the settings have to name the column, because by itself another one would be taken.
+        named: whether the settings have to name the column, because somebody did, or by itself another one would be taken.
     """
 
     name: str
@@ -166,7 +166,7 @@ def _table(database: Database, name: str, timestamp: str | None, zone: str) -> F
         first=min(times, default=None),
         last=max(times, default=None),
         zoneless=any(not _OFFSET.search(text.strip()) and moment(text) is not None for text in texts),
-        named=chosen is not None and chosen != own,
+        named=chosen is not None and (timestamp is not None or chosen != own),
     )
 
 

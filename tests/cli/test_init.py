@@ -134,3 +134,32 @@ def test_what_it_writes_of_several_tables_keeps_them_apart(files, addresses, tmp
     assert not unknown
     assert sorted(one.table for one in found) == sorted(table for tables in files.values() for table in tables)
     assert sorted(one.settings.table_path for one in found) == addresses
+
+
+MEASUREMENTS = (
+    "CREATE TABLE messwerte (messung_nr INTEGER PRIMARY KEY, gemessen_am TEXT, `luft feuchte` REAL, temp_c REAL, "
+    "geraet TEXT, lat REAL, lon REAL)"
+)
+
+
+@pytest.fixture
+def measured(sensor):
+    """A database whose columns no name of ours speaks of."""
+    sensor.run(MEASUREMENTS)
+    for second in range(20):
+        sensor.run(
+            "INSERT INTO messwerte (gemessen_am, `luft feuchte`, temp_c, geraet) VALUES (?, 40.5, 20.5, 'g1')",
+            f"2026-03-01T12:00:{second:02}+01:00",
+        )
+    return sensor
+
+
+def test_every_flag_stands_in_the_file_and_the_summary_says_what_the_file_says(measured, tmp_path, capsys):
+    flags = {"processing-mode": "schematized", "source-time-zone": "UTC", "node-id": "hut", "table-path": "lake/hut"}
+    words = [f"--{name}={value}" for name, value in flags.items()]
+    path, settings = written(tmp_path, measured.path, "--timestamp-field", "gemessen_am", *words)
+    assert settings.timestamp_col == "gemessen_am"
+    assert settings.processing_mode == ("schematized",)
+    assert (settings.node_id, settings.table_path) == ("hut", "lake/hut")
+    assert 'source_time_zone = "UTC"' in path.read_text(encoding="utf-8").splitlines()
+    assert "messwerte: schematized, time gemessen_am" in capsys.readouterr().err

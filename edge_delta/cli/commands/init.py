@@ -41,10 +41,10 @@ def main(options: argparse.Namespace) -> int:
     if options.config.exists() and not options.force:
         raise ConfigurationError(f"{options.config} exists", "Pass --force to overwrite it, or name another with -c")
     asks = not options.yes and sys.stdin.isatty()
-    zone = options.source_time_zone or "UTC"
+    zone = options.source_time_zone
     paths = databases(options.database)
     seen = _looked_at(paths, options, zone)
-    for line in _told(seen):
+    for line in _told(seen, options.processing_mode):
         print(line, file=sys.stderr)
     if not any(one.tables for one in seen):
         raise ConfigurationError(f"{options.database} has no table that can be delivered", "See the reasons above")
@@ -66,11 +66,11 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _looked_at(paths: Sequence[Path], options: argparse.Namespace, zone: str) -> list[Seen]:
+def _looked_at(paths: Sequence[Path], options: argparse.Namespace, zone: str | None) -> list[Seen]:
     from edge_delta.source.looking import look  # noqa: PLC0415 - not for the help of the other commands
 
     named = options.table or ()
-    return [_only(look(path, options.timestamp_field, zone, named), named) for path in paths]
+    return [_only(look(path, options.timestamp_field, zone or "UTC", named), named) for path in paths]
 
 
 def _only(seen: Seen, names: Sequence[str]) -> Seen:
@@ -90,11 +90,13 @@ def _only(seen: Seen, names: Sequence[str]) -> Seen:
     return replace(seen, tables=[table for table in seen.tables if table.name.lower() in wanted], left=[])
 
 
-def _told(seen: Sequence[Seen]) -> list[str]:
+def _told(seen: Sequence[Seen], mode: str | None) -> list[str]:
     found = []
     for one in seen:
         found.append(f"{one.path}: {len(one.tables)} tables")
-        found += [f"  {table.name}: {table.mode}, time {table.time or 'none'} ({table.why})" for table in one.tables]
+        found += [
+            f"  {table.name}: {mode or table.mode}, time {table.time or 'none'} ({table.why})" for table in one.tables
+        ]
         found += [f"  not {name}: {reason}" for name, reason in one.left]
     return found
 
