@@ -50,7 +50,7 @@ class Found(Struct, frozen=True):
         first: its first time, as it is understood.
         last: its last one.
         zoneless: whether times are texts that do not say where they were written.
-        named: whether the settings have to name the column, because somebody did, or by itself another one would be taken.
+        named: whether the settings have to name the column: somebody did, or by itself another one would be taken.
     """
 
     name: str

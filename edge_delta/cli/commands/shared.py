@@ -82,20 +82,11 @@ def settings_of_reader(options: argparse.Namespace) -> Settings:
     return settings
 
 
-def chooses(options: argparse.Namespace) -> Callable[[str, str], bool]:
-    """Whether a command line is about a source, by what it is called and its table; "" for one that is not known."""
-    tables = [name.lower() for name in options.sqlite_table_name or ()]
-    labels = options.source or ()
-
-    def takes(label: str, table: str) -> bool:
-        return (not labels or label in labels) and (not tables or not table or table.lower() in tables)
-
-    return takes
-
-
 def none_is_meant() -> ConfigurationError:
-    """What `chooses` comes to where it takes no source that is known."""
-    return ConfigurationError("no source is meant by --table and --source", "See edge-delta status")
+    """What a choice comes to where it takes no source that is known."""
+    return ConfigurationError(
+        "no source is meant by --sqlite, --table, --table-path and --source", "See edge-delta status"
+    )
 
 
 def log_of(options: argparse.Namespace) -> Log:
