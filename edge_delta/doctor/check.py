@@ -17,8 +17,10 @@ from edge_delta.core.errors import REPORT, ConfigurationError, EdgeDeltaError, S
 from edge_delta.core.model import Cursor, Mark
 from edge_delta.core.patterns import is_pattern
 from edge_delta.core.places import tells_by_name
+from edge_delta.core.reach import is_there, not_permitted
 from edge_delta.core.time_formats import ODD_CURE, doubtful
 from edge_delta.delivery.identity import Identity, Lanes
+from edge_delta.device.addressed import refuse_unreadable
 from edge_delta.device.health import Verdict, duration, examine, now
 from edge_delta.device.state import is_held, kept_node_id, read_mirror
 from edge_delta.doctor import privacy
@@ -141,6 +143,8 @@ def _guarded(area: str, part: Callable[..., Iterator[Finding]], *arguments: obje
         yield from part(*arguments)
     except EdgeDeltaError as error:
         yield failed(area, error)
+    except PermissionError as error:
+        yield failed(area, not_permitted(error))
     except Exception as error:  # noqa: BLE001 - what is wrong with one part must not hide what is with the others
         yield failed(area, EdgeDeltaError(f"could not be checked: {failure(error)}", REPORT))
 
@@ -150,7 +154,8 @@ def _guarded(area: str, part: Callable[..., Iterator[Finding]], *arguments: obje
 
 def _state(settings: Settings) -> Iterator[Finding]:
     place = settings.state_dir
-    there = next((p for p in (place, *place.absolute().parents) if p.exists()), Path("/"))
+    there = next((p for p in (place, *place.absolute().parents) if is_there(p)), Path("/"))
+    refuse_unreadable(place)
     if not os.access(there, os.W_OK):
         raise ConfigurationError(
             f"the state directory {place} cannot be written", f"Give user {os.getuid()} write permission on {there}"

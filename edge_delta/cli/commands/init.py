@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError
+from edge_delta.core.reach import is_there
 
 if TYPE_CHECKING:
     import argparse
@@ -38,7 +39,7 @@ def main(options: argparse.Namespace) -> int:
     from edge_delta.doctor import first_settings  # noqa: PLC0415 - not for the help of the other commands
     from edge_delta.source.looking import databases  # noqa: PLC0415 - as above
 
-    if options.config.exists() and not options.force:
+    if is_there(options.config) and not options.force:
         raise ConfigurationError(f"{options.config} exists", "Pass --force to overwrite it, or name another with -c")
     asks = not options.yes and sys.stdin.isatty()
     zone = options.source_time_zone
@@ -61,7 +62,7 @@ def main(options: argparse.Namespace) -> int:
     answers = first_settings.Answers(where, zone, node or None, options.processing_mode)
     written = first_settings.text(seen, answers)
     _check(written, options.config)
-    options.config.write_text(written, encoding="utf-8")
+    _write(written, options.config)
     print(f"{options.config} is written; next: edge-delta check --config {options.config}")
     return 0
 
@@ -105,6 +106,20 @@ def _answer(question: str, usual: str) -> str:
     shown = f" [{usual}]" if usual else ""
     print(f"{question}{shown} ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip() or usual
+
+
+def _write(written: str, path: Path) -> None:
+    """Write the file.
+
+    Raises:
+        ConfigurationError: if that cannot be done there.
+    """
+    try:
+        path.write_text(written, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be written: {error.strerror}", "Name another file with -c, or give yourself permission"
+        ) from None
 
 
 def _check(written: str, path: Path) -> None:

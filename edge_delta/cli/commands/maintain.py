@@ -9,7 +9,7 @@ from msgspec import to_builtins
 
 from edge_delta.cli.commands.shared import Each, each_of, listed, log_of
 from edge_delta.core.errors import ConfigurationError
-from edge_delta.device.addressed import of_other_tables, refuse_other, refuse_unreadable
+from edge_delta.device.addressed import of_other_tables, refuse_other
 from edge_delta.device.state import read_mirror
 from edge_delta.topology import commands
 
@@ -64,7 +64,6 @@ def _refuse_other_source(one: OneTable, flags: Mapping[str, Any]) -> None:
         ConfigurationError: if the state directory says so.
     """
     place = one.settings.state_dir
-    refuse_unreadable(place)
     mirror = read_mirror(place)
     if not of_other_tables(mirror, one.settings.table_path):
         refuse_other(mirror, {name: flags.get(name) for name in ("sqlite", "sqlite_table_name")}, place)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from edge_delta.core import events
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
 from edge_delta.device import library_output
+from edge_delta.device.addressed import refuse_unreadable
 from edge_delta.settings import network
 from edge_delta.settings.load import load
 
@@ -38,7 +39,9 @@ def each_of(options: argparse.Namespace, *, here: bool = True) -> list[OneTable]
     """
     from edge_delta.topology.sources import each  # noqa: PLC0415 - delta-rs, not before the settings are right
 
-    return each(settings_of(options) if here else settings_of_reader(options), vars(options), here=here)
+    settings = settings_of(options) if here else settings_of_reader(options)
+    refuse_unreadable(settings.state_dir)
+    return each(settings, vars(options), here=here)
 
 
 def headed(one: OneTable, lines: Iterable[str]) -> Iterator[str]:
