@@ -248,9 +248,11 @@ def _constructed(section: type[S], built: dict[str, Any], report: _Report, path:
     try:
         return section(**built)
     except ValueError as error:
-        first = str(error).partition(" ")[0]  # what goes together with others is named first
-        key = first if first in {field.name for field in fields(section)} else "gps_fuzzing"
-        report.add(path.rstrip(".") or key, None, str(error))
+        first, _, rest = str(error).partition(" ")  # what goes together with others is named first
+        if first in {field.name for field in fields(section)}:
+            report.add(f"{path}{first}", None, rest if rest.startswith("'") else str(error))
+        else:
+            report.add(path.rstrip(".") or "settings", None, str(error))
         return None
 
 

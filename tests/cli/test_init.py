@@ -163,3 +163,10 @@ def test_every_flag_stands_in_the_file_and_the_summary_says_what_the_file_says(m
     assert (settings.node_id, settings.table_path) == ("hut", "lake/hut")
     assert 'source_time_zone = "UTC"' in path.read_text(encoding="utf-8").splitlines()
     assert "messwerte: schematized, time gemessen_am" in capsys.readouterr().err
+
+
+def test_a_zone_that_there_is_not_is_told_by_its_flag(measured, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"^flag --source-time-zone: 'Europe/Berlinn' is no time zone"):
+        written(tmp_path, measured.path, "--source-time-zone", "Europe/Berlinn")
+    with pytest.raises(ConfigurationError, match=f"{tmp_path}/config.toml: processing_mode"):
+        written(tmp_path, measured.path, "--processing-mode", "clean")

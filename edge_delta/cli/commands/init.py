@@ -43,6 +43,7 @@ def main(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"{options.config} exists", "Pass --force to overwrite it, or name another with -c")
     asks = not options.yes and sys.stdin.isatty()
     zone = options.source_time_zone
+    _refuse_zone(zone)
     paths = databases(options.database)
     seen = _looked_at(paths, options, zone)
     for line in _told(seen, options.processing_mode):
@@ -51,6 +52,7 @@ def main(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"{options.database} has no table that can be delivered", "See the reasons above")
     if asks and not options.source_time_zone and any(table.zoneless for one in seen for table in one.tables):
         zone = _answer("In which zone were times without an offset written, such as Europe/Helsinki?", "UTC")
+        _refuse_zone(zone)
         seen = _looked_at(paths, options, zone)
     usual = first_settings.path_of(seen)
     where = options.table_path or (
@@ -108,6 +110,18 @@ def _answer(question: str, usual: str) -> str:
     return sys.stdin.readline().strip() or usual
 
 
+def _refuse_zone(zone: str | None) -> None:
+    """Before databases are looked at with it.
+
+    Raises:
+        ConfigurationError: if there is no such zone.
+    """
+    from edge_delta.core.time_formats import TimeForm, refusal  # noqa: PLC0415 - beside what main imports
+
+    if zone is not None and (reason := refusal(TimeForm(zone=zone))) is not None:
+        raise ConfigurationError(f"flag --source-time-zone: {reason}", "Check --source-time-zone")
+
+
 def _write(written: str, path: Path) -> None:
     """Write the file.
 
@@ -135,4 +149,7 @@ def _check(written: str, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / path.name
         trial.write_text(written, encoding="utf-8")
-        load({"config": str(trial)}, environment={})
+        try:
+            load({"config": str(trial)}, environment={})
+        except ConfigurationError as error:  # that file is gone by the time somebody reads this
+            raise ConfigurationError(error.fact.replace(str(trial), str(path)), "Check the flags of init") from None
