@@ -34,13 +34,14 @@ from edge_delta.topology.sources import Choice, all_tables, each
 from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edge_delta.delivery.lane import Lane
     from edge_delta.settings.sections import Settings
     from edge_delta.source import SQLiteSource
     from edge_delta.topology.one_table import OneTable
 
+_NO_TIME = "Set timestamp_col, or --timestamp-field, to the column that holds it"
 _SAMPLE = 5
 _SMALL_FILES, _SMALL_BYTES = 200, 8_000_000
 _DEAD_FILES = 100
@@ -214,7 +215,7 @@ def _database(stage: Stage) -> Iterator[Finding]:
         yield ok("database", f"{settings.sqlite} is readable; {log}")
     names = ", ".join(c.name for c in source.columns)
     yield ok("database", f"table {source.table}, columns {names}")
-    yield from _times(source)
+    yield from _times(source, settings.processing_mode)
     yield _updates(settings)
     if not source.keyed_by_rowid:
         ahead = source.passed(Cursor(rowid=0)).ahead
@@ -241,11 +242,13 @@ def _updates(settings: Settings) -> Finding:
     return ok("database", f"new states of updated rows are delivered, found by {how}{but}")
 
 
-def _times(source: SQLiteSource) -> Iterator[Finding]:
+def _times(source: SQLiteSource, modes: Sequence[str]) -> Iterator[Finding]:
     """Which column holds the time, why, and what its first and last time are understood as."""
     stamp, (first, last) = source.timestamp, source.span()
     if stamp is None:
-        yield ok("database", f"no column holds the reading's time: {source.timestamp_reason}")
+        fact = f"no column holds the reading's time: {source.timestamp_reason}"
+        timeless = all(TRAITS[mode].time is None for mode in modes)
+        yield ok("database", f"{fact}; timestamp_col can name one") if timeless else warning("database", fact, _NO_TIME)
         return
     shown = [time.isoformat() if time is not None else "(no time)" for time in (first, last)]
     how = f"read as {stamp.time.format}, zone {stamp.time.zone}; the first is {shown[0]}, the last {shown[1]}"
@@ -282,7 +285,9 @@ def _table(stage: Stage, lane: Lane) -> Iterator[Finding]:
     if found.kept is not None and found.kept.height:
         sample = found.kept.row(0, named=True)
         shown = ", ".join(f"{k}={_shown(k, v)}" for k, v in sample.items() if v is not None)
-        yield ok("table", f"{lane.name}: rows fit; the next one would be {shown}")
+        fact = f"{lane.name}: rows fit; the next one would be {shown}"
+        timeless = stage.source.timestamp is None and lane.route.traits.time is not None
+        yield warning("table", f"{fact}; no row has a time", _NO_TIME) if timeless else ok("table", fact)
 
 
 def _shown(name: str, value: object) -> object:

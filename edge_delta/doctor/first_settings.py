@@ -116,7 +116,7 @@ def _of_table(table: Found, answers: Answers, *, several: bool) -> Iterator[str]
 def _understood(table: Found) -> str:
     rows = f"{table.rows:,} rows at most" if table.keyed else f"{table.rows:,} rows, read in the order of their times"
     if table.time is None:
-        return f"{table.name}: {rows}; no time: {table.why}."
+        return f"{table.name}: {rows}; no time: {table.why}; if one holds it, set timestamp_col."
     span = f", {_shown(table.first)} to {_shown(table.last)}" if table.first is not None else ", no row yet"
     return f"{table.name}: {rows}; time: {table.time} ({table.why}){span}."
 

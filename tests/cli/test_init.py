@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -170,3 +171,22 @@ def test_a_zone_that_there_is_not_is_told_by_its_flag(measured, tmp_path):
         written(tmp_path, measured.path, "--source-time-zone", "Europe/Berlinn")
     with pytest.raises(ConfigurationError, match=f"{tmp_path}/config.toml: processing_mode"):
         written(tmp_path, measured.path, "--processing-mode", "clean")
+
+
+def test_the_query_that_it_prints_finds_the_rows_in_any_mode(measured, tmp_path, capsys):
+    path, _ = written(tmp_path, measured.path, "--table-path", tmp_path / "lake" / "{table}")
+    said = capsys.readouterr()
+    assert "messwerte: raw, time none" in said.err
+    query = shlex.split(said.out.rpartition(": edge-delta ")[2])
+    assert "FROM messwerte_0_raw" in query[1]
+    where = ("--state-dir", tmp_path / "state")
+    assert ask("run", "--once", "--config", path, *where, cwd=tmp_path).returncode == 0
+    done = ask(*query, *where, cwd=tmp_path)
+    assert (done.returncode, "20" in done.stdout) == (0, True), done.stderr
+
+
+def test_where_no_column_is_taken_for_the_time_the_flag_is_named(sensor, tmp_path, capsys):
+    sensor.run("CREATE TABLE m (nr INTEGER PRIMARY KEY, gemessen TEXT)")
+    path, _ = written(tmp_path, sensor.path)
+    assert "name it with --timestamp-field" in capsys.readouterr().err
+    assert "set timestamp_col" in prose(path)

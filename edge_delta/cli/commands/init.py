@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError
 from edge_delta.core.reach import is_there
+from edge_delta.topology.one_table import in_path
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from edge_delta.cli.parser import Parser
+    from edge_delta.settings.sections import Settings
     from edge_delta.source.looking import Seen
 
 HELP = "look at a database, or at those in a folder, and write a settings file for it"
@@ -63,10 +66,22 @@ def main(options: argparse.Namespace) -> int:
     )
     answers = first_settings.Answers(where, zone, node or None, options.processing_mode)
     written = first_settings.text(seen, answers)
-    _check(written, options.config)
+    settings = _check(written, options.config)
     _write(written, options.config)
     print(f"{options.config} is written; next: edge-delta check --config {options.config}")
+    print(f"after edge-delta run --once --config {options.config}: {_query(settings, options.config)}")
     return 0
+
+
+def _query(settings: Settings, file: Path) -> str:
+    """A command that finds what was delivered: of several tables the one that lists them."""
+    from edge_delta.modes.traits import TRAITS  # noqa: PLC0415 - not for the help of the other commands
+
+    if settings.several:
+        return f"edge-delta query INFO --config {file}"
+    base = settings.table_path.rstrip("/").replace("{table}", in_path(settings.sqlite_table_name or ""))
+    name = re.split("[/.:]", base)[-1] + TRAITS[settings.processing_mode[0]].suffix
+    return f'edge-delta query "SELECT count(*) AS rows_there FROM {name}" --config {file}'
 
 
 def _looked_at(paths: Sequence[Path], options: argparse.Namespace, zone: str | None) -> list[Seen]:
@@ -98,7 +113,9 @@ def _told(seen: Sequence[Seen], mode: str | None) -> list[str]:
     for one in seen:
         found.append(f"{one.path}: {len(one.tables)} tables")
         found += [
-            f"  {table.name}: {mode or table.mode}, time {table.time or 'none'} ({table.why})" for table in one.tables
+            f"  {table.name}: {mode or table.mode}, time {table.time or 'none'} ({table.why})"
+            + ("" if table.time else "; name it with --timestamp-field if a column holds it")
+            for table in one.tables
         ]
         found += [f"  not {name}: {reason}" for name, reason in one.left]
     return found
@@ -136,8 +153,8 @@ def _write(written: str, path: Path) -> None:
         ) from None
 
 
-def _check(written: str, path: Path) -> None:
-    """That the settings can be read, before anything is written.
+def _check(written: str, path: Path) -> Settings:
+    """The settings as they are read: that the settings can be read, before anything is written.
 
     Raises:
         ConfigurationError: if a flag or an answer cannot be right.
@@ -150,6 +167,6 @@ def _check(written: str, path: Path) -> None:
         trial = Path(folder) / path.name
         trial.write_text(written, encoding="utf-8")
         try:
-            load({"config": str(trial)}, environment={})
+            return load({"config": str(trial)}, environment={})
         except ConfigurationError as error:  # that file is gone by the time somebody reads this
             raise ConfigurationError(error.fact.replace(str(trial), str(path)), "Check the flags of init") from None
