@@ -30,7 +30,7 @@ from edge_delta.doctor.probe import probed
 from edge_delta.doctor.rehearsal import Stage
 from edge_delta.modes.traits import TRAITS
 from edge_delta.topology.one_table import names_tables
-from edge_delta.topology.sources import Choice, all_tables, each
+from edge_delta.topology.sources import Choice, all_tables, each, entries_of
 from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def check(load: Callable[[], Settings], flags: Mapping[str, Any] = MappingProxyT
     except EdgeDeltaError as error:
         yield failed("settings", error)
         return
-    yield ok("settings", f"complete; mode {', '.join(settings.processing_mode)}, a cycle every {settings.interval:g} s")
+    modes = dict.fromkeys(mode for entry in entries_of(settings) for mode in entry.processing_mode)
+    yield ok("settings", f"complete; mode {', '.join(modes)}, a cycle every {settings.interval:g} s")
     yield from _guarded("state", _state, settings)
     ones, unknown = _sources(settings, flags)
     for one in ones:

@@ -92,6 +92,8 @@ def databases(place: Path) -> list[Path]:
         refuse_barred(place)
         raise ConfigurationError(f"there is nothing at {place}", "Name a SQLite file, or a folder with some")
     if not place.is_dir():
+        if os.access(place, os.R_OK) and place.stat().st_size and not _is_database(place):
+            raise ConfigurationError(f"{place} is not a SQLite database", "Name a SQLite file, or a folder with some")
         return [place]
     if not os.access(place, os.R_OK | os.X_OK):
         raise ConfigurationError(

@@ -190,3 +190,11 @@ def test_where_no_column_is_taken_for_the_time_the_flag_is_named(sensor, tmp_pat
     path, _ = written(tmp_path, sensor.path)
     assert "name it with --timestamp-field" in capsys.readouterr().err
     assert "set timestamp_col" in prose(path)
+
+
+def test_what_is_no_database_and_a_table_that_there_is_not_are_told_in_terms_of_init(measured, tmp_path):
+    (tmp_path / "text").write_text("host\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"is not a SQLite database\. Name a SQLite file"):
+        written(tmp_path, tmp_path / "text")
+    with pytest.raises(ConfigurationError, match=r"has no table nix\. Leave --table out to see"):
+        written(tmp_path, measured.path, "--table", "nix")

@@ -51,6 +51,9 @@ def main(options: argparse.Namespace) -> int:
     seen = _looked_at(paths, options, zone)
     for line in _told(seen, options.processing_mode):
         print(line, file=sys.stderr)
+    if options.table and not any(one.tables for one in seen):
+        wanted = " or ".join(options.table)
+        raise ConfigurationError(f"{options.database} has no table {wanted}", "Leave --table out to see what there is")
     if not any(one.tables for one in seen):
         raise ConfigurationError(f"{options.database} has no table that can be delivered", "See the reasons above")
     if asks and not options.source_time_zone and any(table.zoneless for one in seen for table in one.tables):
