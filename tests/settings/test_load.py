@@ -231,3 +231,7 @@ def test_a_secret_that_will_not_do_is_not_quoted(tmp_path, variable, text):
         config.load({"config": str(file)}, environment={variable: text})
     assert variable in str(found.value)
     assert text not in str(found.value)
+
+
+def test_a_key_that_is_set_twice_is_named(toml):
+    assert "sets interval twice, again in line" in problem(toml("interval = 5\ninterval = 6\n"))
