@@ -93,6 +93,8 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def _unknown(self, word: str) -> str:
+        if word in COMMANDS:
+            return f"the command goes first, as in edge-delta {word} --config FILE"
         if not word.startswith("-"):
             return f"unexpected argument {word!r}"
         if word.startswith(_OF_THE_UPLOADER):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from edge_delta.cli.parser import chosen, command, parser_of
 from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.machine import tune_malloc
+from edge_delta.core.reach import not_permitted
 from edge_delta.device import library_output
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EdgeDeltaError as error:
         print(f"edge-delta: {error}", file=sys.stderr)
         return error.exit_code
+    except PermissionError as error:
+        refused = not_permitted(error)
+        print(f"edge-delta: {refused}", file=sys.stderr)
+        return refused.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from edge_delta.core.reach import is_there
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -14,4 +16,4 @@ JOKERS = re.compile(r"[*?\[]")
 
 def is_pattern(path: Path) -> bool:
     """Whether a path stands for files that rotate, and not for one that is called so."""
-    return JOKERS.search(path.name) is not None and not path.exists()
+    return JOKERS.search(path.name) is not None and not is_there(path)

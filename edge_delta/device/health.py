@@ -6,8 +6,7 @@ health check can call it without the flags of the main process.
 
 from __future__ import annotations
 
-import contextlib
-import os
+import math
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +30,7 @@ from edge_delta.device.state import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from edge_delta.settings.sections import Settings
     from edge_delta.source.glance import Behind
 
 DEFAULT_ALLOWED = 960.0
@@ -175,7 +175,7 @@ class Health(Struct, frozen=True):
             parts.append(f"the last came {duration(self.quiet or 0)} ago")
         elif verdict is Verdict.GROWING:
             parts.append(f"{self.growth:,.0f} more each second than are delivered")
-        elif rows or self.unreadable:
+        elif (rows or self.unreadable) and verdict is not Verdict.NEVER:
             parts.append(f"nothing was delivered for {duration(self.waited)}, allowed {duration(self.allowed)}")
         ahead = [t["rows_ahead_until"] for t in self.mirror.get("tables", {}).values() if t.get("rows_ahead_until")]
         if ahead:
@@ -242,6 +242,24 @@ def examine_all(
     return found
 
 
+def before_the_first_start(settings: Settings, state_dir: Path) -> Health:
+    """Of a source that no process has read yet: rows that wait there wait for one to be started.
+
+    Args:
+        settings: those of one table.
+        state_dir: its state directory.
+    """
+    form = {"format": settings.timestamp_format, "zone": settings.source_time_zone}
+    place = {"source": str(settings.sqlite.absolute()), "source_table": settings.sqlite_table_name}
+    place |= {"timestamp_col": settings.timestamp_col}
+    unreadable, behind = None, {}
+    try:
+        behind = _behind(place | {"times": form, "modes": list(settings.processing_mode)}, state_dir)
+    except EdgeDeltaError as error:
+        unreadable = str(error)
+    return Health({}, running=False, behind=behind, unreadable=unreadable, waited=math.inf, allowed=0.0)
+
+
 def _not_found(state_dir: Path, missing: Mapping[str, Any], allowed: float | None) -> Health:
     """Of a source whose tables cannot even be told."""
     mirror = {"source": missing["sqlite"], "trying_since": missing["since"]}
@@ -290,15 +308,3 @@ def _waited(mirror: Mapping[str, Any]) -> float:
 
 def _latest(times: Iterable[str | None]) -> datetime | None:
     return max((datetime.fromisoformat(t) for t in times if t), default=None)
-
-
-def state_dir_of(flag: str | None, settings_file: str | None) -> Path:
-    """The state directory, with the precedence of all settings, without reading the others."""
-    chosen: object = flag or os.environ.get("STATE_DIR")
-    file = Path(settings_file or os.environ.get("EDGE_DELTA_CONFIG") or "config.toml")
-    if not chosen and file.is_file():
-        import tomli  # noqa: PLC0415 - only where there is a file
-
-        with contextlib.suppress(OSError, ValueError):
-            chosen = tomli.loads(file.read_text(encoding="utf-8")).get("state_dir")
-    return Path(str(chosen or "state")).expanduser()

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 from edge_delta.core.errors import AlreadyRunning, ConfigurationError, NodeUnknown
 from edge_delta.core.machine import is_locked, take_lock
 from edge_delta.core.model import BEFORE_FIRST
+from edge_delta.core.reach import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -116,7 +117,7 @@ def is_full(path: Path) -> bool:
     One that is mounted read-only is never full: some of them say so although they are only packed tightly.
     """
     try:
-        existing = next((p for p in (path, *path.absolute().parents) if p.exists()), None)
+        existing = next((p for p in (path, *path.absolute().parents) if is_there(p)), None)
         if existing is None:
             return False
         space = os.statvfs(existing)
@@ -164,7 +165,8 @@ class StateDirectory:
             _closed_to_others(path)
         except OSError as error:
             raise ConfigurationError(
-                f"the state directory {path} cannot be made: {error.strerror}", "Check --state-dir"
+                f"the state directory {path} cannot be made: {error.strerror}",
+                f"Give user {os.geteuid()} permission to write in its folder, or check --state-dir",
             ) from error
 
     # -- one process at a time

@@ -17,8 +17,10 @@ from edge_delta.core.errors import REPORT, ConfigurationError, EdgeDeltaError, S
 from edge_delta.core.model import Cursor, Mark
 from edge_delta.core.patterns import is_pattern
 from edge_delta.core.places import tells_by_name
+from edge_delta.core.reach import is_there, not_permitted
 from edge_delta.core.time_formats import ODD_CURE, doubtful
 from edge_delta.delivery.identity import Identity, Lanes
+from edge_delta.device.addressed import refuse_unreadable
 from edge_delta.device.health import Verdict, duration, examine, now
 from edge_delta.device.state import is_held, kept_node_id, read_mirror
 from edge_delta.doctor import privacy
@@ -28,17 +30,18 @@ from edge_delta.doctor.probe import probed
 from edge_delta.doctor.rehearsal import Stage
 from edge_delta.modes.traits import TRAITS
 from edge_delta.topology.one_table import names_tables
-from edge_delta.topology.sources import Choice, all_tables, each
+from edge_delta.topology.sources import Choice, all_tables, each, entries_of
 from edge_delta.topology.tables import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edge_delta.delivery.lane import Lane
     from edge_delta.settings.sections import Settings
     from edge_delta.source import SQLiteSource
     from edge_delta.topology.one_table import OneTable
 
+_NO_TIME = "Set timestamp_col, or --timestamp-field, to the column that holds it"
 _SAMPLE = 5
 _SMALL_FILES, _SMALL_BYTES = 200, 8_000_000
 _DEAD_FILES = 100
@@ -84,7 +87,8 @@ def check(load: Callable[[], Settings], flags: Mapping[str, Any] = MappingProxyT
     except EdgeDeltaError as error:
         yield failed("settings", error)
         return
-    yield ok("settings", f"complete; mode {', '.join(settings.processing_mode)}, a cycle every {settings.interval:g} s")
+    modes = dict.fromkeys(mode for entry in entries_of(settings) for mode in entry.processing_mode)
+    yield ok("settings", f"complete; mode {', '.join(modes)}, a cycle every {settings.interval:g} s")
     yield from _guarded("state", _state, settings)
     ones, unknown = _sources(settings, flags)
     for one in ones:
@@ -141,6 +145,8 @@ def _guarded(area: str, part: Callable[..., Iterator[Finding]], *arguments: obje
         yield from part(*arguments)
     except EdgeDeltaError as error:
         yield failed(area, error)
+    except PermissionError as error:
+        yield failed(area, not_permitted(error))
     except Exception as error:  # noqa: BLE001 - what is wrong with one part must not hide what is with the others
         yield failed(area, EdgeDeltaError(f"could not be checked: {failure(error)}", REPORT))
 
@@ -150,7 +156,8 @@ def _guarded(area: str, part: Callable[..., Iterator[Finding]], *arguments: obje
 
 def _state(settings: Settings) -> Iterator[Finding]:
     place = settings.state_dir
-    there = next((p for p in (place, *place.absolute().parents) if p.exists()), Path("/"))
+    there = next((p for p in (place, *place.absolute().parents) if is_there(p)), Path("/"))
+    refuse_unreadable(place)
     if not os.access(there, os.W_OK):
         raise ConfigurationError(
             f"the state directory {place} cannot be written", f"Give user {os.getuid()} write permission on {there}"
@@ -209,7 +216,7 @@ def _database(stage: Stage) -> Iterator[Finding]:
         yield ok("database", f"{settings.sqlite} is readable; {log}")
     names = ", ".join(c.name for c in source.columns)
     yield ok("database", f"table {source.table}, columns {names}")
-    yield from _times(source)
+    yield from _times(source, settings.processing_mode)
     yield _updates(settings)
     if not source.keyed_by_rowid:
         ahead = source.passed(Cursor(rowid=0)).ahead
@@ -236,11 +243,13 @@ def _updates(settings: Settings) -> Finding:
     return ok("database", f"new states of updated rows are delivered, found by {how}{but}")
 
 
-def _times(source: SQLiteSource) -> Iterator[Finding]:
+def _times(source: SQLiteSource, modes: Sequence[str]) -> Iterator[Finding]:
     """Which column holds the time, why, and what its first and last time are understood as."""
     stamp, (first, last) = source.timestamp, source.span()
     if stamp is None:
-        yield ok("database", f"no column holds the reading's time: {source.timestamp_reason}")
+        fact = f"no column holds the reading's time: {source.timestamp_reason}"
+        timeless = all(TRAITS[mode].time is None for mode in modes)
+        yield ok("database", f"{fact}; timestamp_col can name one") if timeless else warning("database", fact, _NO_TIME)
         return
     shown = [time.isoformat() if time is not None else "(no time)" for time in (first, last)]
     how = f"read as {stamp.time.format}, zone {stamp.time.zone}; the first is {shown[0]}, the last {shown[1]}"
@@ -277,7 +286,9 @@ def _table(stage: Stage, lane: Lane) -> Iterator[Finding]:
     if found.kept is not None and found.kept.height:
         sample = found.kept.row(0, named=True)
         shown = ", ".join(f"{k}={_shown(k, v)}" for k, v in sample.items() if v is not None)
-        yield ok("table", f"{lane.name}: rows fit; the next one would be {shown}")
+        fact = f"{lane.name}: rows fit; the next one would be {shown}"
+        timeless = stage.source.timestamp is None and lane.route.traits.time is not None
+        yield warning("table", f"{fact}; no row has a time", _NO_TIME) if timeless else ok("table", fact)
 
 
 def _shown(name: str, value: object) -> object:

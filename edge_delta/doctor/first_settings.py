@@ -25,13 +25,13 @@ class Answers(Struct, frozen=True):
 
     Attributes:
         table_path: where the tables go.
-        zone: where times without an offset were written.
+        zone: where times without an offset were written; None where nobody said it.
         node_id: what the device is called; None leaves it to the first start.
         mode: the mode of all tables; None for the one that suits each.
     """
 
     table_path: str
-    zone: str = "UTC"
+    zone: str | None = None
     node_id: str | None = None
     mode: str | None = None
 
@@ -107,8 +107,8 @@ def _of_table(table: Found, answers: Answers, *, several: bool) -> Iterator[str]
     if table.time is not None:
         why = "" if table.named else "# "
         yield f"{why}timestamp_col = {_quoted(table.time)}"
-    if table.zoneless or answers.zone != "UTC":
-        yield f"source_time_zone = {_quoted(answers.zone)}"
+    if table.zoneless or answers.zone is not None:
+        yield f"source_time_zone = {_quoted(answers.zone or 'UTC')}"
         if table.zoneless:
             yield "# its times do not say where they were written: the zone above decides what they mean"
 
@@ -116,7 +116,7 @@ def _of_table(table: Found, answers: Answers, *, several: bool) -> Iterator[str]
 def _understood(table: Found) -> str:
     rows = f"{table.rows:,} rows at most" if table.keyed else f"{table.rows:,} rows, read in the order of their times"
     if table.time is None:
-        return f"{table.name}: {rows}; no time: {table.why}."
+        return f"{table.name}: {rows}; no time: {table.why}; if one holds it, set timestamp_col."
     span = f", {_shown(table.first)} to {_shown(table.last)}" if table.first is not None else ", no row yet"
     return f"{table.name}: {rows}; time: {table.time} ({table.why}){span}."
 

@@ -57,7 +57,8 @@ def origins(layout: Layout, rename: Mapping[str, str], columns: list[str], *, ra
             return standard[name].name
         if name in _IDS:
             return layout.id_column.name if layout.id_column is not None else "rowid"
-        own = layout.named(name) or layout.named(renamed.get(name, "")) or layout.named(name.removeprefix("source_"))
+        own = layout.named(name) or names.column_of(layout, renamed.get(name, ""))
+        own = own or layout.named(name.removeprefix("source_"))
         return own.name if own is not None else _OURS.get(name, MADE)
 
     return {name: origin(name) for name in columns}

@@ -12,6 +12,7 @@ from edge_delta.core.plan import ROWID, Plan, Rule
 from edge_delta.core.questions import Total
 from edge_delta.modes import schematized
 from edge_delta.modes.base import Plain, bookkeeping, columns_of
+from edge_delta.modes.names import not_there
 from edge_delta.modes.schematized import STANDARD, Schematized
 from edge_delta.modes.window_functions import (
     FOR_ALL_TYPES,
@@ -67,10 +68,12 @@ class Aggregated(Struct, Plain, frozen=True):
         """Columns that are not there, and functions that their type does not have."""
         if layout.timestamp is None:
             return ["aggregate: the source has no timestamp column; name it with --timestamp-field"]
-        known = {*STANDARD, *self.schema.rest(layout, self.schema.matched(layout))}
+        there = (*(matched := self.schema.matched(layout)), *self.schema.rest(layout, matched))
+        known = {*STANDARD, *there}
         named = {"group_by": self.group_by, "aggregations": tuple(self.aggregations)}
         wrong = [
-            f"aggregate.{key} names {name!r}, which is no column of the source or of the standard schema"
+            f"aggregate.{key} names {name!r}, which is no column of the source or of the standard schema; "
+            + not_there(layout, name, there)
             for key, names in named.items()
             for name in names
             if name not in known

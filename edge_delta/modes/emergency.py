@@ -23,6 +23,7 @@ from edge_delta.core.questions import Question, Total, mine, named
 from edge_delta.modes import schematized
 from edge_delta.modes.base import UTC, Plain, bookkeeping, columns_of
 from edge_delta.modes.cooldown import OVER, SILENCED, Groups, LateGroups
+from edge_delta.modes.names import not_there
 from edge_delta.modes.triggers import NOTHING, AlertLimits, Trigger, alerts_of, ends_of, of_threshold
 
 if TYPE_CHECKING:
@@ -82,12 +83,12 @@ class Emergency(Struct, Plain, frozen=True):
         """A configuration in which no alert can ever come, or a column that is not there."""
         names = self._there(layout)
         unknown = [
-            f"emergency.severity_thresholds.{n}: the source has no such column"
+            f"emergency.severity_thresholds.{n}: the source has no such column; {not_there(layout, n, names)}"
             for n in self.thresholds
             if n not in names
         ]
         unknown += [
-            f"emergency.keyword_columns: the source has no column {n!r}"
+            f"emergency.keyword_columns: the source has no column {n!r}; {not_there(layout, n, names)}"
             for n in self.keyword_columns or ()
             if n not in names
         ]

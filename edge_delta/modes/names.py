@@ -45,6 +45,52 @@ UNTOLD = "a cell that the column cannot hold"
 """The reason in place of theirs where the cell may not be told."""
 
 
+def column_of(layout: Layout, name: str) -> Column | None:
+    """A column by the name that the source has for it, or by the one in the tables, where a space is none."""
+    own = layout.named(name)
+    return own or next((c for c in layout.columns if c.alias.lower() == name.lower()), None)
+
+
+def by_source(layout: Layout, rename: Mapping[str, str]) -> dict[str, str]:
+    """The new name by the source's own in lower case, whichever way the settings spell that.
+
+    Args:
+        layout: the source's columns.
+        rename: standard name by source name, in any case.
+    """
+    columns = {source: column_of(layout, source) for source in rename}
+    return {(c.name if (c := columns[name]) is not None else name).lower(): new for name, new in rename.items()}
+
+
+def misnamed(layout: Layout, rename: Mapping[str, str]) -> list[str]:
+    """What is wrong with renames: a column that is not there, and one name for two columns."""
+    there = ", ".join(c.name for c in layout.columns)
+    wrong = [
+        f"schematize.rename names {name!r}, which is no column of the source; its columns are: {there}"
+        for name in rename
+        if column_of(layout, name) is None
+    ]
+    new = [target.lower() for target in rename.values()]
+    for target in sorted({name for name in new if new.count(name) > 1}):
+        both = " and ".join(repr(source) for source, own in rename.items() if own.lower() == target)
+        wrong.append(f"schematize.rename gives one name, {target!r}, to {both}")
+    return wrong
+
+
+def not_there(layout: Layout, name: str, known: Collection[str]) -> str:
+    """What is told of a name that no column of a table has: what the table calls it, or what there is.
+
+    Args:
+        layout: the source's columns.
+        name: the name.
+        known: the table's columns that come from the source.
+    """
+    column = column_of(layout, name)
+    if column is not None and column.alias in known:
+        return f"in the tables it is called {column.alias!r}"
+    return f"there are: {', '.join(known)}"
+
+
 def pair_of(layout: Layout, rename: Mapping[str, str] | None = None) -> tuple[Column, Column] | None:
     """The source's columns with latitude and longitude.
 
@@ -52,7 +98,7 @@ def pair_of(layout: Layout, rename: Mapping[str, str] | None = None) -> tuple[Co
         layout: the source's columns.
         rename: standard name by source name, in any case; it goes before the names that are known.
     """
-    renamed = {source.lower(): target.lower() for source, target in (rename or {}).items()}
+    renamed = {source: target.lower() for source, target in by_source(layout, rename or {}).items()}
     by_name: dict[str, Column] = {}
     for column in sorted(layout.columns, key=lambda c: c.name.lower() not in renamed):
         by_name.setdefault(renamed.get(column.name.lower(), column.name.lower()), column)
@@ -68,7 +114,7 @@ def matched(layout: Layout, rename: Mapping[str, str]) -> dict[str, Column]:
         layout: the source's columns.
         rename: standard name by source name, in any case.
     """
-    renamed = {source.lower(): target for source, target in rename.items()}
+    renamed = by_source(layout, rename)
     found: dict[str, Column] = {}
     if layout.timestamp is not None:
         found["timestamp"] = layout.timestamp
@@ -124,18 +170,19 @@ class Said(Struct, frozen=True):
         Coordinates that are displaced are among them by their names, and are shown displaced nevertheless.
         """
         needed = {c.name for c in (layout.timestamp, layout.id_column) if c is not None}
+        renamed = by_source(layout, self.rename)
         return frozenset(
             c.name
             for c in layout.columns
-            if (c.name.lower() in self.withhold if c.name in needed else self.hides(c.name))
+            if (c.name.lower() in self.withhold if c.name in needed else self._hides(c.name, renamed))
         )
 
-    def hides(self, name: str) -> bool:
+    def _hides(self, name: str, renamed: Mapping[str, str]) -> bool:
         """Whether a source column is kept back: it was withheld, or it tells a place by either of its names."""
         lower = name.lower()
         if lower in self.withhold:
             return True
-        return lower not in self.harmless and (tells_by_name(name) or tells_by_name(self.rename.get(lower, "")))
+        return lower not in self.harmless and (tells_by_name(name) or tells_by_name(renamed.get(lower, "")))
 
 
 def leaving(settings: Settings, mode: str, layout: Layout) -> frozenset[str]:
@@ -153,7 +200,7 @@ def leaving(settings: Settings, mode: str, layout: Layout) -> frozenset[str]:
     wanted = _wanted(settings, mode)
     if wanted is None:
         return frozenset(shown)
-    renamed = {source.lower(): target for source, target in settings.schematize.rename.items()}
+    renamed = by_source(layout, settings.schematize.rename)
     standard = {column.name: name for name, column in matched(layout, settings.schematize.rename).items()}
     found = {c.name for c in layout.columns if standard.get(c.name, renamed.get(c.name.lower(), c.alias)) in wanted}
     stamps = {c.name for c in (layout.timestamp, layout.id_column) if c is not None}
@@ -195,7 +242,7 @@ def allowed(layout: Layout, rename: Mapping[str, str], wanted: Collection[str]) 
         wanted: columns of the table.
     """
     names = {*ALWAYS, *wanted}
-    renamed = {source.lower(): target for source, target in rename.items()}
+    renamed = by_source(layout, rename)
     standard = {column.name: name for name, column in matched(layout, rename).items()}
     pair = [c for c in pair_of(layout, rename) or () if standard.get(c.name) in names]
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from edge_delta.core.plan import ROWID, LastValues, Plan, Rule
 from edge_delta.modes import schematized
 from edge_delta.modes.base import Plain, columns_of
-from edge_delta.modes.names import ALWAYS, BY_READING, UNTOLD, allowed
+from edge_delta.modes.names import ALWAYS, BY_READING, UNTOLD, allowed, not_there
 from edge_delta.modes.schematized import STANDARD, Range, Schematized
 
 if TYPE_CHECKING:
@@ -71,11 +71,12 @@ class Sanitized(Struct, Plain, frozen=True):
 
     def problems(self, layout: Layout) -> list[str]:
         """Settings about columns that neither the standard schema nor the source has."""
-        rest = self.schema.rest(layout, self.schema.matched(layout))
-        known = {*STANDARD, *rest, *ALWAYS}
+        there = (*(matched := self.schema.matched(layout)), *self.schema.rest(layout, matched))
+        known = {*STANDARD, *there, *ALWAYS}
         named = {"ranges": self.ranges, "missing": self.missing, "columns": self.columns or ()}
         unknown = [
-            f"sanitize.{key} names {name!r}, which is no column of the source or of the standard schema"
+            f"sanitize.{key} names {name!r}, which is no column of the source or of the standard schema; "
+            + not_there(layout, name, there)
             for key, names in named.items()
             for name in names
             if name not in known

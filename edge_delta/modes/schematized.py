@@ -148,7 +148,7 @@ class Schematized(Struct, Plain, frozen=True):
         used = {c.name for c in matched.values()}
         taken = set(STANDARD) | {"databricks_inserted_at", "node_id", "source_generation"}
         others = {c.alias: c for c in layout.columns if c.name not in used and c != layout.id_column}
-        renamed = {source.lower(): target for source, target in self.rename.items()}
+        renamed = names.by_source(layout, self.rename)
         given = beside({alias: renamed.get(c.name.lower(), alias) for alias, c in others.items()}, taken)
         kept_back = self._kept_back(layout)
 

@@ -36,7 +36,7 @@ def load(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = No
     """
     environment = os.environ if environment is None else environment
     file = file_of(flags, environment)
-    values: dict[str, Any] = _toml(file) if file is not None else {}
+    values: dict[str, Any] = read_file(file) if file is not None else {}
     entries = values.pop("sources", None)
     places = dict.fromkeys(values, str(file))
     problems: list[Problem] = []
@@ -162,7 +162,12 @@ def file_of(flags: Mapping[str, Any], environment: Mapping[str, str] = os.enviro
     return Path(path)
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def read_file(path: Path) -> dict[str, Any]:
+    """What a settings file says, unchecked.
+
+    Raises:
+        ConfigurationError: if it cannot be read, or is no TOML.
+    """
     import tomli  # noqa: PLC0415 - only where there is a file
 
     try:
@@ -243,9 +248,11 @@ def _constructed(section: type[S], built: dict[str, Any], report: _Report, path:
     try:
         return section(**built)
     except ValueError as error:
-        first = str(error).partition(" ")[0]  # what goes together with others is named first
-        key = first if first in {field.name for field in fields(section)} else "gps_fuzzing"
-        report.add(path.rstrip(".") or key, None, str(error))
+        first, _, rest = str(error).partition(" ")  # what goes together with others is named first
+        if first in {field.name for field in fields(section)}:
+            report.add(f"{path}{first}", None, rest if rest.startswith("'") else str(error))
+        else:
+            report.add(path.rstrip(".") or "settings", None, str(error))
         return None
 
 

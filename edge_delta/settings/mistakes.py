@@ -36,6 +36,11 @@ def not_toml(path: Path, error: Exception) -> ConfigurationError:
                 f"{path} is not TOML but YAML, as its line {first.strip().partition(':')[0]}: … shows: {error}",
                 "Write key = value, as in config.toml.example" + _from_the_uploader(path),
             )
+    twice = re.match(r"Cannot overwrite a value \(at line (\d+)", str(error))
+    if twice is not None:
+        with contextlib.suppress(OSError, UnicodeDecodeError, IndexError):
+            key = path.read_text(encoding="utf-8").splitlines()[int(twice[1]) - 1].partition("=")[0].strip()
+            return ConfigurationError(f"{path} sets {key} twice, again in line {twice[1]}", "Remove one of the two")
     return ConfigurationError(f"{path} is not valid TOML: {error}", "Fix that line")
 
 

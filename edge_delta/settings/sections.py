@@ -334,7 +334,7 @@ class Settings(SourceSettings, frozen=True, kw_only=True):
             msg = "otlp_endpoint does not begin with http:// or https://"
             raise ValueError(msg)
         if (self.timestamp_format, self.source_time_zone) != ("auto", "UTC"):
-            refuse(self.timestamp_format, self.source_time_zone)
+            refuse(self.timestamp_format, self.source_time_zone, ("timestamp_format", "source_time_zone"))
         self.refuse_no_updates()
         if self.heartbeat and self.table_path.startswith("uc:"):
             msg = "heartbeat needs a place beside the tables, and credentials of Unity Catalog are for one table alone"

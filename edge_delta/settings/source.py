@@ -27,18 +27,24 @@ class TimeSettings(Section, frozen=True, kw_only=True):
     zone: Annotated[str | None, about("where text without an offset was written", example='"Europe/Helsinki"')] = None
 
     def __post_init__(self) -> None:
-        refuse(self.format, self.zone)
+        refuse(self.format, self.zone, ("format", "zone"))
 
 
-def refuse(time_format: str | None, zone: str | None) -> None:
+def refuse(time_format: str | None, zone: str | None, names: tuple[str, str]) -> None:
     """Refuse what is no form of times.
 
+    Args:
+        time_format: how they are written; None for the default.
+        zone: where they were written; None for the default.
+        names: what the settings call the two.
+
     Raises:
-        ValueError: with the reason.
+        ValueError: with the setting that is wrong, and the reason.
     """
-    reason = refusal(TimeForm(time_format or AUTO, zone or "UTC"))
-    if reason is not None:
-        raise ValueError(reason)
+    for name, form in zip(names, (TimeForm(time_format or AUTO), TimeForm(zone=zone or "UTC")), strict=True):
+        if (reason := refusal(form)) is not None:
+            msg = f"{name} {reason}"
+            raise ValueError(msg)
 
 
 def listed(value: object) -> object:

@@ -15,6 +15,7 @@ import adbc_driver_manager
 from arro3.core import Table as ArrowTable
 
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
+from edge_delta.core.reach import is_there, refuse_barred
 from edge_delta.source import columns, headers
 from edge_delta.source.connections import Connections
 from edge_delta.source.files import at_rest, is_mount_point, other_name, signature
@@ -89,7 +90,8 @@ class Database:
     # -- opening
 
     def _refuse_what_cannot_work(self) -> None:
-        if not self.path.exists():
+        if not is_there(self.path):
+            refuse_barred(self.path)
             raise ConfigurationError(
                 f"there is no database at {self.path}", "Check --sqlite, or that its directory is mounted"
             )

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge_delta.core.errors import ConfigurationError, SourceUnavailable
 from edge_delta.core.model import BEFORE_FIRST
+from edge_delta.core.reach import refuse_barred
 from edge_delta.source.database import Database, quoted
 from edge_delta.source.extents import weight_of
 from edge_delta.source.reader import SQLiteSource
@@ -301,7 +302,8 @@ def _refuse_a_file_of_others(path: Path) -> None:
     except FileNotFoundError:
         return  # opening it says so
     except OSError as error:
-        raise SourceUnavailable(f"{path} cannot be read: {error.strerror}") from error
+        refuse_barred(path)
+        raise SourceUnavailable(f"{path} cannot be read: {error.strerror}", "Check the disk and --sqlite") from error
     user = os.geteuid()
     if not os.access(path, os.W_OK) or not os.access(path.resolve().parent, os.W_OK):
         raise ConfigurationError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edge_delta.core.errors import ConfigurationError, SourceUnavailable
 from edge_delta.core.machine import opened
+from edge_delta.core.reach import refuse_barred
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,11 +42,12 @@ def read(path: Path) -> bytes:
             with path.open("rb") as database:
                 return database.read(BYTES)
     except PermissionError as error:
+        refuse_barred(path)
         raise ConfigurationError(
             f"{path} may not be read by user {os.getuid()}", "Give that user read permission on it"
         ) from error
     except OSError as error:
-        raise SourceUnavailable(f"{path} cannot be read: {error.strerror}") from error
+        raise SourceUnavailable(f"{path} cannot be read: {error.strerror}", "Check the disk and --sqlite") from error
 
 
 def in_wal_mode(header: bytes) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
+from edge_delta.core.reach import is_there, refuse_barred
 from edge_delta.core.time_formats import PLAUSIBLE_SINCE, TimeForm, moment
 from edge_delta.source.cells import sampled
 from edge_delta.source.database import Database, quoted
@@ -50,7 +52,7 @@ class Found(Struct, frozen=True):
         first: its first time, as it is understood.
         last: its last one.
         zoneless: whether times are texts that do not say where they were written.
-        named: whether the settings have to name the column, because by itself another one would be taken.
+        named: whether the settings have to name the column: somebody did, or by itself another one would be taken.
     """
 
     name: str
@@ -86,10 +88,18 @@ def databases(place: Path) -> list[Path]:
     Raises:
         ConfigurationError: if there is none.
     """
-    if not place.exists():
+    if not is_there(place):
+        refuse_barred(place)
         raise ConfigurationError(f"there is nothing at {place}", "Name a SQLite file, or a folder with some")
     if not place.is_dir():
+        if os.access(place, os.R_OK) and place.stat().st_size and not _is_database(place):
+            raise ConfigurationError(f"{place} is not a SQLite database", "Name a SQLite file, or a folder with some")
         return [place]
+    if not os.access(place, os.R_OK | os.X_OK):
+        raise ConfigurationError(
+            f"folder {place} cannot be read by user {os.geteuid()}",
+            "Give that user permission to read and enter it, or run this as a user who may",
+        )
     found = [path for path in sorted(place.iterdir()) if path.is_file() and _is_database(path)]
     if not found:
         raise ConfigurationError(f"no file in {place} is a SQLite database", "Name a SQLite file, or another folder")
@@ -166,7 +176,7 @@ def _table(database: Database, name: str, timestamp: str | None, zone: str) -> F
         first=min(times, default=None),
         last=max(times, default=None),
         zoneless=any(not _OFFSET.search(text.strip()) and moment(text) is not None for text in texts),
-        named=chosen is not None and chosen != own,
+        named=chosen is not None and (timestamp is not None or chosen != own),
     )
 
 

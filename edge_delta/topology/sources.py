@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceDamaged, SourceUnavailable
 from edge_delta.core.patterns import is_pattern
+from edge_delta.core.reach import is_there, refuse_barred
 from edge_delta.device.state import directory_of, kept_tables, read_mirror
 from edge_delta.settings.declaration import changed
 from edge_delta.topology.one_table import OneTable, apart, filled, names_tables
@@ -135,8 +136,10 @@ def refuse_missing(file: Path) -> None:
 
     Raises:
         SourceUnavailable: if it is not.
+        ConfigurationError: if this user may not look.
     """
-    if not file.exists() and not is_pattern(file):
+    if not is_there(file) and not is_pattern(file):
+        refuse_barred(file)
         raise SourceUnavailable(f"there is no database at {file}", "Check sqlite, or wait for who makes it")
 
 
@@ -185,7 +188,7 @@ def schema_of(entry: Settings) -> int | None:
     Raises:
         EdgeDeltaError: if it cannot be read.
     """
-    if not entry.sqlite.exists() and not is_pattern(entry.sqlite):
+    if not is_there(entry.sqlite) and not is_pattern(entry.sqlite):
         return None
     with contextlib.closing(_looked_at(entry.sqlite)) as database:
         return int(database.scalar("PRAGMA schema_version"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -134,3 +135,66 @@ def test_what_it_writes_of_several_tables_keeps_them_apart(files, addresses, tmp
     assert not unknown
     assert sorted(one.table for one in found) == sorted(table for tables in files.values() for table in tables)
     assert sorted(one.settings.table_path for one in found) == addresses
+
+
+MEASUREMENTS = (
+    "CREATE TABLE messwerte (messung_nr INTEGER PRIMARY KEY, gemessen_am TEXT, `luft feuchte` REAL, temp_c REAL, "
+    "geraet TEXT, lat REAL, lon REAL)"
+)
+
+
+@pytest.fixture
+def measured(sensor):
+    """A database whose columns no name of ours speaks of."""
+    sensor.run(MEASUREMENTS)
+    for second in range(20):
+        sensor.run(
+            "INSERT INTO messwerte (gemessen_am, `luft feuchte`, temp_c, geraet) VALUES (?, 40.5, 20.5, 'g1')",
+            f"2026-03-01T12:00:{second:02}+01:00",
+        )
+    return sensor
+
+
+def test_every_flag_stands_in_the_file_and_the_summary_says_what_the_file_says(measured, tmp_path, capsys):
+    flags = {"processing-mode": "schematized", "source-time-zone": "UTC", "node-id": "hut", "table-path": "lake/hut"}
+    words = [f"--{name}={value}" for name, value in flags.items()]
+    path, settings = written(tmp_path, measured.path, "--timestamp-field", "gemessen_am", *words)
+    assert settings.timestamp_col == "gemessen_am"
+    assert settings.processing_mode == ("schematized",)
+    assert (settings.node_id, settings.table_path) == ("hut", "lake/hut")
+    assert 'source_time_zone = "UTC"' in path.read_text(encoding="utf-8").splitlines()
+    assert "messwerte: schematized, time gemessen_am" in capsys.readouterr().err
+
+
+def test_a_zone_that_there_is_not_is_told_by_its_flag(measured, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"^flag --source-time-zone: 'Europe/Berlinn' is no time zone"):
+        written(tmp_path, measured.path, "--source-time-zone", "Europe/Berlinn")
+    with pytest.raises(ConfigurationError, match=f"{tmp_path}/config.toml: processing_mode"):
+        written(tmp_path, measured.path, "--processing-mode", "clean")
+
+
+def test_the_query_that_it_prints_finds_the_rows_in_any_mode(measured, tmp_path, capsys):
+    path, _ = written(tmp_path, measured.path, "--table-path", tmp_path / "lake" / "{table}")
+    said = capsys.readouterr()
+    assert "messwerte: raw, time none" in said.err
+    query = shlex.split(said.out.rpartition(": edge-delta ")[2])
+    assert "FROM messwerte_0_raw" in query[1]
+    where = ("--state-dir", tmp_path / "state")
+    assert ask("run", "--once", "--config", path, *where, cwd=tmp_path).returncode == 0
+    done = ask(*query, *where, cwd=tmp_path)
+    assert (done.returncode, "20" in done.stdout) == (0, True), done.stderr
+
+
+def test_where_no_column_is_taken_for_the_time_the_flag_is_named(sensor, tmp_path, capsys):
+    sensor.run("CREATE TABLE m (nr INTEGER PRIMARY KEY, gemessen TEXT)")
+    path, _ = written(tmp_path, sensor.path)
+    assert "name it with --timestamp-field" in capsys.readouterr().err
+    assert "set timestamp_col" in prose(path)
+
+
+def test_what_is_no_database_and_a_table_that_there_is_not_are_told_in_terms_of_init(measured, tmp_path):
+    (tmp_path / "text").write_text("host\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"is not a SQLite database\. Name a SQLite file"):
+        written(tmp_path, tmp_path / "text")
+    with pytest.raises(ConfigurationError, match=r"has no table nix\. Leave --table out to see"):
+        written(tmp_path, measured.path, "--table", "nix")

@@ -104,3 +104,15 @@ def test_the_schema_takes_the_example_with_every_key_and_refuses_a_slip():
     assert [error.validator for error in check.iter_errors({"intervall": 5})] == ["additionalProperties"]
     assert [error.validator for error in check.iter_errors({"gps_fuzzing": {"radius_meters": -1}})] != []
     assert "gps_fuzzing_secret" not in json.dumps(json_schema())
+
+
+def test_a_command_goes_first(capsys):
+    assert "the command goes first, as in edge-delta check --config FILE" in refused(["-c", "x", "check"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "told"),
+    [("--to-time", "gestern", "write it as 2026-03-01T12"), ("--to-id", "-1", "--to-beginning goes back to the first")],
+)
+def test_what_is_no_place_to_go_back_to_is_told_with_what_is(flag, value, told, capsys):
+    assert told in refused(["reset", f"{flag}={value}", "--yes"], capsys)

@@ -291,3 +291,25 @@ def test_a_dry_run_does_not_move_a_cursor(sensor, folder, command):
     assert folder.table().version() == version
     edge.once().succeeded()
     assert folder.read().height == 15
+
+
+def test_a_mode_without_any_time_is_no_good_news(sensor, folder, tmp_path):
+    sensor.run("CREATE TABLE m (nr INTEGER PRIMARY KEY, wert REAL)")
+    sensor.run("INSERT INTO m (wert) VALUES (1.5)")
+    for mode, level in (("schematized", "warning"), ("raw", "ok")):
+        flags = ("--sqlite", sensor.path, "--table-path", folder.base, "--state-dir", tmp_path / "state")
+        done = ask("check", *flags, "--processing-mode", mode, cwd=tmp_path)
+        told = [line for line in done.stdout.splitlines() if "holds the reading's time" in line or "rows fit" in line]
+        assert [line.split()[0] for line in told] == [level, level], done.stdout
+        assert "timestamp_col" in told[0]
+
+
+def test_a_rename_that_renames_nothing_is_refused(sensor, folder, tmp_path):
+    sensor.create()
+    sensor.add(1)
+    flags = ("--sqlite", sensor.path, "--table-path", folder.base, "--state-dir", tmp_path / "state")
+    (tmp_path / "config.toml").write_text('[schematize]\nrename = { tmp_c = "temperature" }\n')
+    for words in (("check",), ("run", "--once")):
+        done = ask(*words, *flags, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "schematize.rename names 'tmp_c', which is no column" in done.stdout + done.stderr

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from edge_delta.core.model import Column, Kind, Layout
-from edge_delta.modes.names import STANDARD_NAMES, hidden, leaving, pair_of
+from edge_delta.modes.names import STANDARD_NAMES, hidden, leaving, matched, misnamed, not_there, pair_of
 from edge_delta.modes.schematized import STANDARD
 from edge_delta.settings.load import load
 from tests.support import modes
@@ -80,3 +80,29 @@ def test_without_fuzzing_or_in_another_mode_all_columns_leave(tmp_path):
 def test_telling_what_leaves_needs_no_polars():
     code = "import sys, edge_delta.modes.names; sys.exit('polars' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+SPACED = layout("id", "luft feuchte", "temp_c", "breite n")
+
+
+@pytest.mark.parametrize("spelt", ["luft feuchte", "luft_feuchte", "Luft_Feuchte"])
+def test_a_column_is_renamed_by_its_own_name_or_by_that_in_the_tables(spelt):
+    assert matched(SPACED, {spelt: "humidity"})["humidity"].name == "luft feuchte"
+    assert misnamed(SPACED, {spelt: "humidity"}) == []
+
+
+def test_a_column_that_is_renamed_to_a_place_stays_hidden_however_it_is_spelt(tmp_path):
+    found = settings(tmp_path, schematize={"rename": {"breite_n": "gps_text"}})
+    assert "breite n" in hidden(found, "schematized", SPACED)
+
+
+def test_a_rename_of_no_column_and_one_name_for_two_are_told():
+    [unknown] = misnamed(SPACED, {"temp": "temperature"})
+    assert "'temp', which is no column of the source; its columns are: id, luft feuchte, temp_c" in unknown
+    [twice] = misnamed(SPACED, {"temp_c": "temperature", "luft feuchte": "Temperature"})
+    assert "one name, 'temperature', to 'temp_c' and 'luft feuchte'" in twice
+
+
+def test_a_name_that_no_table_has_is_told_with_those_that_there_are():
+    assert not_there(SPACED, "luft feuchte", ["luft_feuchte", "temp_c"]) == "in the tables it is called 'luft_feuchte'"
+    assert not_there(SPACED, "nix", ["luft_feuchte", "temp_c"]) == "there are: luft_feuchte, temp_c"

@@ -193,7 +193,8 @@ def test_memory_is_of_the_process_and_no_single_source_has_its_own(toml):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('source_time_zone = "Europe/Atlantis"', "no time zone"),
+        ('source_time_zone = "Europe/Atlantis"', "source_time_zone: 'Europe/Atlantis' is no time zone"),
+        ('timestamp_format = "fortnights"', "timestamp_format: 'fortnights' is none of"),
         ('timestamp_format = "minutes"', "none of auto, s, ms"),
         ('timestamp_format = "%H:%M"', "does not tell a date"),
         ('[times]\nmade = { format = "fortnights" }', "none of auto"),
@@ -230,3 +231,7 @@ def test_a_secret_that_will_not_do_is_not_quoted(tmp_path, variable, text):
         config.load({"config": str(file)}, environment={variable: text})
     assert variable in str(found.value)
     assert text not in str(found.value)
+
+
+def test_a_key_that_is_set_twice_is_named(toml):
+    assert "sets interval twice, again in line" in problem(toml("interval = 5\ninterval = 6\n"))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
 
 from edge_delta.cli.commands.shared import Each, each_of, listed, log_of
+from edge_delta.core.errors import ConfigurationError
+from edge_delta.device.addressed import of_other_tables, refuse_other
+from edge_delta.device.state import read_mirror
 from edge_delta.topology import commands
 
 if TYPE_CHECKING:
@@ -39,7 +42,11 @@ def main(options: argparse.Namespace) -> int:
     answer: dict[str, Report | None] = {}
 
     def looked_after(one: OneTable) -> dict[str, Report | None]:
-        return commands.maintain(one.settings, log, z_order=listed(options.z_order), upgrade=options.upgrade)
+        _refuse_other_source(one, vars(options))
+        done = commands.maintain(one.settings, log, z_order=listed(options.z_order), upgrade=options.upgrade)
+        if options.table_path and not any(done.values()):
+            raise ConfigurationError(f"there is no table at {one.settings.table_path}", "Check --table-path")
+        return done
 
     for _, reports in each(each_of(options, here=False), looked_after):
         answer |= reports
@@ -48,6 +55,18 @@ def main(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(to_builtins(answer)))
     return each.code
+
+
+def _refuse_other_source(one: OneTable, flags: Mapping[str, Any]) -> None:
+    """Refuse to look after tables whose rows are of another source than the one that is named.
+
+    Raises:
+        ConfigurationError: if the state directory says so.
+    """
+    place = one.settings.state_dir
+    mirror = read_mirror(place)
+    if not of_other_tables(mirror, one.settings.table_path):
+        refuse_other(mirror, {name: flags.get(name) for name in ("sqlite", "sqlite_table_name")}, place)
 
 
 def _print(reports: Mapping[str, Report | None]) -> None:

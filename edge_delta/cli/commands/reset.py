@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import ArgumentTypeError
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ def arguments(parser: Parser) -> None:
     """Add the command's flags."""
     parser.add_settings()
     to = parser.add_mutually_exclusive_group(required=True).add_argument
-    to("--to-id", metavar="ID", type=int, help="deliver again from this id on")
+    to("--to-id", metavar="ID", type=_id, help="deliver again from this id on")
     to(
         "--to-time",
         metavar="TIME",
@@ -42,8 +43,19 @@ def arguments(parser: Parser) -> None:
     parser.add_json("the outcome")
 
 
+def _id(text: str) -> int:
+    if not text.strip().isdecimal():
+        msg = f"{text!r} is no id of 0 or more, and --to-beginning goes back to the first row"
+        raise ArgumentTypeError(msg)
+    return int(text)
+
+
 def _time(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        msg = f"{text!r} is no time, write it as 2026-03-01T12:00:00+00:00"
+        raise ArgumentTypeError(msg) from None
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 

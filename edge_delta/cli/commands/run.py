@@ -9,7 +9,9 @@ from edge_delta import __version__
 from edge_delta.cli.commands.shared import log_of, settings_of
 from edge_delta.core.errors import REPORT, EdgeDeltaError, failure, frames
 from edge_delta.core.events import Event
+from edge_delta.core.reach import not_permitted
 from edge_delta.device import signals
+from edge_delta.device.addressed import refuse_unreadable
 from edge_delta.settings.declaration import masked
 from edge_delta.settings.load import file_of
 from edge_delta.settings.watch import read_again
@@ -48,6 +50,7 @@ def main(options: argparse.Namespace) -> int:
     if options.dry_run:
         from edge_delta.doctor import rehearsal  # noqa: PLC0415 - imports Polars
 
+        refuse_unreadable(settings.state_dir)
         return rehearsal.show(settings, vars(options))
     from edge_delta.topology import build  # noqa: PLC0415 - delta-rs, not before the settings are right
 
@@ -65,6 +68,9 @@ def main(options: argparse.Namespace) -> int:
     except EdgeDeltaError as error:
         log.error(Event.FAILED, error=str(error), exit_code=error.exit_code)  # noqa: TRY400 - one line, no traceback
         return error.exit_code
+    except PermissionError as error:
+        log.error(Event.FAILED, error=str(not_permitted(error)), exit_code=2, trace=frames(error))  # noqa: TRY400
+        return 2
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - a panic of a library, which is no Exception, or a mistake of ours

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from edge_delta.core import events
 from edge_delta.core.errors import ConfigurationError, EdgeDeltaError
 from edge_delta.device import library_output
+from edge_delta.device.addressed import refuse_unreadable
 from edge_delta.settings import network
 from edge_delta.settings.load import load
 
@@ -38,7 +39,9 @@ def each_of(options: argparse.Namespace, *, here: bool = True) -> list[OneTable]
     """
     from edge_delta.topology.sources import each  # noqa: PLC0415 - delta-rs, not before the settings are right
 
-    return each(settings_of(options) if here else settings_of_reader(options), vars(options), here=here)
+    settings = settings_of(options) if here else settings_of_reader(options)
+    refuse_unreadable(settings.state_dir)
+    return each(settings, vars(options), here=here)
 
 
 def headed(one: OneTable, lines: Iterable[str]) -> Iterator[str]:
@@ -82,20 +85,11 @@ def settings_of_reader(options: argparse.Namespace) -> Settings:
     return settings
 
 
-def chooses(options: argparse.Namespace) -> Callable[[str, str], bool]:
-    """Whether a command line is about a source, by what it is called and its table; "" for one that is not known."""
-    tables = [name.lower() for name in options.sqlite_table_name or ()]
-    labels = options.source or ()
-
-    def takes(label: str, table: str) -> bool:
-        return (not labels or label in labels) and (not tables or not table or table.lower() in tables)
-
-    return takes
-
-
 def none_is_meant() -> ConfigurationError:
-    """What `chooses` comes to where it takes no source that is known."""
-    return ConfigurationError("no source is meant by --table and --source", "See edge-delta status")
+    """What a choice comes to where it takes no source that is known."""
+    return ConfigurationError(
+        "no source is meant by --sqlite, --table, --table-path and --source", "See edge-delta status"
+    )
 
 
 def log_of(options: argparse.Namespace) -> Log:

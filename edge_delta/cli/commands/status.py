@@ -6,14 +6,15 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from edge_delta.cli.commands.shared import chooses, none_is_meant
+from edge_delta.cli.commands.shared import none_is_meant
 from edge_delta.core.errors import ConfigurationError
-from edge_delta.device import health, settled, status, watching
+from edge_delta.device import settled, status, watching
+from edge_delta.device.addressed import choice_of, state_dir_of
 from edge_delta.device.state import directories_of_sources, named
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edge_delta.cli.parser import Parser
@@ -33,25 +34,25 @@ def arguments(parser: Parser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Show it, out of the state directory."""
-    place = health.state_dir_of(options.state_dir, options.config)
+    place = state_dir_of(vars(options))
+    chosen = choice_of(place, vars(options))
     if options.watch:
-        watching.watch(_of_one(place, options))
+        watching.watch(_of_one(place, chosen))
         return 0
     if options.settled:
-        chosen = chooses(options)
         return _print_settled(settled.settled_of(place, chosen), settled.settled_files_of(place, chosen))
-    about = status.reports(place, chooses(options))
+    about = status.reports(place, chosen)
     if about.get("sources") == {} and directories_of_sources(place):
         raise none_is_meant()
     print(json.dumps(about, indent=2, ensure_ascii=False) if options.json else status.text(about))
     return 0
 
 
-def _of_one(place: Path, options: argparse.Namespace) -> Path:
+def _of_one(place: Path, choice: Callable[[str, str], bool]) -> Path:
     """The state directory that a view can show: of several sources that of one."""
     if not (several := directories_of_sources(place)):
         return place
-    chosen = [directory for directory in several if chooses(options)(*named(directory))]
+    chosen = [directory for directory in several if choice(*named(directory))]
     if len(chosen) != 1:
         raise ConfigurationError(
             f"--watch shows one source, and {len(chosen)} are meant", "Name it with --source and --table"

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from edge_delta.core.place_values import numbers_like_coordinates, told_by_values
 from edge_delta.core.places import tells_by_name
-from edge_delta.modes.names import Said, left_out, pair_of
+from edge_delta.modes.names import Said, by_source, left_out, pair_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ def fates(settings: Settings, layout: Layout, sample: Mapping[str, Sequence[Cell
         layout: the source's columns.
         sample: some cells of each column, by the source's names.
     """
-    said = Said.of(settings)
+    said, renamed = Said.of(settings), by_source(layout, settings.schematize.rename)
     pair = {c.name for c in pair_of(layout, settings.schematize.rename) or ()}
     out = left_out(settings, layout)
     needed = {c.name for c in (layout.timestamp, layout.id_column) if c is not None}
@@ -64,13 +64,12 @@ def fates(settings: Settings, layout: Layout, sample: Mapping[str, Sequence[Cell
         elif name in needed:
             found.append(Fate(name, "delivered"))
         else:
-            why = _looks(name, said, sample.get(name, ()), in_a_pair=name in pairs)
+            why = _looks(name, renamed.get(lower, ""), sample.get(name, ()), in_a_pair=name in pairs)
             found.append(Fate(name, "undecided", why) if why else Fate(name, "delivered"))
     return found
 
 
-def _looks(name: str, said: Said, cells: Sequence[Cell], *, in_a_pair: bool) -> str:
-    target = said.rename.get(name.lower(), "")
+def _looks(name: str, target: str, cells: Sequence[Cell], *, in_a_pair: bool) -> str:
     if tells_by_name(name) or tells_by_name(target):
         return "its name tells a place"
     form = told_by_values(cells)

@@ -8,8 +8,9 @@ import time
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
 
-from edge_delta.core.errors import ConfigurationError, SourceUnavailable
+from edge_delta.core.errors import ConfigurationError, EdgeDeltaError, SourceUnavailable
 from edge_delta.core.patterns import JOKERS
+from edge_delta.core.reach import is_there
 from edge_delta.source import headers
 from edge_delta.source.family.stretches import Stat
 
@@ -69,7 +70,7 @@ class Folder:
     """
 
     def __init__(self, pattern: Path) -> None:
-        if JOKERS.search(str(pattern.parent)) and not pattern.parent.exists():
+        if JOKERS.search(str(pattern.parent)) and not is_there(pattern.parent):
             raise ConfigurationError(
                 f"{pattern} has a pattern in the folder's name; only the file's name may have one",
                 "Name each folder as a source of its own in [[sources]]",
@@ -89,7 +90,17 @@ class Folder:
             with os.scandir(self.path) as entries:
                 return {e.name: e.inode() for e in entries if self._means(e.name)}
         except OSError as error:
-            raise SourceUnavailable(f"folder {self.path} cannot be read: {error.strerror}") from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> EdgeDeltaError:
+        if isinstance(error, PermissionError):
+            return ConfigurationError(
+                f"folder {self.path} cannot be read: user {os.geteuid()} may not list or enter it",
+                "Give that user permission to read and enter it, or run this as a user who may",
+            )
+        return SourceUnavailable(
+            f"folder {self.path} cannot be read: {error.strerror}", "Check --sqlite, or that the folder is mounted"
+        )
 
     def _means(self, name: str) -> bool:
         return not name.endswith(_BESIDE) and fnmatchcase(name, self._wanted)
@@ -107,7 +118,7 @@ class Folder:
         try:
             stat = self.path.stat()
         except OSError as error:
-            raise SourceUnavailable(f"folder {self.path} cannot be read: {error.strerror}") from error
+            raise self._unreadable(error) from error
         now = (stat.st_ino, stat.st_mtime_ns)
         if now == self._seen and self._sure:
             return False
