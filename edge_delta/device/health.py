@@ -27,6 +27,7 @@ from edge_delta.device.state import (
     process_directory,
     read_mirror,
 )
+from edge_delta.device.steps import READS_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -268,7 +269,7 @@ def _behind(mirror: Mapping[str, Any], state_dir: Path) -> dict[str, Behind]:
 
     tables = mirror.get("tables", {})
     modes = mirror.get("modes") or list(tables)
-    cursors = {mode: int(tables.get(mode, {}).get("last_id", BEFORE_FIRST)) for mode in modes}
+    cursors = {mode: _reads_after(tables.get(mode, {})) for mode in modes}
     form = mirror.get("times") or {}
     times = TimeForm(str(form.get("format", AUTO)), str(form.get("zone", "UTC")))
     place = (Path(mirror["source"]), mirror.get("source_table"), mirror.get("timestamp_col"))
@@ -279,6 +280,10 @@ def _behind(mirror: Mapping[str, Any], state_dir: Path) -> dict[str, Behind]:
     else:
         found = glance(*place, set(cursors.values()), times)
     return {mode: found[cursor] for mode, cursor in cursors.items()}
+
+
+def _reads_after(table: Mapping[str, Any]) -> int:
+    return int(table.get(READS_AFTER, table.get("last_id", BEFORE_FIRST)))
 
 
 def _waited(mirror: Mapping[str, Any]) -> float:

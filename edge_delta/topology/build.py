@@ -197,6 +197,7 @@ def build(  # noqa: PLR0913 - the root of an engine: each of its parts is handed
     """
     lanes = _lanes(settings, session, state, flags, observers.mirror.vitals)
     say_of_places(settings, session, state)
+    observers.mirror.follow(lanes)
     observers.opened(session.source, session.node_id)
     updating = None
     if (updates := updates_of(settings)) is not None:
