@@ -160,7 +160,8 @@ class Health(Struct, frozen=True):
             Verdict.NEVER: not self.mirror.get("source"),
             Verdict.FULL: self.full is not None or kind == "NoSpace",
             Verdict.FAILED: not self.running and failed,
-            Verdict.STOPPED: not self.running,
+            # Who stopped is not to be called well as long as nothing that came was delivered.
+            Verdict.STOPPED: not self.running and not self.rejecting,
             Verdict.SOURCE: self.unreadable or kind in _OF_SOURCE,
             Verdict.STORAGE: kind is not None,
             Verdict.REJECTING: bool(self.rejecting),
@@ -178,7 +179,9 @@ class Health(Struct, frozen=True):
             parts.append(f"{self.growth:,.0f} more each second than are delivered")
         elif rows or self.unreadable:
             parts.append(f"nothing was delivered for {duration(self.waited)}, allowed {duration(self.allowed)}")
-        ahead = [t["rows_ahead_until"] for t in self.mirror.get("tables", {}).values() if t.get("rows_ahead_until")]
+        tables = self.mirror.get("tables", {})
+        parts += [f"{mode} rejected the last {tables[mode]['rejected_in_a_row']:,} rows" for mode in self.rejecting]
+        ahead = [t["rows_ahead_until"] for t in tables.values() if t.get("rows_ahead_until")]
         if ahead:
             parts.append(f"rows from {min(ahead)} on are ahead of the clock and in no window yet")
         return "; ".join(parts) + (f": {self.error['error']}" if self.error else "")

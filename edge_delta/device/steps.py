@@ -75,3 +75,24 @@ def stands(table: dict[str, Any] | None, cursor: Cursor | None) -> None:
     table.pop(READS_AFTER, None)
     if cursor.rowid != table.get("last_id"):
         table[READS_AFTER] = cursor.rowid
+
+
+def replayed(table: dict[str, Any], version: int | None, at: datetime, *, passed: int, last: int) -> dict[str, Any]:
+    """What is said of a mode after rejected rows were tried again.
+
+    Args:
+        table: what was said before.
+        version: the mode's table now.
+        at: when it was done.
+        passed: how many of them were delivered.
+        last: how many were tried since the last one of those.
+    """
+    known = table | {"rejected_in_a_row": min(table.get("rejected_in_a_row", 0), last)}
+    if not passed:
+        return known
+    return known | {
+        "version": version,
+        "rows_written": table.get("rows_written", 0) + passed,
+        "rows_rejected": max(0, table.get("rows_rejected", 0) - passed),
+        "committed_at": at.isoformat(),
+    }
