@@ -26,6 +26,7 @@ from edge_delta.device.state import (
     process_directory,
     read_mirror,
 )
+from edge_delta.device.steps import READS_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -159,7 +160,8 @@ class Health(Struct, frozen=True):
             Verdict.NEVER: not self.mirror.get("source"),
             Verdict.FULL: self.full is not None or kind == "NoSpace",
             Verdict.FAILED: not self.running and failed,
-            Verdict.STOPPED: not self.running,
+            # Who stopped is not to be called well as long as nothing that came was delivered.
+            Verdict.STOPPED: not self.running and not self.rejecting,
             Verdict.SOURCE: self.unreadable or kind in _OF_SOURCE,
             Verdict.STORAGE: kind is not None,
             Verdict.REJECTING: bool(self.rejecting),
@@ -177,7 +179,9 @@ class Health(Struct, frozen=True):
             parts.append(f"{self.growth:,.0f} more each second than are delivered")
         elif (rows or self.unreadable) and verdict is not Verdict.NEVER:
             parts.append(f"nothing was delivered for {duration(self.waited)}, allowed {duration(self.allowed)}")
-        ahead = [t["rows_ahead_until"] for t in self.mirror.get("tables", {}).values() if t.get("rows_ahead_until")]
+        tables = self.mirror.get("tables", {})
+        parts += [f"{mode} rejected the last {tables[mode]['rejected_in_a_row']:,} rows" for mode in self.rejecting]
+        ahead = [t["rows_ahead_until"] for t in tables.values() if t.get("rows_ahead_until")]
         if ahead:
             parts.append(f"rows from {min(ahead)} on are ahead of the clock and in no window yet")
         return "; ".join(parts) + (f": {self.error['error']}" if self.error else "")
@@ -286,7 +290,7 @@ def _behind(mirror: Mapping[str, Any], state_dir: Path) -> dict[str, Behind]:
 
     tables = mirror.get("tables", {})
     modes = mirror.get("modes") or list(tables)
-    cursors = {mode: int(tables.get(mode, {}).get("last_id", BEFORE_FIRST)) for mode in modes}
+    cursors = {mode: _reads_after(tables.get(mode, {})) for mode in modes}
     form = mirror.get("times") or {}
     times = TimeForm(str(form.get("format", AUTO)), str(form.get("zone", "UTC")))
     place = (Path(mirror["source"]), mirror.get("source_table"), mirror.get("timestamp_col"))
@@ -297,6 +301,10 @@ def _behind(mirror: Mapping[str, Any], state_dir: Path) -> dict[str, Behind]:
     else:
         found = glance(*place, set(cursors.values()), times)
     return {mode: found[cursor] for mode, cursor in cursors.items()}
+
+
+def _reads_after(table: Mapping[str, Any]) -> int:
+    return int(table.get(READS_AFTER, table.get("last_id", BEFORE_FIRST)))
 
 
 def _waited(mirror: Mapping[str, Any]) -> float:

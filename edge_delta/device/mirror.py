@@ -20,35 +20,26 @@ from edge_delta.core.errors import EdgeDeltaError
 from edge_delta.core.events import Event, Log
 from edge_delta.core.model import Mark
 from edge_delta.core.observing import SilentObserver
-from edge_delta.core.time_formats import doubtful
+from edge_delta.device import steps
 from edge_delta.device.state import settled_id
 from edge_delta.device.vitals import Vitals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge_delta.core.errors import TransientError
     from edge_delta.core.model import Cursor, Inventory, Step, Waiting
     from edge_delta.core.ports import Source
     from edge_delta.core.swept import Swept
+    from edge_delta.delivery.lane import Lane
     from edge_delta.device.state import StateDirectory
     from edge_delta.settings.sections import Settings
 
 GRACE = 60.0
 """Seconds that a cycle may take longer than its interval, at the default of `health_after`."""
 _RATE_SECONDS = 60.0
-_COMMITS_OF_TRIES = 10
 _ROUND_SECONDS = 0.5
 """Between two writings while a round of many batches is under way."""
-_MOST_RANGES = 20
-"""Ranges of ids without rows that are kept for `verify`."""
-
-
-def _doubtful(step: Step) -> str | None:
-    """A time of the batch that is more likely misread than meant, with the reason; None if none is."""
-    for time_ in (step.first_time, step.last_time):
-        word = doubtful(time_, now()) if time_ is not None else None
-        if time_ is not None and word is not None:
-            return f"{time_.astimezone(UTC).isoformat()} is {word}"
-    return None
 
 
 def now() -> datetime:
@@ -71,6 +62,7 @@ class Mirror(SilentObserver):
         self._complained = False
         self._written_at = -math.inf
         self._source: Source | None = None
+        self._lanes: Sequence[Lane] = ()
         self._rates: dict[str, deque[tuple[float, int]]] = {}
         self._drains: dict[str, int | None] = {}
         before = state.mirror()
@@ -110,6 +102,10 @@ class Mirror(SilentObserver):
             "health_after": settings.health_after or 3 * settings.interval + GRACE,
         }
 
+    def follow(self, lanes: Sequence[Lane]) -> None:
+        """These deliver from now on."""
+        self._lanes = lanes
+
     def started(self) -> None:
         """The process means to go on until it is stopped."""
         self._running()
@@ -137,26 +133,26 @@ class Mirror(SilentObserver):
             "version": step.commit.version if step.commit is not None else before.get("version"),
             "generation": step.cursor.generation,
             "last_id": step.cursor.rowid,
-            "committed_id": _committed_id(step, before),
+            "committed_id": steps.committed_id(step, before),
             "settled_id": step.cursor.settled,
             "rows_waiting": waiting.rows if waiting.last_rowid is not None else before.get("rows_waiting", 0),
             "rows_written": before.get("rows_written", 0) + step.written,
             "rows_rejected": before.get("rows_rejected", 0) + step.rejected,
-            "rejected_in_a_row": _in_a_row(step, before.get("rejected_in_a_row", 0)),
-            "doubtful_time": _doubtful(step) or before.get("doubtful_time"),
+            "rejected_in_a_row": steps.rejected_in_a_row(step, before.get("rejected_in_a_row", 0)),
+            "doubtful_time": steps.doubtful_time(step, now()) or before.get("doubtful_time"),
             "rows_lost": step.cursor.marks.get(Mark.LOST, 0),
             **{name: before.get(name, 0) for name in ("rows_late", "updates_ignored", "sweeps_overrun")},
             "updates_delivered": before.get("updates_delivered", 0) + step.updated,
             "rows_held": 0,
             "last_update": before.get("last_update"),
-            **_gone(step, before),
+            **steps.gone(step, before),
             "not_swept": before.get("not_swept"),
-            "rows_ahead_until": _time(step.cursor.marks.get(Mark.AHEAD, 0)),
+            "rows_ahead_until": steps.moment(step.cursor.marks.get(Mark.AHEAD, 0)),
             "rows_per_second": self._rate(step.mode, step.read),
             "committed_at": now().isoformat(),
             "backlog": begins or before.get("backlog"),
             "files": before.get("files"),
-            "tries_per_commit": _tries(step, before),
+            "tries_per_commit": steps.tries(step, before),
             "recent": self.vitals.settled(step),
         }
         # Within a round the next batch overwrites it at once, and each replacing of a file costs some milliseconds.
@@ -244,6 +240,8 @@ class Mirror(SilentObserver):
         time = now()
         self._content["last_cycle"] = time.isoformat()
         self._round_over()
+        for lane in self._lanes:
+            steps.stands(self._content["tables"].get(lane.name), lane.stood)
         self._over()
         if pause is not None:  # without one, `stopped` comes next and writes
             self._content["next_cycle"] = (time + timedelta(seconds=pause)).isoformat()
@@ -315,36 +313,3 @@ def _trying_since(before: dict[str, Any]) -> str:
     if since and all(d is None or d < since for d in done):
         return str(since)
     return now().isoformat()
-
-
-def _tries(step: Step, before: dict[str, Any]) -> float | None:
-    """Of the last ten or so commits: who shares a table waits for others, see `edge_delta.core.retry.Turns`."""
-    known: float | None = before.get("tries_per_commit")
-    if step.commit is None or known is None:
-        return known if step.commit is None else step.commit.tries
-    return round(known + (step.commit.tries - known) / _COMMITS_OF_TRIES, 2)
-
-
-def _time(micros: int) -> str | None:
-    return datetime.fromtimestamp(micros / 1_000_000, UTC).isoformat() if micros else None
-
-
-def _gone(step: Step, before: dict[str, Any]) -> dict[str, Any]:
-    """How many rows were deleted before they were delivered; and of the last ones generation, first and last id."""
-    last, ranges = step.first_rowid - 1, before.get("gone", [])
-    if step.gone:
-        ranges = [*ranges, (step.cursor.generation, last - step.gone + 1, last)][-_MOST_RANGES:]
-    return {"rows_gone": before.get("rows_gone", 0) + step.gone, "gone": ranges}
-
-
-def _committed_id(step: Step, before: dict[str, Any]) -> int | None:
-    """The last id whose commit was answered, of the generation that the table is at."""
-    if step.commit is not None:
-        return step.commit.cursor.rowid
-    same = before.get("table") == step.table and before.get("generation") == step.cursor.generation
-    return before.get("committed_id") if same else None
-
-
-def _in_a_row(step: Step, before: int) -> int:
-    """Rows rejected since one was kept; late ones say nothing of those to come."""
-    return 0 if step.rejected < step.read else before + (0 if step.late else step.rejected)

@@ -43,24 +43,35 @@ class Groups:
             self._silenced[group] = silenced
         self._open.update(group for group, row in begun.items() if group not in ended or ended[group] < row)
 
-    def tells(self, sensor: str | None, rule: str, severity: str, time: datetime | None) -> tuple[bool, int | None]:
-        """Whether a row is written, and how many readings fired since the one before that were not."""
+    def would_tell(self, sensor: str | None, rule: str, severity: str, time: datetime | None) -> bool:
+        """Whether a row would be written if it came next."""
         group = (sensor, rule)
         before = self._last.get(group)
         if severity == OVER:
-            over = group in self._open and (before is None or (time is not None and time >= before))
-            if over:
-                self._open.discard(group)
-            return over, self._silenced.pop(group, 0) if over else 0
+            return group in self._open and (before is None or (time is not None and time >= before))
         # A reading that came late, from before the last alert's time, is silenced only if it lies near it too.
-        if time is not None and before is not None and before - self._pause < time < before + self._pause:
-            known = self._silenced.get(group, 0)
-            self._silenced[group] = None if known is None else known + 1
-            return False, 0
+        return time is None or before is None or not before - self._pause < time < before + self._pause
+
+    def told(self, sensor: str | None, rule: str, severity: str, time: datetime | None) -> None:
+        """A row is written: those that come next are judged by it."""
+        group = (sensor, rule)
+        if severity == OVER:
+            self._open.discard(group)
+            return
         self._open.add(group)
         if time is not None:
-            self._last[group] = max(time, before or time)
-        return True, self._silenced.pop(group, 0)
+            self._last[group] = max(time, self._last.get(group, time))
+
+    def tells(self, sensor: str | None, rule: str, severity: str, time: datetime | None) -> tuple[bool, int | None]:
+        """Whether a row is written, and how many readings fired since the one before that were not."""
+        group = (sensor, rule)
+        if self.would_tell(sensor, rule, severity, time):
+            self.told(sensor, rule, severity, time)
+            return True, self._silenced.pop(group, 0)
+        if severity != OVER:
+            known = self._silenced.get(group, 0)
+            self._silenced[group] = None if known is None else known + 1
+        return False, 0
 
 
 class LateGroups:
@@ -93,11 +104,26 @@ class LateGroups:
 
     def tells(self, sensor: str | None, rule: str, severity: str, time: datetime | None) -> tuple[bool, int | None]:
         """See `Groups.tells`."""
-        group = (sensor, rule)
-        tells = severity != OVER if time is None else self._tells(group, severity, time)
+        tells = self.would_tell(sensor, rule, severity, time)
         if tells:
-            self._add(group, severity, time)
+            self._add((sensor, rule), severity, time)
         return tells, None if tells else 0
+
+    def would_tell(
+        self, sensor: str | None, rule: str, severity: str, time: datetime | None, *, there: bool = False
+    ) -> bool:
+        """Whether a row would be written if it came last; ``there`` says that it is one of the rows already."""
+        group = (sensor, rule)
+        if time is None:
+            return severity != OVER
+        if there:
+            self._all[group].remove((time, severity == OVER))
+            if severity != OVER:
+                self._told[group].remove(time)
+        tells = self._tells(group, severity, time)
+        if there:
+            self._add(group, severity, time)
+        return tells
 
     def _tells(self, group: Group, severity: str, time: datetime) -> bool:
         if severity != OVER:

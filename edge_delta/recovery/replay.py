@@ -30,10 +30,17 @@ _ROWS_AT_ONCE = 5_000
 
 
 class Outcome(Struct, frozen=True):
-    """What a replay came to: rows looked at, and rows that passed."""
+    """What a replay came to.
+
+    Attributes:
+        tried: rows looked at.
+        passed: rows that passed.
+        last: how many were looked at since the last one that passed.
+    """
 
     tried: int
     passed: int
+    last: int = 0
 
 
 class Replay(Struct, frozen=True):
@@ -54,11 +61,12 @@ class Replay(Struct, frozen=True):
 
     def run(self) -> Outcome:
         """Try all rejected rows of this device, table and mode that did not pass yet."""
-        tried = passed = 0
+        tried = passed = last = 0
         for generation, rows in self._rejected():
-            tried += rows.height
-            passed += self._replayed(generation, rows)
-        return Outcome(tried, passed)
+            ids = self._replayed(generation, rows)
+            tried, passed = tried + rows.height, passed + len(ids)
+            last = rows.filter(pl.col("reading_id") > max(ids)).height if ids else last + rows.height
+        return Outcome(tried, passed, last)
 
     # -- what is to be tried
 
@@ -81,7 +89,8 @@ class Replay(Struct, frozen=True):
 
     # -- one chunk
 
-    def _replayed(self, generation: int, rows: pl.DataFrame) -> int:
+    def _replayed(self, generation: int, rows: pl.DataFrame) -> list[int]:
+        """The ids of the rows that passed."""
         context = self.route.context(generation)
         fresh = self._from_source(generation, rows)
         kept = [self._kept(self.route.mode(), fresh, context)] if fresh is not None else []
@@ -92,7 +101,7 @@ class Replay(Struct, frozen=True):
             kept.append(self._kept(mode.keeping_places() if displaced else mode, self._from_rejected(part), context))
         ids = [rowid for _, passed in kept for rowid in passed]
         if not ids:
-            return 0
+            return []
         there = self._delivered(generation, ids)
         # A table without the rows of an earlier, interrupted replay: the filter is by the ids that go with the rows.
         frames = [frame.filter(~pl.Series(passed).is_in(there)) for frame, passed in kept if passed]
@@ -101,7 +110,7 @@ class Replay(Struct, frozen=True):
             self.route.sink.append(frame, self._counted())
         where = (*self._mine(generation), *among("reading_id", ids))
         self.route.tables.rejects.stamp("replayed_at", self.route.device.now(), where)
-        return len(ids)
+        return ids
 
     def _from_source(self, generation: int, rows: pl.DataFrame) -> Batch | None:
         stands = self.route.sink.committed()

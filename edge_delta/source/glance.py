@@ -90,7 +90,7 @@ def _behind(database: Database, table: Table, cursor: int) -> Behind:
     last = database.scalar(f"SELECT max({key}) FROM {name}")
     if last is None:
         return Behind(0, None)
-    began_again = last < cursor
+    began_again = max(last, _last_ever(database, table)) < cursor
     after = BEFORE_FIRST if began_again else cursor
     where = "" if after == BEFORE_FIRST else f" WHERE {table.behind(after)}"
     first = database.scalar(f"SELECT min({key}) FROM {name}{where}")
@@ -101,3 +101,12 @@ def _behind(database: Database, table: Table, cursor: int) -> Behind:
         cell = cells.read_cell(database, table.timestamp, f"{name} WHERE {key} = {first}")
         oldest = moment(cell, table.timestamp.time)
     return Behind(last - first + 1, oldest, began_again)
+
+
+def _last_ever(database: Database, table: Table) -> int:
+    """The largest id that SQLite gave to a row of the table, one that was deleted included, where it keeps that."""
+    if not table.autoincrement:
+        return BEFORE_FIRST
+    name = table.name.replace("'", "''")
+    found = database.scalar(f"SELECT max(seq) FROM sqlite_sequence WHERE name = '{name}'")
+    return BEFORE_FIRST if found is None else int(found)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from edge_delta.core.updates import Updates
     from edge_delta.delivery.lane import Lane
     from edge_delta.device.heartbeat import Heartbeat
+    from edge_delta.device.mirror import Mirror
     from edge_delta.device.observers import Observers
-    from edge_delta.device.vitals import Vitals
     from edge_delta.settings.sections import Settings
     from edge_delta.source import SQLiteSource
     from edge_delta.topology.change import Wanted
@@ -158,10 +158,10 @@ def _say_what_becomes_of_updates(updates: Updates, lanes: Sequence[Lane], log: L
 
 
 def _lanes(
-    settings: Settings, session: Session, state: StateDirectory, flags: Mapping[str, Any], vitals: Vitals
+    settings: Settings, session: Session, state: StateDirectory, flags: Mapping[str, Any], seen: Mirror
 ) -> list[Lane]:
     """The lanes, where they go on from what an older tool or an earlier run left."""
-    session.vitals = vitals
+    session.vitals = seen.vitals
     follow_files(settings, session)
     lanes, mirror = lanes_of(settings, session), state.mirror()
     for lane in lanes:
@@ -170,6 +170,7 @@ def _lanes(
         take_over(lane, *left, session.log)
         said = {"new_node": bool(flags.get("new_node")), "once": settings.once}
         refuse_another_table(lane, left[0], state.path / MIRROR, **said)
+    seen.follow(lanes)
     return lanes
 
 
@@ -195,7 +196,7 @@ def build(  # noqa: PLR0913 - the root of an engine: each of its parts is handed
     Raises:
         EdgeDeltaError: if something that is needed is not there.
     """
-    lanes = _lanes(settings, session, state, flags, observers.mirror.vitals)
+    lanes = _lanes(settings, session, state, flags, observers.mirror)
     say_of_places(settings, session, state)
     observers.opened(session.source, session.node_id)
     updating = None

@@ -108,6 +108,7 @@ class LiveSettings:
         lanes = switched(running, before, after, self._session)
         if (before.gps_fuzzing, before.processing_mode) != (after.gps_fuzzing, after.processing_mode):
             say_of_places(after, self._session, self._state)
+        self._observers.mirror.follow(lanes)
         self._observers.set_to(before, after)
         self._watch.taken_over()  # not before all of it is done: what fails for the moment is tried again
         return lanes, pace_of(after)

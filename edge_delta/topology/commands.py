@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from msgspec import Struct
 from edge_delta import modes
 from edge_delta.core.errors import NodeUnknown
 from edge_delta.core.patterns import is_pattern
+from edge_delta.device import steps
 from edge_delta.device.settled import set_back
 from edge_delta.device.state import StateDirectory, kept_node_id, read_mirror
 from edge_delta.modes.privacy.policy import draw_of, policy_of
@@ -88,11 +90,23 @@ def replay(settings: Settings, log: Log) -> dict[str, Outcome]:
     with state.locked():
         session = _session(settings, state, log)
         draw = draw_of(policy_of(changed(settings, node_id=session.node_id))) if settings.gps_fuzzing.enabled else None
-        return {
-            lane.name: replaying.Replay(lane.route, draw).run()
-            for lane in lanes_of(settings, session)
-            if lane.route.traits.replayable
-        }
+        lanes = [lane for lane in lanes_of(settings, session) if lane.route.traits.replayable]
+        outcomes = {}
+        for lane in lanes:
+            found = outcomes[lane.name] = replaying.Replay(lane.route, draw).run()
+            _say_replayed(state, lane, found)
+        return outcomes
+
+
+def _say_replayed(state: StateDirectory, lane: Lane, found: Outcome) -> None:
+    """Let `status` and `health` know, which look at no table."""
+    content = state.mirror()
+    known = content.get("tables", {}).get(lane.name)
+    if known is not None:
+        version, now = lane.sink.version(), lane.route.device.now()
+        content["tables"][lane.name] = steps.replayed(known, version, now, passed=found.passed, last=found.last)
+        with contextlib.suppress(OSError):  # the rows are delivered, whatever is said of them
+            state.write_mirror(content)
 
 
 def verify(settings: Settings, log: Log, *, ignore: Sequence[str] = ()) -> list[Verification]:

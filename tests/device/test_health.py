@@ -102,6 +102,43 @@ def test_ids_that_began_again_count_as_waiting(sensor, folder, command, state):
     assert "3 rows wait" in health(state)[1]
 
 
+@pytest.mark.parametrize("autoincrement", [False, True])
+def test_after_the_newest_rows_were_deleted_only_new_ones_wait(autoincrement, sensor, folder, command, state):
+    sensor.create(autoincrement=autoincrement)
+    sensor.add(20)
+    edge = command(sensor.path, folder, node_id="n1", processing_mode="schematized,aggregated")
+    edge.once().succeeded()
+    sensor.run("DELETE FROM readings WHERE id > 17")
+    edge.once().succeeded()
+    assert health(state, "--health-after", "0.001") == (0, "stopped; nothing waits")
+    sensor.add(2, start=30)
+    assert health(state)[1].startswith("stopped; 2 rows wait")
+    edge.once().succeeded()
+    assert health(state, "--health-after", "0.001") == (0, "stopped; nothing waits")
+    sensor.run("DELETE FROM readings")
+    sensor.run("DELETE FROM sqlite_sequence" if autoincrement else "VACUUM")
+    sensor.add(3, seed=9)
+    assert health(state)[1].startswith("stopped; 3 rows wait")
+
+
+def test_with_autoincrement_nothing_waits_right_after_the_newest_row_was_deleted(sensor, folder, command, state):
+    sensor.create(autoincrement=True)
+    sensor.add(20)
+    command(sensor.path, folder, node_id="n1").once().succeeded()
+    sensor.run("DELETE FROM readings WHERE id = 20")
+    assert health(state, "--health-after", "0.001") == (0, "stopped; nothing waits")
+
+
+def test_a_running_process_says_that_nothing_waits_after_its_newest_row_was_deleted(sensor, folder, command, state):
+    sensor.create()
+    sensor.add(20)
+    running = command(sensor.path, folder, node_id="n1", interval=0.2).start()
+    running.wait_for("cycle finished", count=2)
+    sensor.run("DELETE FROM readings WHERE id = 20")
+    running.wait_for("source reset")
+    eventually(lambda: health(state)[1] == "up to date; nothing waits", what="nothing that waits", pause=0.2)
+
+
 def test_it_needs_no_flag_of_the_process_it_looks_at(sensor, folder, command, state):
     sensor.create()
     sensor.add(10)

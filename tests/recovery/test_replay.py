@@ -11,6 +11,7 @@ from edge_delta.core import events as telemetry
 from edge_delta.settings import load as config
 from edge_delta.topology import commands
 from tests.support import modes
+from tests.support.ask import health, status
 
 HOT = {"ranges": {"temperature": {"max": 50}}}
 WARM = {"ranges": {"temperature": {"max": 80}}}
@@ -149,3 +150,30 @@ def test_the_command_says_what_passed(stations, place, command):
     finished = device.run("replay").succeeded()
     assert "3 of 5 rejected rows passed" in finished.stdout
     assert ids(place) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+COLD = {"ranges": {"temperature": {"max": 5}}}
+
+
+def test_status_and_health_say_that_every_row_is_rejected_until_a_replay_delivered_them(stations, folder):
+    state = stations.path.parent / "state"
+    modes.deliver(stations.path, folder, "sanitized", sanitize=COLD)
+    said = (1, "every row is rejected; nothing waits; sanitized rejected the last 10 rows")
+    assert health(state) == said
+    assert status(state)["verdict"] == "every row is rejected"
+    assert replay(stations, folder, sanitize=COLD) == (10, 0)
+    assert health(state) == said
+    assert replay(stations, folder) == (10, 10)
+    assert health(state) == (0, "stopped; nothing waits")
+    about = status(state)["modes"]["sanitized"]
+    assert (about["rows_written"], about["rows_rejected"], about["rejected_in_a_row"]) == (10, 0, 0)
+    assert about["version"] is not None
+
+
+def test_after_a_replay_only_rows_behind_the_last_one_that_passed_are_rejected_in_a_row(stations, folder):
+    state = stations.path.parent / "state"
+    modes.deliver(stations.path, folder, "sanitized", sanitize=COLD)
+    assert replay(stations, folder, sanitize={"ranges": {"temperature": {"max": 75}}}) == (10, 7)
+    about = status(state)["modes"]["sanitized"]
+    assert (about["rows_written"], about["rows_rejected"], about["rejected_in_a_row"]) == (7, 3, 3)
+    assert health(state)[0] == 0

@@ -276,3 +276,22 @@ def current_windows(place):
     ]
     left = table.filter(~pl.any_horizontal(*gone)) if gone else table
     return left.select("first_reading_id", "record_count").rows()
+
+
+def test_verify_calls_no_window_purged_that_a_reset_went_back_into(sensor, folder, tmp_path):
+    windows = in_windows(sensor, folder)
+    assert reset(sensor.path, folder, tmp_path, "--to-id", "9", "--yes", mode="aggregated").returncode == 0
+    deliver(sensor.path, folder, env=windows, processing_mode="aggregated", flush=True)
+    file = tmp_path / "windows.toml"
+    file.write_text('[aggregate]\nwindow_minutes = 1\naggregations = { temperature = ["sum"] }\n', encoding="utf-8")
+
+    def notes():
+        found = verified(sensor.path, folder, tmp_path, node_id="n1", mode="aggregated", config=file)
+        assert found["equal"], found["tables"][0]["differences"]
+        return [note for note in found["tables"][0]["notes"] if note.startswith("1 windows have rows")]
+
+    assert notes() == [
+        "1 windows have rows that an earlier generation read, too, up to id 8: only checked for duplicates"
+    ]
+    sensor.run("DELETE FROM readings WHERE id <= 10")
+    assert notes() == ["1 windows have rows that are purged: only checked for duplicates"]

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from edge_delta.core.model import Batch
 
-_NOW = "\0now"
+NOW = "\0now"
+"""The column with a row's time as the source shows it."""
 
 
 def shown(batch: Batch, kept: pl.DataFrame, time: str | None) -> pl.DataFrame:
@@ -34,8 +35,8 @@ def shown(batch: Batch, kept: pl.DataFrame, time: str | None) -> pl.DataFrame:
     """
     ids = pl.Series(ROWID, [*batch.frame[ROWID], *(r.rowid for r in batch.rejected)], dtype=pl.Int64).unique()
     if time is None or time not in kept.columns:
-        return ids.to_frame().with_columns(pl.lit(None, dtype=pl.Int64).alias(_NOW))
-    return ids.to_frame().join(kept.select(ROWID, pl.col(time).alias(_NOW)).unique(ROWID), on=ROWID, how="left")
+        return ids.to_frame().with_columns(pl.lit(None, dtype=pl.Int64).alias(NOW))
+    return ids.to_frame().join(kept.select(ROWID, pl.col(time).alias(NOW)).unique(ROWID), on=ROWID, how="left")
 
 
 class Expected(Struct):
@@ -101,8 +102,8 @@ class Gone(Struct):
         known = table[ROWID].is_in(source[ROWID].implode())
         deleted = ~known & (table[ROWID] <= upto)
         replaced = pl.Series([False] * table.height, dtype=pl.Boolean)
-        if time in table.columns and _NOW in both.columns and both[_NOW].null_count() < both.height:
-            same = (both[str(time)] == both[_NOW]).fill_null(value=True)
+        if time in table.columns and NOW in both.columns and both[NOW].null_count() < both.height:
+            same = (both[str(time)] == both[NOW]).fill_null(value=True)
             others = ~same & known
             first = both.select(ROWID, same.alias("same")).select(pl.col("same").any().over(ROWID)).to_series()
             replaced = others & first if alone else others

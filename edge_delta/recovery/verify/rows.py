@@ -12,9 +12,9 @@ from edge_delta.core.model import BEFORE_FIRST, Cursor, Mark
 from edge_delta.core.plan import ROWID, LastValues
 from edge_delta.core.questions import COUNT, Question, Total, between, named, within
 from edge_delta.delivery import fitting
-from edge_delta.modes.cooldown import SILENCED
 from edge_delta.modes.schematized import STANDARD
 from edge_delta.recovery.verify import states, used_ids
+from edge_delta.recovery.verify.alerts import Alerts
 from edge_delta.recovery.verify.base import (
     GONE,
     Compared,
@@ -52,6 +52,7 @@ class RowsCheck:
     report: Verification = field(init=False)
     _started: datetime = field(init=False)
     _memory: pl.DataFrame | None = None
+    _alerts: Alerts | None = None
     _skipped: frozenset[str] = frozenset()
     _only_known: bool = False
     _empty_so_far: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
@@ -126,15 +127,14 @@ class RowsCheck:
         before = self.parts.sink.ask(request.question).select(pl.col(n).cast(t) for n, t in request.schema.items())
         before = before.filter(pl.col("source_generation") < cursor.generation)
         before = self.parts.mode.of_lives(before, (), after=cursor.marks.get(Mark.AGAIN, -1))
-        self._memory, _ = self.parts.mode.counted_from(before)
-        if Mark.SWEPT in cursor.marks:
-            self._skipped = frozenset({SILENCED})  # nobody knows any more how many readings a late one came after
-        if not complete or start != BEFORE_FIRST:
-            self._only_known, self._memory = True, None
-            self.parts = replace(self.parts, mode=self.parts.mode.forgetful())
+        if complete and start == BEFORE_FIRST:
+            self._alerts = Alerts(self.parts, self.parts.mode.counted_from(before)[0], cursor)
+        else:
+            self._only_known = True
             self.report.notes.append("alerts held back by a cooldown cannot be told from missing ones")
+        self.parts = replace(self.parts, mode=self.parts.mode.forgetful())
 
-    def _expected(self, batch: Batch | None, generation: int) -> Expected:
+    def _expected(self, batch: Batch | None, generation: int, ids: list[tuple[int, int]]) -> Expected:
         parts = self.parts
         if batch is None:
             nothing = pl.DataFrame(schema={ROWID: pl.Int64()})
@@ -146,26 +146,26 @@ class RowsCheck:
         rows = kept
         if plan.select is not None:
             rows = plan.select(kept.lazy()).collect().with_columns(pl.col("reading_id").alias(ROWID))
-        if self._memory is not None:
-            written = rows.drop(ROWID)
-            self._memory = parts.mode.remembered(self._memory, frame, written, batch.layout)
-        passed = (
-            batch.frame.height - frame.height + kept.height - (kept.height if rows is kept else rows[ROWID].n_unique())
-        )
         source = shown(batch, kept, parts.time)
+        if self._alerts is not None:
+            rows = self._alerts.left(rows, source, ids)
+        elif self._memory is not None:
+            self._memory = parts.mode.remembered(self._memory, frame, rows.drop(ROWID), batch.layout)
+        chosen = kept.height if rows is kept else rows[ROWID].n_unique()
+        passed = batch.frame.height - frame.height + kept.height - chosen
         return Expected(source, rows, {r.rowid for r in (*batch.rejected, *broken)}, batch.rows, passed)
 
     def _range(self, position: Cursor, last: int, batch: Batch | None, *, end: int) -> None:
         parts, generation = self.parts, position.generation
-        expected = self._expected(batch, generation)
+        # Rows behind the cursor's end belong to no range of their own, and should not be there.
+        portions = self._portions(generation, position.rowid, last if last < end else _LAST)
+        expected = self._expected(batch, generation, portions)
         rejected = parts.rejected(generation, position.rowid, last, self._started)
         rejected = self._states.rejected(generation, rejected, expected.rejects)
         if parts.source.keyed_by_rowid:
             expected.rows = expected.rows.filter(~pl.col(ROWID).is_in(list(rejected)))
-        # Rows behind the cursor's end belong to no range of their own, and should not be there.
-        bound = last if last < end else _LAST
         first = batch.first_rowid if batch is not None else position.rowid + 1
-        for after, upto in self._portions(generation, position.rowid, bound):
+        for after, upto in portions:
             told = max(first, after + 1), min(upto, last)
             self._portion(Cursor(generation, after), (upto, end), told, expected, rejected)
             expected.read = expected.not_selected = 0  # told with the first portion

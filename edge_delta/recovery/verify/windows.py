@@ -121,13 +121,10 @@ class WindowsCheck:
         start = begins(cursor)
         first = self.parts.source.waiting(Cursor(rowid=start)).first_rowid
         there = self._delivered(cursor.generation)
-        purged = there.filter(pl.col("first") < (first if first is not None else BEFORE_FIRST + 1))
         whole = there if first is None else there.filter(pl.col("first") >= first)
         if cursor.marks.get(Mark.PENDING, 0):
             whole = whole.filter(self._closed(pl.col("window").cast(pl.Datetime("us", "UTC")), cursor))
-        if first is None or purged.height:
-            windows = there.height if first is None else purged.height
-            self.report.notes.append(f"{windows} windows have rows that are purged: only checked for duplicates")
+        self._note_unchecked(there, first, start)
         if first is None:
             return
         for some in _portions(whole):
@@ -138,6 +135,25 @@ class WindowsCheck:
                 "only checked for duplicates"
             )
         self._missing(cursor, start, there, whole)
+
+    def _note_unchecked(self, there: pl.DataFrame, first: int | None, start: int) -> None:
+        """Say how many windows are not computed again, and why.
+
+        Args:
+            there: the windows of the table.
+            first: the id of the first row of this generation that the source has; None if it has none.
+            start: the id behind which the generation begins.
+        """
+        if first is None:
+            self.report.notes.append(f"{there.height} windows have rows that are purged: only checked for duplicates")
+            return
+        lowest = self.parts.source.waiting(Cursor()).first_rowid or first
+        before = there.filter(pl.col("first").is_between(lowest, start)).height
+        if purged := there.filter(pl.col("first") < first).height - before:
+            self.report.notes.append(f"{purged} windows have rows that are purged: only checked for duplicates")
+        if before:
+            told = f"{before} windows have rows that an earlier generation read, too, up to id {start}"
+            self.report.notes.append(f"{told}: only checked for duplicates")
 
     def _closed(self, start: pl.Expr, cursor: Cursor) -> pl.Expr:
         """Whether the watermark has closed a window; others may have more rows by now than the table's version."""
