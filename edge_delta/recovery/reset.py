@@ -287,7 +287,9 @@ class Rewind(Struct, frozen=True):
     def _behind(self, stands: Cursor) -> int:
         """The id behind which rows are delivered again."""
         if self.destination.id is not None:
-            return max(self.destination.id - 1, BEFORE_FIRST)
+            first = self.lane.route.source.waiting(Cursor()).first_rowid
+            all_of_them = first is not None and self.destination.id <= first
+            return BEFORE_FIRST if all_of_them else max(self.destination.id - 1, BEFORE_FIRST)
         if self.destination.time is None:
             return BEFORE_FIRST
         first = self.lane.route.source.first_since(self.destination.time, upto=stands.rowid)

@@ -134,12 +134,11 @@ class Database:
         self._immutable = headers.in_wal_mode(header) and not self._wal.exists() and not self._writes
         if self._immutable and stat.st_nlink > 1:
             raise other_name(self.path, stat)
-        settled = self._immutable and at_rest(stat)
-        self._settled = self._signature() if settled else None
+        self._settled = self._signature() if self._immutable and at_rest(stat) else None
         mode = "rw" if self._writes else "ro&immutable=1" if self._immutable else "ro"
         uri = f"file:{quote(str(self.path.resolve()))}?mode={mode}"
         self.opened_as = (stat.st_dev, stat.st_ino)
-        alike = settled or not self._immutable  # else nobody can tell whether it is still the same
+        alike = self._settled is not None or not self._immutable  # else nobody can tell whether it is still the same
         key = (uri, *self.opened_as, self._settled, self._longest, None if alike else object())
         with self._errors():
             self._connection = connection = self._shared.of(uri, key)

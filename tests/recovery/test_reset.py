@@ -159,6 +159,18 @@ def test_where_nothing_was_delivered_there_is_nothing_to_go_back_to(sensor, fold
     assert "nothing was delivered yet" in done.stdout
 
 
+@pytest.mark.parametrize("first", [1, -49])
+def test_an_id_before_the_first_row_goes_back_to_it(first, sensor, folder, tmp_path):
+    sensor.create()
+    sensor.add(100)
+    sensor.run("UPDATE readings SET id = id + 1000")
+    sensor.run("UPDATE readings SET id = id - 1001 + ?", first)
+    deliver(sensor.path, folder)
+    assert reset(sensor.path, folder, tmp_path, "--to-id=-60", "--yes").returncode == 0
+    assert not deliver(sensor.path, folder).named("rows gone before they were delivered")
+    assert generations(folder)[1] == [*range(first, first + 100)]
+
+
 def superseded(place, mode):
     table = place.read("_superseded").filter(mode=mode).sort("after_id")
     return table.select("after_id", "upto_id").rows()

@@ -31,7 +31,7 @@ def arguments(parser: Parser) -> None:
     """Add the command's flags."""
     parser.add_settings()
     to = parser.add_mutually_exclusive_group(required=True).add_argument
-    to("--to-id", metavar="ID", type=_id, help="deliver again from this id on")
+    to("--to-id", metavar="ID", type=int, help="deliver again from this id on")
     to(
         "--to-time",
         metavar="TIME",
@@ -41,13 +41,6 @@ def arguments(parser: Parser) -> None:
     to("--to-beginning", action="store_true", help="deliver again from the first row on")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_json("the outcome")
-
-
-def _id(text: str) -> int:
-    if not text.strip().isdecimal():
-        msg = f"{text!r} is no id of 0 or more, and --to-beginning goes back to the first row"
-        raise ArgumentTypeError(msg)
-    return int(text)
 
 
 def _time(text: str) -> datetime:
