@@ -28,6 +28,7 @@ from edge_delta.doctor.findings import Finding, Level, failed, ok, warning
 from edge_delta.doctor.layout import unsuited
 from edge_delta.doctor.probe import probed
 from edge_delta.doctor.rehearsal import Stage
+from edge_delta.modes.names import idle_renames
 from edge_delta.modes.traits import TRAITS
 from edge_delta.topology.one_table import names_tables
 from edge_delta.topology.sources import Choice, all_tables, each, entries_of
@@ -214,8 +215,9 @@ def _database(stage: Stage) -> Iterator[Finding]:
         yield ok("database", f"{settings.sqlite} means {count:,} files; the last of them by its name is readable")
     else:
         yield ok("database", f"{settings.sqlite} is readable; {log}")
-    names = ", ".join(c.name for c in source.columns)
-    yield ok("database", f"table {source.table}, columns {names}")
+    yield ok("database", f"table {source.table}, columns {', '.join(c.name for c in source.columns)}")
+    idle = idle_renames(source.layout, settings.schematize.rename)
+    yield from (warning("database", fact, "Check schematize.rename") for fact in idle)
     yield from _times(source, settings.processing_mode)
     yield _updates(settings)
     if not source.keyed_by_rowid:
@@ -286,9 +288,7 @@ def _table(stage: Stage, lane: Lane) -> Iterator[Finding]:
     if found.kept is not None and found.kept.height:
         sample = found.kept.row(0, named=True)
         shown = ", ".join(f"{k}={_shown(k, v)}" for k, v in sample.items() if v is not None)
-        fact = f"{lane.name}: rows fit; the next one would be {shown}"
-        timeless = stage.source.timestamp is None and lane.route.traits.time is not None
-        yield warning("table", f"{fact}; no row has a time", _NO_TIME) if timeless else ok("table", fact)
+        yield ok("table", f"{lane.name}: rows fit; the next one would be {shown}")
 
 
 def _shown(name: str, value: object) -> object:

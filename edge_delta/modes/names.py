@@ -62,19 +62,24 @@ def by_source(layout: Layout, rename: Mapping[str, str]) -> dict[str, str]:
     return {(c.name if (c := columns[name]) is not None else name).lower(): new for name, new in rename.items()}
 
 
-def misnamed(layout: Layout, rename: Mapping[str, str]) -> list[str]:
-    """What is wrong with renames: a column that is not there, and one name for two columns."""
+def idle_renames(layout: Layout, rename: Mapping[str, str]) -> list[str]:
+    """Renames of columns that are not there: a slip, or the application has dropped them, which stops nothing."""
     there = ", ".join(c.name for c in layout.columns)
-    wrong = [
+    return [
         f"schematize.rename names {name!r}, which is no column of the source; its columns are: {there}"
         for name in rename
         if column_of(layout, name) is None
     ]
-    new = [target.lower() for target in rename.values()]
-    for target in sorted({name for name in new if new.count(name) > 1}):
-        both = " and ".join(repr(source) for source, own in rename.items() if own.lower() == target)
-        wrong.append(f"schematize.rename gives one name, {target!r}, to {both}")
-    return wrong
+
+
+def same_renames(layout: Layout, rename: Mapping[str, str]) -> list[str]:
+    """Where one name is given to two columns that are there."""
+    new = by_source(layout, {name: target for name, target in rename.items() if column_of(layout, name) is not None})
+    given: dict[str, list[str]] = {}
+    for name, target in new.items():
+        given.setdefault(target.lower(), []).append(repr(name))
+    both = {target: " and ".join(names) for target, names in given.items() if len(names) > 1}
+    return [f"schematize.rename gives one name, {target!r}, to {names}" for target, names in both.items()]
 
 
 def not_there(layout: Layout, name: str, known: Collection[str]) -> str:

@@ -17,7 +17,7 @@ from edge_delta.delivery.lane import Lane
 from edge_delta.delivery.prefetch import ReadAhead
 from edge_delta.delivery.route import Device, Route, Tables
 from edge_delta.device.state import kept_witness_key
-from edge_delta.modes.names import leaving, misnamed, unread
+from edge_delta.modes.names import leaving, same_renames, unread
 from edge_delta.modes.traits import TRAITS
 from edge_delta.settings.declaration import changed
 from edge_delta.source import Database, SQLiteSource, time_order
@@ -183,7 +183,7 @@ def tried(settings: Settings, session: Session) -> list[Lane]:
         ConfigurationError: if a mode's settings cannot work with this source.
     """
     problems = [p for mode in settings.processing_mode for p in _problems(settings, mode, session.source)]
-    problems += misnamed(session.source.layout, settings.schematize.rename)
+    problems += same_renames(session.source.layout, settings.schematize.rename)
     problems += Audit(settings, session.source).problems()
     problems += _of_updates(settings, session.source)
     if problems:

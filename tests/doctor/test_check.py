@@ -304,12 +304,10 @@ def test_a_mode_without_any_time_is_no_good_news(sensor, folder, tmp_path):
         assert "timestamp_col" in told[0]
 
 
-def test_a_rename_that_renames_nothing_is_refused(sensor, folder, tmp_path):
+def test_a_rename_that_renames_nothing_is_told_and_stops_nothing(sensor, folder, tmp_path):
     sensor.create()
     sensor.add(1)
     flags = ("--sqlite", sensor.path, "--table-path", folder.base, "--state-dir", tmp_path / "state")
     (tmp_path / "config.toml").write_text('[schematize]\nrename = { tmp_c = "temperature" }\n')
-    for words in (("check",), ("run", "--once")):
-        done = ask(*words, *flags, cwd=tmp_path)
-        assert done.returncode == 2
-        assert "schematize.rename names 'tmp_c', which is no column" in done.stdout + done.stderr
+    assert "schematize.rename names 'tmp_c', which is no column" in ask("check", *flags, cwd=tmp_path).stdout
+    assert ask("run", "--once", *flags, cwd=tmp_path).returncode == 0

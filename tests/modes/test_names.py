@@ -8,7 +8,16 @@ import sys
 import pytest
 
 from edge_delta.core.model import Column, Kind, Layout
-from edge_delta.modes.names import STANDARD_NAMES, hidden, leaving, matched, misnamed, not_there, pair_of
+from edge_delta.modes.names import (
+    STANDARD_NAMES,
+    hidden,
+    idle_renames,
+    leaving,
+    matched,
+    not_there,
+    pair_of,
+    same_renames,
+)
 from edge_delta.modes.schematized import STANDARD
 from edge_delta.settings.load import load
 from tests.support import modes
@@ -88,7 +97,7 @@ SPACED = layout("id", "luft feuchte", "temp_c", "breite n")
 @pytest.mark.parametrize("spelt", ["luft feuchte", "luft_feuchte", "Luft_Feuchte"])
 def test_a_column_is_renamed_by_its_own_name_or_by_that_in_the_tables(spelt):
     assert matched(SPACED, {spelt: "humidity"})["humidity"].name == "luft feuchte"
-    assert misnamed(SPACED, {spelt: "humidity"}) == []
+    assert idle_renames(SPACED, {spelt: "humidity"}) == []
 
 
 def test_a_column_that_is_renamed_to_a_place_stays_hidden_however_it_is_spelt(tmp_path):
@@ -97,9 +106,9 @@ def test_a_column_that_is_renamed_to_a_place_stays_hidden_however_it_is_spelt(tm
 
 
 def test_a_rename_of_no_column_and_one_name_for_two_are_told():
-    [unknown] = misnamed(SPACED, {"temp": "temperature"})
+    [unknown] = idle_renames(SPACED, {"temp": "temperature"})
     assert "'temp', which is no column of the source; its columns are: id, luft feuchte, temp_c" in unknown
-    [twice] = misnamed(SPACED, {"temp_c": "temperature", "luft feuchte": "Temperature"})
+    [twice] = same_renames(SPACED, {"temp_c": "temperature", "luft feuchte": "Temperature", "gone": "temperature"})
     assert "one name, 'temperature', to 'temp_c' and 'luft feuchte'" in twice
 
 
