@@ -144,12 +144,12 @@ class WindowsCheck:
             first: the id of the first row of this generation that the source has; None if it has none.
             start: the id behind which the generation begins.
         """
-        if first is None:
-            self.report.notes.append(f"{there.height} windows have rows that are purged: only checked for duplicates")
-            return
-        lowest = self.parts.source.waiting(Cursor()).first_rowid or first
-        before = there.filter(pl.col("first").is_between(lowest, start)).height
-        if purged := there.filter(pl.col("first") < first).height - before:
+        before, purged = 0, there.height
+        if first is not None:
+            lowest = self.parts.source.waiting(Cursor()).first_rowid or first
+            before = there.filter(pl.col("first").is_between(lowest, start)).height
+            purged = there.filter(pl.col("first") < first).height - before
+        if purged:
             self.report.notes.append(f"{purged} windows have rows that are purged: only checked for duplicates")
         if before:
             told = f"{before} windows have rows that an earlier generation read, too, up to id {start}"
