@@ -95,7 +95,7 @@ def _say_what_was_updated(route: Route, report: Verification, mirror: Mapping[st
         report.notes.append(f"{seen} updates of delivered rows were seen and ignored, as on_update says")
     if report.counts["cell"] and route.traits.replayable:
         report.notes.append(
-            "cells differ where the application updates rows after delivery, or the settings read them otherwise by now: "
+            "cells differ where the application updates rows after delivery, or settings read them otherwise by now: "
             '--ignore leaves columns out, on_update = "append" delivers new states, edge-delta reset all of it again'
         )
 
