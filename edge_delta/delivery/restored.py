@@ -44,6 +44,8 @@ def restored(rows: WindowRows, earlier: EarlierWindows, cursor: Cursor, context:
     for some in rows.read_again([(first, cursor.rowid)], cursor, context):
         found = OpenWindows.of(some, mode)
         windows = windows.joined(found.without(found.closed_by(watermark, mode.lateness)), mode)
+    if windows.pending < cursor.marks.get(Mark.PENDING, 0):
+        windows = windows.joined(_closed_since(rows, cursor, context), mode)
     windows = earlier.corrected(windows, cursor, context)
     shown = rows.in_table(windows.windows, cursor, context)
     # A version that has rows which can no longer be read is better than what would be computed now.
@@ -51,3 +53,13 @@ def restored(rows: WindowRows, earlier: EarlierWindows, cursor: Cursor, context:
     windows = windows.without(stays).with_written({start: version.rows for start, version in shown.items()})
     same = not stays and life(cursor) == cursor.generation and windows.same_written(cursor.marks)
     return Restored(windows, bool(shown), rows.missing(windows, cursor, context, same=same))
+
+
+def _closed_since(rows: WindowRows, cursor: Cursor, context: Context) -> OpenWindows:
+    """Windows that were open at a cursor, and are closed where `allowed_lateness` is less by now: no table has them."""
+    windows, mode, marks = OpenWindows(), rows.mode, cursor.marks
+    for some in rows.read_again([(marks[Mark.OPEN], cursor.rowid)], cursor, context):
+        found = OpenWindows.of(some, mode)
+        closed = found.only(found.closed_by(marks.get(Mark.WATERMARK), mode.lateness))
+        windows = windows.joined(closed.without(rows.in_table(closed.windows, cursor, context)), mode)
+    return windows

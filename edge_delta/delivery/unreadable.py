@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from msgspec import Struct
 
-from edge_delta.core.model import Cursor
+from edge_delta.core.model import Cursor, Mark
 from edge_delta.core.questions import Question, between, mine, named
 from edge_delta.delivery.earlier_windows import EarlierWindows
 from edge_delta.delivery.restored import restored
@@ -88,10 +88,16 @@ def unreadable(route: Route, generation: int, after: int, upto: int) -> Unreadab
 
 
 def of_open_windows(route: Route, cursor: Cursor) -> int:
-    """How many rows of windows that were open at a cursor the source has no more."""
+    """How many rows of windows that were open at a cursor the source has no more; at least so many.
+
+    Where windows are others by now, which a reset is for, nobody knows which rows those were.
+    """
     if not route.traits.windowed:
         return 0
-    rows = WindowRows(route, _CHUNK)
+    rows, marks = WindowRows(route, _CHUNK), cursor.marks
+    if marks.get(Mark.SHAPE, rows.mode.shape) != rows.mode.shape:
+        there = route.source.census.counts(marks.get(Mark.OPEN, cursor.rowid + 1) - 1, cursor.rowid).rows
+        return max(0, marks.get(Mark.PENDING, 0) - there)
     here = route.source.placed(cursor, cursor.rowid)  # it may have been delivered with another witness key
     return restored(rows, EarlierWindows(route, rows), here, route.context(cursor.generation)).missing
 

@@ -152,6 +152,19 @@ def test_rows_of_an_open_window_that_gave_their_ids_to_others_of_it_are_told(  #
     assert sum(rows for start, _, rows, _ in windows(folder) if start == 0) == (30 + used if equal(stations) else 30)
 
 
+@pytest.mark.parametrize(("before", "now"), [(300, 0), (0, 300)])
+@pytest.mark.parametrize("emit", ["early", "closed"])
+def test_no_row_of_an_open_window_is_lost_where_the_lateness_is_another_one_by_now(emit, before, now, stations, folder):
+    modes.insert(stations, *rows_at(7, 8))
+    for lateness in (before, now):
+        settings = {"aggregations": SUM, "allowed_lateness": lateness, "emit": emit}
+        modes.deliver(stations.path, folder, "aggregated", aggregate=settings)
+    modes.insert(stations, *rows_at(40, 60))
+    modes.deliver(stations.path, folder, "aggregated", aggregate=settings)
+    assert windows(folder)[:2] == [(0, "a", 30, 30.0), (5, "a", 2, 2.0)]
+    assert equal(stations)
+
+
 @pytest.mark.parametrize("late", [0, 1])
 def test_it_is_told_that_late_rows_may_make_up_for_deleted_ones_where_the_state_is_lost(late, stations, folder):
     modes.insert(stations, *rows_at(20))

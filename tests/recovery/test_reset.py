@@ -254,13 +254,30 @@ def test_rows_of_an_open_window_that_a_reset_cannot_deliver_again_are_told(delet
     delete = "DELETE FROM readings WHERE id BETWEEN 36 AND 38"
     if deleted == "before":
         sensor.run(delete)
-    done = reset(sensor.path, folder, tmp_path, "--to-beginning", "--yes", mode="aggregated")
+    file = tmp_path / "windows.toml"
+    file.write_text('[aggregate]\nwindow_minutes = 1\naggregations = { temperature = ["sum"] }\n', encoding="utf-8")
+    done = reset(sensor.path, folder, tmp_path, "--to-beginning", "--yes", "--config", file, mode="aggregated")
     assert ("3 ROWS ARE LOST" in done.stdout) == (deleted == "before")
     if deleted == "after":
         sensor.run(delete)
     found = deliver(sensor.path, folder, env=windows, processing_mode="aggregated", flush=True).named("rows lost")
     assert [event["rows"] for event in found] == [3] * (deleted == "after")
     assert sum(rows for _, rows in current_windows(folder)) == 36
+
+
+@pytest.mark.parametrize("minutes", [5, 60])
+def test_a_reset_to_other_windows_calls_no_row_of_open_ones_lost(minutes, sensor, folder, tmp_path):
+    sensor.create()
+    sensor.add(3_000)
+    settings = {"processing_mode": "aggregated"}
+    for length in (65 - minutes, minutes):
+        file = tmp_path / f"{length}.toml"
+        file.write_text(f"[aggregate]\nwindow_minutes = {length}\n", encoding="utf-8")
+        if length == minutes:
+            done = reset(sensor.path, folder, tmp_path, "--to-beginning", "--yes", "--config", file, mode="aggregated")
+            assert "LOST" not in done.stdout, done.stdout
+        told = deliver(sensor.path, folder, config=file, **settings)
+        assert not told.named("rows lost")
 
 
 def test_rows_whose_ids_were_used_again_are_told_where_a_reset_takes_their_place(sensor, folder, tmp_path):
