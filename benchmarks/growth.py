@@ -114,6 +114,11 @@ class Device:
             self._process.communicate()
             self._process = None
 
+    def looked(self) -> bool:
+        """Whether it has counted all rows in its last look for some below the cursor, which may take several cycles."""
+        kept = json.loads((self._directory / "state" / "sweep.json").read_text())
+        return all(lane.get("looked") is None for lane in kept.values() if isinstance(lane, dict))
+
     def once(self) -> None:
         """Deliver everything with one run of its own."""
         flags = [sys.executable, "-m", "edge_delta", *self._flags, "--once"]
@@ -242,7 +247,7 @@ def idle(directory: Path, database: Path, cycles: int) -> float:
 
 
 def sweep(directory: Path, database: Path, cycles: int, *, gaps: bool) -> float:
-    """CPU seconds of one look for rows below the cursor: what a cycle takes more that has one.
+    """CPU seconds of one look for rows below the cursor, in as many cycles as it takes: what these take more with it.
 
     Args:
         directory: for a folder with a copy of the source.
@@ -266,13 +271,13 @@ def sweep(directory: Path, database: Path, cycles: int, *, gaps: bool) -> float:
 
 
 def _cycles(device: Device, sensor: sqlite3.Connection, cycles: int) -> float:
-    """CPU seconds of a cycle that delivers one row."""
+    """CPU seconds of the cycles until one row is delivered, and the look is over that this brings with it."""
     device.start(interval=0.05)
     try:
         done, before = -1, 0.0
         insert(sensor, 1)
         for event in device.events():
-            if event["event"] != "cycle finished" or event.get("rows_written"):
+            if event["event"] != "cycle finished" or event.get("rows_written") or not device.looked():
                 continue
             done += 1  # an idle cycle: the one before is over, and its sweep
             if done == 0:
